@@ -1,0 +1,250 @@
+//! Wires the rooms into a booth: a thread for each device and each codec, one for the network, and what stands between them.
+
+mod report;
+mod threads;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::Scope;
+use std::time::{Duration, Instant};
+
+use crate::camera::Sample;
+use crate::codec::{self, Choice, Spec};
+use crate::config::{self, Config};
+use crate::health;
+use crate::link::{self, Incoming};
+use crate::mailbox::Mailbox;
+use crate::pairing::{self, Fingerprint, Identity};
+use crate::picture::{AccessUnit, Picture};
+use crate::screen::Card;
+
+/// Coded pictures between codec and link: usually none or one; a few when the other thread was away for a moment. All are
+/// needed, for each refers to the one before.
+const HAND_OVER: usize = 4;
+/// How often the booth looks at itself.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Why a booth cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No key.
+    #[error(transparent)]
+    Identity(#[from] pairing::Error),
+    /// No codec.
+    #[error(transparent)]
+    Codec(#[from] codec::Error),
+    /// No socket.
+    #[error(transparent)]
+    Link(#[from] link::Error),
+    /// The system refused something.
+    #[error("booth: {what}: {source}")]
+    System {
+        /// What was wanted.
+        what: &'static str,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// A thread ended that never ends.
+    #[error("booth: the {0} thread failed; this is a bug in holobooth")]
+    Thread(&'static str),
+}
+
+/// What the threads share. Each mailbox has one writer and one reader.
+struct Shared {
+    config: Config,
+    started: Instant,
+    samples: Mailbox<Sample>,
+    outgoing: Mailbox<AccessUnit>,
+    incoming: Mailbox<Incoming>,
+    pictures: Mailbox<Picture>,
+    cards: Mailbox<Card>,
+    signals: link::Signals,
+    counters: link::Counters,
+    counts: Counts,
+    live: Mutex<Live>,
+    stop: Arc<AtomicBool>,
+}
+
+/// Counters of the video threads.
+#[derive(Default)]
+struct Counts {
+    camera_frames: AtomicU64,
+    send_dropped: AtomicU64,
+    decode_errors: AtomicU64,
+    decode_skipped: AtomicU64,
+    shown: AtomicU64,
+    out_of_order: AtomicU64,
+}
+
+/// What changes rarely, or is more than a number.
+#[derive(Default)]
+struct Live {
+    camera: health::CameraStatus,
+    camera_trouble: String,
+    screen: health::ScreenStatus,
+    stages: health::Stages,
+    last_shown: Option<(u64, u32)>,
+    sent_kbps: u64,
+    received_kbps: u64,
+    state: health::State,
+}
+
+impl Shared {
+    fn live(&self) -> MutexGuard<'_, Live> {
+        // Plain numbers: whatever a thread that panicked left of them is fit to be read.
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stopping(&self) -> bool {
+        self.stop.load(Relaxed)
+    }
+}
+
+fn system(what: &'static str) -> impl Fn(nix::Error) -> Error {
+    move |e| Error::System { what, source: e.into() }
+}
+
+/// What the codecs are tried with, before the camera has said what it gives.
+fn spec(config: &Config) -> Spec {
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
+    let threads = *config.codec.threads.get_ref();
+    Spec {
+        width: *config.camera.width.get_ref(),
+        height: *config.camera.height.get_ref(),
+        fps: f64::from(*config.camera.fps.get_ref()),
+        bitrate_kbps: *config.codec.bitrate_kbps.get_ref(),
+        threads: if threads == 0 { cores } else { threads },
+        space: ffmpeg_next::color::Space::SMPTE170M,
+        range: ffmpeg_next::color::Range::MPEG,
+    }
+}
+
+/// Runs a booth until `stop`. Whatever can be unplugged may be: this returns early only when the booth could not start, or
+/// after a bug.
+///
+/// # Errors
+/// What kept it from starting.
+pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
+    codec::init()?;
+    let identity = Identity::load_or_make(&config.booth.data)?;
+    log::info!("booth {}: I am {}", config.booth.name, identity.fingerprint());
+    let peer = config.peer.as_ref().map(|p| (p, Fingerprint::parse(p.fingerprint.get_ref())));
+    let link = match peer {
+        Some((&config::Peer { address, .. }, Some(fingerprint))) => Some(link::Config {
+            listen: config.link.listen,
+            room: config.link.room.get_ref().clone(),
+            identity,
+            peer: link::Peer { address, fingerprint },
+        }),
+        _ => None,
+    };
+    let shared = Shared {
+        samples: Mailbox::latest("camera→encoder").map_err(system("a mailbox"))?,
+        outgoing: Mailbox::bounded("encoder→link", HAND_OVER).map_err(system("a mailbox"))?,
+        incoming: Mailbox::bounded("link→decoder", HAND_OVER).map_err(system("a mailbox"))?,
+        pictures: Mailbox::latest("decoder→screen").map_err(system("a mailbox"))?,
+        cards: Mailbox::latest("booth→screen").map_err(system("a mailbox"))?,
+        signals: link::Signals::default(),
+        counters: link::Counters::default(),
+        counts: Counts::default(),
+        live: Mutex::new(Live::default()),
+        started: Instant::now(),
+        stop,
+        config,
+    };
+    let choice = Mutex::new(None);
+    let failure = Mutex::new(None);
+    std::thread::scope(|scope| {
+        let crew = Crew { scope, stop: &shared.stop, failure: &failure };
+        let (shared, choice) = (&shared, &choice);
+        // The screen first: a person on site sees within a moment that the booth lives.
+        if shared.config.screen.device != "none" {
+            crew.start("display", move || {
+                threads::display(shared);
+                Ok(())
+            });
+        }
+        crew.start("status", move || {
+            health::serve(&shared.config.health.socket, &shared.stop, || report::status(shared, choice))
+                .map_err(|source| Error::System { what: "the status socket (health.socket)", source })
+        });
+        crew.start("codec", move || {
+            let spec = spec(&shared.config);
+            let found = codec::choose(&shared.config.codec.encoder, &shared.config.codec.decoder, &spec)?;
+            log_choice(&found);
+            let (encoder, decoder) = (found.encoder, found.decoder);
+            *choice.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+            // Not before the trial is over: it would keep the camera's first frames waiting.
+            if shared.config.camera.device != "none" {
+                crew.start("capture", move || {
+                    threads::capture(shared);
+                    Ok(())
+                });
+            }
+            crew.start("decode", move || {
+                threads::decode(shared, decoder, spec.threads);
+                Ok(())
+            });
+            threads::encode(shared, encoder, &spec);
+            Ok(())
+        });
+        if let Some(link) = link {
+            crew.start("link", move || {
+                let doors = link::Doors {
+                    outgoing: &shared.outgoing,
+                    incoming: &shared.incoming,
+                    signals: &shared.signals,
+                    counters: &shared.counters,
+                    stop: &shared.stop,
+                };
+                Ok(link::run(link, doors)?)
+            });
+        }
+        let mut watch = report::Watch::default();
+        while !shared.stopping() {
+            watch.tick(shared);
+            std::thread::sleep(TICK);
+        }
+    });
+    failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+}
+
+/// Starts the threads. One that fails ends the booth, so that whoever keeps it running starts it afresh.
+#[derive(Clone, Copy)]
+struct Crew<'scope, 'env> {
+    scope: &'scope Scope<'scope, 'env>,
+    stop: &'scope AtomicBool,
+    failure: &'scope Mutex<Option<Error>>,
+}
+
+impl<'scope> Crew<'scope, '_> {
+    fn start(self, name: &'static str, body: impl FnOnce() -> Result<(), Error> + Send + 'scope) {
+        let fail = move |error| {
+            self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            self.stop.store(true, Relaxed);
+        };
+        let guarded = move || {
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
+            if let Err(e) = result.unwrap_or(Err(Error::Thread(name))) {
+                fail(e);
+            }
+        };
+        if let Err(source) =
+            std::thread::Builder::new().name(name.to_owned()).spawn_scoped(self.scope, guarded)
+        {
+            fail(Error::System { what: "a thread", source });
+        }
+    }
+}
+
+fn log_choice(choice: &Choice) {
+    for reason in choice.encoders_tried.iter().chain(&choice.decoders_tried) {
+        log::debug!("codec: not {reason}");
+    }
+    log::info!("codec: encoder {}, decoder {}", choice.encoder, choice.decoder);
+    if choice.encoder.starts_with("lib") {
+        log::warn!("codec: no encoder in hardware ({}); the CPU does it", choice.encoders_tried.join("; "));
+    }
+}

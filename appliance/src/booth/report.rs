@@ -1,0 +1,169 @@
+//! What the booth says of itself: in a word, on a card, in numbers.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::{Counts, Shared};
+use crate::codec::Choice;
+use crate::health::{CameraState, CodecStatus, PeerStatus, Received, Sent, State, Status};
+use crate::link;
+use crate::screen::{Card, Kind};
+
+/// How long a booth may be coming up before what is missing counts as missing.
+const STARTING: Duration = Duration::from_secs(2);
+
+/// Looks at the booth from time to time, and keeps its card right.
+#[derive(Default)]
+pub(super) struct Watch {
+    card: Option<Card>,
+    /// When bytes were last counted: sent, received.
+    rates: Option<(Instant, u64, u64)>,
+}
+
+impl Watch {
+    pub(super) fn tick(&mut self, shared: &Shared) {
+        let card = card(shared);
+        if self.card.as_ref() != Some(&card) {
+            shared.cards.put(card.clone());
+            self.card = Some(card);
+        }
+        let state = state(shared);
+        let mut live = shared.live();
+        if live.state != state {
+            log::info!("booth {}: {state:?}", shared.config.booth.name);
+            live.state = state;
+        }
+        drop(live);
+        self.rates(shared);
+    }
+
+    fn rates(&mut self, shared: &Shared) {
+        let sent = shared.counters.sent_bytes.load(Relaxed);
+        let received = shared.counters.received_bytes.load(Relaxed);
+        if let Some((since, old_sent, old_received)) = self.rates {
+            let ms = since.elapsed().as_millis() as u64;
+            if ms < 1000 {
+                return;
+            }
+            let mut live = shared.live();
+            live.sent_kbps = (sent - old_sent) * 8 / ms;
+            live.received_kbps = (received - old_received) * 8 / ms;
+        }
+        self.rates = Some((Instant::now(), sent, received));
+    }
+}
+
+fn camera_missing(shared: &Shared) -> bool {
+    shared.config.camera.device != "none" && !shared.signals.camera.load(Relaxed)
+}
+
+fn state(shared: &Shared) -> State {
+    let connected = shared.signals.connected.load(Relaxed);
+    if camera_missing(shared) {
+        let young = shared.started.elapsed() < STARTING && shared.counts.camera_frames.load(Relaxed) == 0;
+        if young { State::Starting } else { State::NoCamera }
+    } else if connected {
+        State::Live
+    } else if shared.counters.connects.load(Relaxed) > 0 {
+        State::Reconnecting
+    } else {
+        State::Looking
+    }
+}
+
+/// The card to show when there is no picture.
+fn card(shared: &Shared) -> Card {
+    let peer = shared.config.peer.as_ref();
+    let at_peer = || peer.map_or_else(String::new, |p| p.address.to_string());
+    let (kind, detail) = match state(shared) {
+        State::Starting => (Kind::Starting, String::new()),
+        State::NoCamera => (Kind::NoCamera, shared.live().camera_trouble.clone()),
+        State::Looking if peer.is_none() => (Kind::Looking, "no [peer] in its configuration".to_owned()),
+        State::Looking => (Kind::Looking, at_peer()),
+        State::Reconnecting => (Kind::Reconnecting, at_peer()),
+        State::Live if shared.signals.peer_has_camera.load(Relaxed) => (Kind::Reconnecting, at_peer()),
+        State::Live => (Kind::NoPicture, "its camera gives nothing".to_owned()),
+    };
+    Card { kind, name: shared.config.booth.name.clone(), detail }
+}
+
+/// The answer to `holobooth status`.
+pub(super) fn status(shared: &Shared, choice: &Mutex<Option<Choice>>) -> Status {
+    let link::Counters {
+        connects,
+        refused,
+        garbage,
+        rtt_us,
+        clock_offset_us,
+        sent_frames,
+        sent_keyframes,
+        sent_bytes,
+        received_frames,
+        received_bytes,
+        lost_frames,
+        keyframe_requests,
+    } = &shared.counters;
+    let Counts { camera_frames, send_dropped, decode_errors, decode_skipped, shown, out_of_order } =
+        &shared.counts;
+    let choice = choice.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let codec = |pick: fn(Choice) -> (&'static str, Vec<String>)| {
+        choice
+            .clone()
+            .map(pick)
+            .map_or_else(CodecStatus::default, |(name, tried)| CodecStatus { name: name.to_owned(), tried })
+    };
+    let pictures = shared.pictures.report();
+    let live = shared.live();
+    let mut camera = live.camera.clone();
+    camera.frames = camera_frames.load(Relaxed);
+    if shared.config.camera.device == "none" {
+        camera.state = CameraState::Off;
+    }
+    let mut screen = live.screen.clone();
+    screen.shown = shown.load(Relaxed);
+    screen.replaced = pictures.replaced;
+    Status {
+        name: shared.config.booth.name.clone(),
+        state: live.state,
+        uptime_ms: shared.started.elapsed().as_millis() as u64,
+        camera,
+        encoder: codec(|c| (c.encoder, c.encoders_tried)),
+        decoder: codec(|c| (c.decoder, c.decoders_tried)),
+        peer: PeerStatus {
+            connected: shared.signals.connected.load(Relaxed),
+            address: shared.config.peer.as_ref().map_or_else(String::new, |p| p.address.to_string()),
+            rtt_us: rtt_us.load(Relaxed),
+            clock_offset_us: clock_offset_us.load(Relaxed) as i64,
+            connects: connects.load(Relaxed),
+            refused: refused.load(Relaxed),
+            garbage: garbage.load(Relaxed),
+        },
+        sent: Sent {
+            frames: sent_frames.load(Relaxed),
+            keyframes: sent_keyframes.load(Relaxed),
+            bytes: sent_bytes.load(Relaxed),
+            bitrate_kbps: live.sent_kbps,
+            dropped: send_dropped.load(Relaxed),
+        },
+        received: Received {
+            frames: received_frames.load(Relaxed),
+            lost: lost_frames.load(Relaxed),
+            bytes: received_bytes.load(Relaxed),
+            bitrate_kbps: live.received_kbps,
+            keyframe_requests: keyframe_requests.load(Relaxed),
+            decode_errors: decode_errors.load(Relaxed),
+            skipped: decode_skipped.load(Relaxed),
+            last_frame: live.last_shown.map_or(0, |(_, number)| number),
+            out_of_order: out_of_order.load(Relaxed),
+        },
+        screen,
+        mailboxes: vec![
+            shared.samples.report(),
+            shared.outgoing.report(),
+            shared.incoming.report(),
+            pictures,
+        ],
+        stages: live.stages.report(),
+    }
+}

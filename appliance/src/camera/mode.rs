@@ -1,0 +1,126 @@
+//! Which of a camera's modes comes closest to what was asked for. Pure: no device here.
+
+use std::fmt;
+
+use crate::config::Format;
+
+/// What a camera should deliver.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish {
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// Pictures per second.
+    pub fps: u32,
+    /// A format to insist on, or [`Format::Auto`].
+    pub format: Format,
+    /// The format that costs the encoder nothing to take.
+    pub cheapest: Format,
+}
+
+/// One of the modes of a camera.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Mode {
+    /// Pixel format; never [`Format::Auto`].
+    pub format: Format,
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// Pictures per second.
+    pub fps: f64,
+}
+
+impl Mode {
+    /// How far this mode is from `wish`; smaller is closer.
+    ///
+    /// Motion before sharpness before convenience: a picture rate below the wish weighs most, then pixels that are missing,
+    /// then pixels too many, then the work of converting the format.
+    fn distance(&self, wish: &Wish) -> f64 {
+        let short = |have: f64, want: f64| ((want - have) / want).max(0.0);
+        let over = |have: f64, want: f64| ((have - want) / want).max(0.0);
+        let fps = f64::from(wish.fps);
+        let (width, height) = (f64::from(wish.width), f64::from(wish.height));
+        let conversion = match self.format {
+            f if f == wish.cheapest => 0.0,
+            Format::Nv12 | Format::Yu12 => 1.0,
+            Format::Yuyv => 2.0,
+            _ => 3.0,
+        };
+        100.0 * short(self.fps, fps)
+            + 50.0 * (short(self.width.into(), width) + short(self.height.into(), height))
+            + 10.0 * (over(self.width.into(), width) + over(self.height.into(), height))
+            + 5.0 * over(self.fps, fps)
+            + 0.1 * conversion
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let format = match self.format {
+            Format::Auto => "auto",
+            Format::Nv12 => "NV12",
+            Format::Yu12 => "YU12",
+            Format::Yuyv => "YUYV",
+            Format::Mjpg => "MJPG",
+        };
+        write!(f, "{}x{} {format} {:.3} fps", self.width, self.height, self.fps)
+    }
+}
+
+/// The mode closest to `wish`; none when `modes` has none of the format insisted on.
+pub(super) fn closest(modes: &[Mode], wish: &Wish) -> Option<Mode> {
+    modes
+        .iter()
+        .filter(|m| wish.format == Format::Auto || m.format == wish.format)
+        .min_by(|a, b| a.distance(wish).total_cmp(&b.distance(wish)))
+        .copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(format: Format, width: u32, height: u32, fps: f64) -> Mode {
+        Mode { format, width, height, fps }
+    }
+
+    fn wish(width: u32, height: u32, fps: u32) -> Wish {
+        Wish { width, height, fps, format: Format::Auto, cheapest: Format::Yu12 }
+    }
+
+    #[test]
+    fn exact_size_and_rate_win() {
+        let modes = [
+            mode(Format::Yuyv, 1920, 1080, 5.0),
+            mode(Format::Mjpg, 1920, 1080, 30.0),
+            mode(Format::Yuyv, 1280, 720, 30.0),
+        ];
+        assert_eq!(closest(&modes, &wish(1920, 1080, 30)), Some(modes[1]));
+    }
+
+    #[test]
+    fn among_equals_the_cheapest_format_wins() {
+        let modes = [
+            mode(Format::Yuyv, 640, 480, 30.0),
+            mode(Format::Nv12, 640, 480, 30.0),
+            mode(Format::Yu12, 640, 480, 30.0),
+        ];
+        assert_eq!(closest(&modes, &wish(640, 480, 30)), Some(modes[2]));
+        assert_eq!(closest(&modes[..2], &wish(640, 480, 30)), Some(modes[1]));
+    }
+
+    #[test]
+    fn motion_before_sharpness() {
+        let modes = [mode(Format::Yuyv, 3840, 2160, 5.0), mode(Format::Yuyv, 1920, 1080, 30.0)];
+        assert_eq!(closest(&modes, &wish(3840, 2160, 30)), Some(modes[1]));
+    }
+
+    #[test]
+    fn a_configured_format_is_insisted_on() {
+        let modes = [mode(Format::Yu12, 640, 480, 30.0)];
+        let wish = Wish { format: Format::Mjpg, ..wish(640, 480, 30) };
+        assert_eq!(closest(&modes, &wish), None);
+    }
+}

@@ -1,0 +1,84 @@
+//! An HEVC decoder that gives a picture for every access unit, at once.
+
+use ffmpeg_next::{self as ffmpeg, Packet, codec, decoder, ffi, format::Pixel, frame};
+
+use super::hardware;
+use super::{Error, failed};
+use crate::clock::now_us;
+use crate::picture::{AccessUnit, Picture};
+
+/// The candidates, hardware first: our name, FFmpeg's decoder, whether it decodes on a VAAPI device.
+const CANDIDATES: [(&str, &str, bool); 5] = [
+    ("hevc_vaapi", "hevc", true),
+    ("hevc_qsv", "hevc_qsv", false),
+    ("hevc_cuvid", "hevc_cuvid", false),
+    ("hevc_v4l2m2m", "hevc_v4l2m2m", false),
+    ("hevc", "hevc", false),
+];
+
+/// Names of the candidates, in the order of trial.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    CANDIDATES.iter().map(|c| c.0)
+}
+
+/// An open decoder.
+pub struct Decoder {
+    name: &'static str,
+    inner: decoder::Video,
+}
+
+impl Decoder {
+    /// Opens the candidate called `name` with up to `threads` threads for a software decoder.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] or [`Error::Ffmpeg`].
+    pub fn open(name: &str, threads: u32) -> Result<Self, Error> {
+        let missing = || Error::Missing(name.to_owned());
+        let &(name, ffmpeg_name, on_vaapi) = CANDIDATES.iter().find(|c| c.0 == name).ok_or_else(missing)?;
+        let codec = decoder::find_by_name(ffmpeg_name).ok_or_else(missing)?;
+        let mut context = codec::context::Context::new_with_codec(codec);
+        context.set_flags(codec::Flags::LOW_DELAY);
+        // Slices of one picture in parallel; pictures in parallel would cost a frame of delay a thread.
+        let slices = codec::threading::Config::kind(codec::threading::Type::Slice);
+        context.set_threading(codec::threading::Config { count: threads as usize, ..slices });
+        if on_vaapi {
+            let device = hardware::vaapi()?;
+            // SAFETY: the context is ours and not yet open; it takes a reference of its own.
+            unsafe { (*context.as_mut_ptr()).hw_device_ctx = device.reference() };
+        }
+        let inner = context.decoder().open_as(codec).and_then(|d| d.video()).map_err(failed("open"))?;
+        Ok(Self { name, inner })
+    }
+
+    /// Our name of the decoder.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Decodes `unit`. `None` when it carries no picture.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when it cannot be decoded: decoding can begin again at the next keyframe.
+    pub fn decode(&mut self, unit: &AccessUnit) -> Result<Option<Picture>, Error> {
+        let corrupt = |_| Error::Corrupt(unit.number);
+        // FFmpeg wants zeros behind the bytes, hence this copy of the coded picture.
+        self.inner.send_packet(&Packet::copy(&unit.data)).map_err(corrupt)?;
+        let mut newest = None;
+        loop {
+            let mut frame = frame::Video::empty();
+            match self.inner.receive_frame(&mut frame) {
+                Ok(()) => newest = Some(frame),
+                Err(ffmpeg::Error::Other { errno }) if errno == ffi::EAGAIN => break,
+                Err(e) => return Err(corrupt(e)),
+            }
+        }
+        let Some(frame) = newest else { return Ok(None) };
+        if frame.is_corrupt() || frame.has_decode_errors() {
+            return Err(Error::Corrupt(unit.number));
+        }
+        let frame = if frame.format() == Pixel::VAAPI { hardware::download(&frame)? } else { frame };
+        let mut stamps = unit.stamps;
+        stamps.decoded_us = now_us();
+        Ok(Some(Picture { frame, number: unit.number, stamps }))
+    }
+}

@@ -1,0 +1,66 @@
+//! HEVC through FFmpeg: encoder and decoder, hardware first, each chosen by a short trial at start.
+//! Does not know who the peer is.
+//!
+//! Source: ITU-T H.265 for the bitstream; FFmpeg's "encoders" and "decoders" documentation for options.
+
+mod decoder;
+mod encoder;
+mod hardware;
+mod jpeg;
+mod trial;
+
+pub use decoder::Decoder;
+pub use encoder::{Encoder, Spec};
+pub use jpeg::JpegDecoder;
+pub use trial::{Choice, choose};
+
+/// What can be wrong with a codec, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Nothing in the list works on this machine.
+    #[error(
+        "codec: no usable HEVC {what} (tried {tried}); install a driver, or set codec.{what} to \"auto\""
+    )]
+    NoneUsable {
+        /// `encoder` or `decoder`.
+        what: &'static str,
+        /// Each candidate with its reason.
+        tried: String,
+    },
+    /// FFmpeg was built without this codec.
+    #[error("{0} is not in this FFmpeg")]
+    Missing(String),
+    /// A call into FFmpeg failed.
+    #[error("{call}: {source}")]
+    Ffmpeg {
+        /// What was being done.
+        call: &'static str,
+        /// FFmpeg's answer.
+        source: ffmpeg_next::Error,
+    },
+    /// The codec keeps frames back, which a conversation cannot afford.
+    #[error("it holds frames back instead of giving one for one")]
+    Delays,
+    /// What came out is not what went in.
+    #[error("it returns a wrong picture (off by {0} of 255 on average)")]
+    WrongPicture(u32),
+    /// An access unit that cannot be decoded.
+    #[error("codec: corrupt access unit {0}")]
+    Corrupt(u32),
+}
+
+fn failed(call: &'static str) -> impl FnOnce(ffmpeg_next::Error) -> Error {
+    move |source| Error::Ffmpeg { call, source }
+}
+
+/// Prepares FFmpeg; once, before anything else in this room. Its own messages go nowhere: every failure comes back as an
+/// [`Error`], and a trial that fails is no news.
+///
+/// # Errors
+/// When the library cannot be initialised.
+pub fn init() -> Result<(), Error> {
+    ffmpeg_next::init().map_err(failed("initialise FFmpeg"))?;
+    ffmpeg_next::util::log::set_level(ffmpeg_next::util::log::Level::Quiet);
+    Ok(())
+}

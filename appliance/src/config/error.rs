@@ -1,0 +1,128 @@
+//! Why a configuration file was refused, in words for the person who holds the stick.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// A refused configuration: file, line, column and what is allowed.
+#[derive(Debug)]
+pub struct Error {
+    file: PathBuf,
+    /// Line and column, both from 1; none when the file itself is the trouble.
+    place: Option<(usize, usize)>,
+    reason: String,
+}
+
+impl Error {
+    pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> Self {
+        Self {
+            file: path.into(),
+            place: None,
+            reason: format!("cannot be read: {error}; name an existing file of UTF-8 text with --config"),
+        }
+    }
+
+    pub(super) fn at(path: &Path, text: &str, span: Range<usize>, reason: String) -> Self {
+        Self { file: path.into(), place: Some(place(text, span.start)), reason }
+    }
+
+    pub(super) fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> Self {
+        let mut reason = error.message().trim().replace('\n', "; ");
+        if let Some(near) = nearest(&reason) {
+            reason.push_str(&format!("; did you mean `{near}`?"));
+        }
+        match error.span() {
+            Some(span) => Self::at(path, text, span, reason),
+            None => Self { file: path.into(), place: None, reason },
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "config: {}", self.file.display())?;
+        if let Some((line, column)) = self.place {
+            write!(f, ":{line}:{column}")?;
+        }
+        write!(f, ": {}", self.reason)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Line and column, from 1, of the byte at `offset`.
+fn place(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |i| i + 1);
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+}
+
+/// The allowed word closest to the one refused, read from serde's message "unknown field `x`, expected one of …".
+fn nearest(message: &str) -> Option<String> {
+    if !message.starts_with("unknown ") {
+        return None;
+    }
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let wrong = quoted.next()?;
+    quoted
+        .map(|word| (strsim::damerau_levenshtein(wrong, word), word))
+        .min()
+        .filter(|(distance, _)| *distance <= 1 + wrong.len() / 3)
+        .map(|(_, word)| word.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+    use std::path::Path;
+
+    fn refusal(text: &str) -> String {
+        Config::parse(Path::new("b.toml"), text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn empty_file_is_a_booth_that_waits() {
+        let config = Config::parse(Path::new("b.toml"), "").unwrap();
+        assert!(config.peer.is_none());
+        assert_eq!(*config.camera.width.get_ref(), 1920);
+    }
+
+    #[test]
+    fn unknown_key_names_place_allowed_and_nearest() {
+        let e = refusal("[camera]\nwidht = 640\n");
+        assert!(e.starts_with("config: b.toml:2:1: unknown field `widht`"), "{e}");
+        assert!(e.contains("`height`") && e.ends_with("did you mean `width`?"), "{e}");
+    }
+
+    #[test]
+    fn wrong_type_names_place_and_type() {
+        let e = refusal("[camera]\nwidth = \"wide\"\n");
+        assert!(e.starts_with("config: b.toml:2:9: invalid type: string \"wide\", expected u32"), "{e}");
+    }
+
+    #[test]
+    fn absurd_values_name_what_is_allowed() {
+        assert!(
+            refusal("[camera]\nfps = 100000")
+                .contains(":2:7: `camera.fps` is 100000; allowed is 1 to 240 pictures per second")
+        );
+        assert!(refusal("[screen]\nmode = \"huge\"").contains(":2:8: `screen.mode` is `huge`; allowed is"));
+        assert!(
+            refusal("[peer]\naddress = \"10.0.0.1:1\"\nfingerprint = \"ab\"")
+                .contains(":3:15: `peer.fingerprint`")
+        );
+        assert!(refusal("[link]\nroom = \"a/b\"").contains(":2:8: `link.room`"));
+        assert!(refusal("[camera]\nformat = \"nv21\"").contains("unknown variant `nv21`"));
+    }
+
+    #[test]
+    fn missing_file_says_so() {
+        let e = Config::load(Path::new("/nonexistent/b.toml")).unwrap_err().to_string();
+        assert!(e.contains("/nonexistent/b.toml: cannot be read"), "{e}");
+    }
+
+    #[test]
+    fn columns_count_characters_not_bytes() {
+        assert_eq!(super::place("a\nüü x", 7), (2, 4));
+    }
+}

@@ -1,0 +1,168 @@
+//! The keys of `holobooth.toml`, each with its unit and default.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+/// A value that remembers where in the file it stood, so that a refusal can name the line.
+fn at<T>(value: T) -> Spanned<T> {
+    Spanned::new(0..0, value)
+}
+
+/// The whole file.
+#[derive(Debug, Clone, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Who this booth is.
+    pub booth: Booth,
+    /// What it sees with.
+    pub camera: Camera,
+    /// How pictures are coded.
+    pub codec: Codec,
+    /// How it is reached.
+    pub link: Link,
+    /// Whom it shows; without it the booth waits and says so.
+    pub peer: Option<Peer>,
+    /// What it shows on.
+    pub screen: Screen,
+    /// How it is asked about itself.
+    pub health: Health,
+}
+
+/// `[booth]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Booth {
+    /// Shown on cards and in status.
+    pub name: String,
+    /// The only folder that is written: the booth's key and certificate.
+    pub data: PathBuf,
+}
+
+impl Default for Booth {
+    fn default() -> Self {
+        Self { name: "booth".into(), data: "/var/lib/holobooth".into() }
+    }
+}
+
+/// A camera's pixel format, by its V4L2 name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum Format {
+    /// Whatever gives the closest mode.
+    #[serde(rename = "auto")]
+    Auto,
+    /// Luma plane, then interleaved chroma, 4:2:0.
+    #[serde(rename = "NV12")]
+    Nv12,
+    /// Three planes, 4:2:0.
+    #[serde(rename = "YU12")]
+    Yu12,
+    /// Packed 4:2:2.
+    #[serde(rename = "YUYV")]
+    Yuyv,
+    /// A JPEG a picture.
+    #[serde(rename = "MJPG")]
+    Mjpg,
+}
+
+/// `[camera]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Camera {
+    /// `auto`, `none`, or a name that survives replugging: bus info, card name, or a path.
+    pub device: String,
+    /// Picture width in pixels; the closest that the camera has is taken.
+    pub width: Spanned<u32>,
+    /// Picture height in pixels.
+    pub height: Spanned<u32>,
+    /// Pictures per second.
+    pub fps: Spanned<u32>,
+    /// Pixel format.
+    pub format: Format,
+}
+
+impl Default for Camera {
+    fn default() -> Self {
+        Self { device: "auto".into(), width: at(1920), height: at(1080), fps: at(30), format: Format::Auto }
+    }
+}
+
+/// `[codec]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Codec {
+    /// `auto` tries the hardware first; or FFmpeg's name of an HEVC encoder.
+    pub encoder: String,
+    /// `auto` tries the hardware first; or FFmpeg's name of an HEVC decoder.
+    pub decoder: String,
+    /// Bit rate of the video in kbit/s.
+    pub bitrate_kbps: Spanned<u32>,
+    /// Threads of a software codec; 0 means one a core.
+    pub threads: Spanned<u32>,
+}
+
+impl Default for Codec {
+    fn default() -> Self {
+        Self { encoder: "auto".into(), decoder: "auto".into(), bitrate_kbps: at(8_000), threads: at(0) }
+    }
+}
+
+/// `[link]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Link {
+    /// UDP address and port to receive on.
+    pub listen: SocketAddr,
+    /// First part of the broadcast's path; the same at both booths.
+    pub room: Spanned<String>,
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([0, 0, 0, 0], 4433)), room: at("direct".into()) }
+    }
+}
+
+/// `[peer]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Peer {
+    /// UDP address and port of the other booth.
+    pub address: SocketAddr,
+    /// SHA-256 of the other booth's certificate, as `holobooth identity` prints it there.
+    pub fingerprint: Spanned<String>,
+}
+
+/// `[screen]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Screen {
+    /// `auto`, `none`, a DRM device's name, or a path.
+    pub device: String,
+    /// `auto` (the first connected) or a connector's name such as `HDMI-A-1`.
+    pub connector: String,
+    /// `auto` (the screen's own preference), `WIDTHxHEIGHT` or `WIDTHxHEIGHT@HERTZ`.
+    pub mode: Spanned<String>,
+}
+
+impl Default for Screen {
+    fn default() -> Self {
+        Self { device: "auto".into(), connector: "auto".into(), mode: at("auto".into()) }
+    }
+}
+
+/// `[health]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Health {
+    /// Unix socket on which `holobooth status` asks.
+    pub socket: PathBuf,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { socket: "/run/holobooth/status.sock".into() }
+    }
+}

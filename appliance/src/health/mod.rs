@@ -1,0 +1,12 @@
+//! What the booth knows about itself: where the milliseconds go, what was lost and why. Answers on a Unix socket.
+
+mod socket;
+mod stages;
+mod status;
+
+pub use socket::{ask, serve};
+pub use stages::{Stage, Stages};
+pub use status::{
+    CameraState, CameraStatus, CodecStatus, PeerStatus, Received, ScreenState, ScreenStatus, Sent, State,
+    Status,
+};

@@ -1,0 +1,252 @@
+//! The answer to `holobooth status`: plain numbers, for people and for scripts.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::stages::Stage;
+use crate::mailbox;
+use crate::screen::Kind;
+
+/// What the booth is doing, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Coming up.
+    #[default]
+    Starting,
+    /// Its own camera gives nothing, and no picture comes either.
+    NoCamera,
+    /// No other booth seen yet.
+    Looking,
+    /// The other booth's picture is on the screen, or would be if there were one.
+    Live,
+    /// The other booth was there and is gone.
+    Reconnecting,
+}
+
+/// A camera, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "kebab-case")]
+pub enum CameraState {
+    /// None is configured.
+    #[default]
+    Off,
+    /// None is there, or it gives nothing.
+    Searching,
+    /// It gives pictures.
+    Streaming,
+}
+
+/// A screen, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScreenState {
+    /// None is configured.
+    #[default]
+    Off,
+    /// None is there.
+    Searching,
+    /// It is lit.
+    On,
+}
+
+/// The camera.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+pub struct CameraStatus {
+    /// In a word.
+    pub state: CameraState,
+    /// Bus info.
+    pub device: String,
+    /// `640x480 NV12 30.000 fps`
+    pub mode: String,
+    /// Frames taken.
+    pub frames: u64,
+    /// Frames that the driver lost or gave broken.
+    pub lost: u64,
+    /// How often it had to be opened again.
+    pub restarts: u64,
+}
+
+/// An encoder or decoder.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+pub struct CodecStatus {
+    /// FFmpeg's name.
+    pub name: String,
+    /// Those tried before it, each with its reason.
+    pub tried: Vec<String>,
+}
+
+/// The other booth.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+pub struct PeerStatus {
+    /// Whether a session is up.
+    pub connected: bool,
+    /// Its address.
+    pub address: String,
+    /// Smoothed round trip in µs.
+    pub rtt_us: u64,
+    /// Its clock minus ours, in µs.
+    pub clock_offset_us: i64,
+    /// Sessions so far.
+    pub connects: u64,
+    /// Callers turned away for a wrong certificate.
+    pub refused: u64,
+    /// Datagrams that made no sense.
+    pub garbage: u64,
+}
+
+/// What went out.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+pub struct Sent {
+    /// Frames given to the transport.
+    pub frames: u64,
+    /// Of these, keyframes.
+    pub keyframes: u64,
+    /// Coded bytes.
+    pub bytes: u64,
+    /// Over the last second, in kbit/s.
+    pub bitrate_kbps: u64,
+    /// Coded, but the link was too slow to take them.
+    pub dropped: u64,
+}
+
+/// What came in.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+pub struct Received {
+    /// Frames that came whole.
+    pub frames: u64,
+    /// Frames that did not.
+    pub lost: u64,
+    /// Coded bytes.
+    pub bytes: u64,
+    /// Over the last second, in kbit/s.
+    pub bitrate_kbps: u64,
+    /// Keyframes asked for.
+    pub keyframe_requests: u64,
+    /// Whole frames that could not be decoded.
+    pub decode_errors: u64,
+    /// Whole frames thrown away because something before them was missing.
+    pub skipped: u64,
+    /// Number of the frame last shown.
+    pub last_frame: u32,
+    /// Frames shown after a later one: always 0, or something is wrong.
+    pub out_of_order: u64,
+}
+
+/// The screen.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+pub struct ScreenStatus {
+    /// In a word.
+    pub state: ScreenState,
+    /// Device and connector.
+    pub device: String,
+    /// `3840x2160@60`
+    pub mode: String,
+    /// How pictures get onto it.
+    pub format: String,
+    /// The card shown; none when a picture is.
+    pub card: Option<Kind>,
+    /// Pictures shown.
+    pub shown: u64,
+    /// Pictures replaced by a newer one before they could be shown.
+    pub replaced: u64,
+    /// How often it had to be opened again.
+    pub restarts: u64,
+}
+
+/// The whole answer.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+pub struct Status {
+    /// This booth.
+    pub name: String,
+    /// In a word.
+    pub state: State,
+    /// Since the start, in ms.
+    pub uptime_ms: u64,
+    /// The camera.
+    pub camera: CameraStatus,
+    /// The encoder.
+    pub encoder: CodecStatus,
+    /// The decoder.
+    pub decoder: CodecStatus,
+    /// The other booth.
+    pub peer: PeerStatus,
+    /// What went out.
+    pub sent: Sent,
+    /// What came in.
+    pub received: Received,
+    /// The screen.
+    pub screen: ScreenStatus,
+    /// What stands between the threads.
+    pub mailboxes: Vec<mailbox::Report>,
+    /// Capture at the other booth to light at this one.
+    pub stages: Vec<Stage>,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = |s: &dyn fmt::Debug| format!("{s:?}").to_lowercase();
+        writeln!(f, "{}  {}  up {} s", self.name, word(&self.state), self.uptime_ms / 1000)?;
+        let c = &self.camera;
+        writeln!(
+            f,
+            "camera   {} {} {}  {} frames, {} lost, {} restarts",
+            word(&c.state),
+            c.device,
+            c.mode,
+            c.frames,
+            c.lost,
+            c.restarts
+        )?;
+        writeln!(f, "codec    {} → {}", self.encoder.name, self.decoder.name)?;
+        let p = &self.peer;
+        let up = if p.connected { "connected" } else { "not connected" };
+        writeln!(
+            f,
+            "peer     {} {up}, RTT {:.1} ms, clock {:+.1} ms, {} sessions, {} refused, {} garbage",
+            p.address,
+            p.rtt_us as f64 / 1e3,
+            p.clock_offset_us as f64 / 1e3,
+            p.connects,
+            p.refused,
+            p.garbage
+        )?;
+        let (s, r) = (&self.sent, &self.received);
+        writeln!(
+            f,
+            "sent     {} frames ({} key), {} kbit/s, {} dropped",
+            s.frames, s.keyframes, s.bitrate_kbps, s.dropped
+        )?;
+        writeln!(
+            f,
+            "received {} frames, {} kbit/s, {} lost, {} skipped, {} undecodable",
+            r.frames, r.bitrate_kbps, r.lost, r.skipped, r.decode_errors
+        )?;
+        let d = &self.screen;
+        writeln!(
+            f,
+            "screen   {} {} {} {}  {} shown, {} replaced, {} restarts, card {}",
+            word(&d.state),
+            d.device,
+            d.mode,
+            d.format,
+            d.shown,
+            d.replaced,
+            d.restarts,
+            d.card.map_or("none".to_owned(), |k| word(&k))
+        )?;
+        for m in &self.mailboxes {
+            writeln!(f, "mailbox  {}: at most {}, {} replaced", m.name, m.high_water, m.replaced)?;
+        }
+        if !self.stages.is_empty() {
+            writeln!(f, "\n{:<10}{:>9}{:>9}{:>9}{:>9}  ms", "stage", "mean", "p50", "p95", "p99")?;
+        }
+        for s in &self.stages {
+            let ms = |us: i64| us as f64 / 1e3;
+            let (mean, p50, p95, p99) = (ms(s.mean_us), ms(s.p50_us), ms(s.p95_us), ms(s.p99_us));
+            writeln!(f, "{:<10}{mean:>9.2}{p50:>9.2}{p95:>9.2}{p99:>9.2}", s.stage)?;
+        }
+        Ok(())
+    }
+}

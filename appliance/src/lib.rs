@@ -1,0 +1,16 @@
+//! The firmware of a projection booth, light to light: camera → stage → codec → link → codec → screen.
+//!
+//! Each module is a room with a small face; [`booth`] alone knows them all.
+
+pub mod booth;
+pub mod camera;
+pub mod clock;
+pub mod codec;
+pub mod config;
+pub mod health;
+pub mod link;
+pub mod mailbox;
+pub mod pairing;
+pub mod picture;
+pub mod screen;
+pub mod stage;

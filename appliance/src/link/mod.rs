@@ -1,0 +1,142 @@
+//! The wire between booths: MoQ tracks over QUIC, mutual TLS pinned by fingerprint, reconnecting for ever. Decodes nothing.
+//!
+//! [`shard`], [`assembler`] and [`feedback`] are pure: bytes and times go in, frames and numbers come out. [`endpoint`] owns
+//! the socket, [`session`] one connection.
+
+mod assembler;
+mod endpoint;
+mod feedback;
+mod session;
+mod shard;
+mod tls;
+
+pub use endpoint::run;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use crate::mailbox::Mailbox;
+use crate::pairing::{Fingerprint, Identity};
+use crate::picture::AccessUnit;
+
+/// What can be wrong with the link, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The socket could not be had.
+    #[error(
+        "link: cannot receive on {address}: {source}; is another holobooth running? else change link.listen"
+    )]
+    Bind {
+        /// The configured address.
+        address: SocketAddr,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// TLS refused our own key.
+    #[error("link: {0}; remove the booth's data folder to make a new key")]
+    Tls(#[from] rustls::Error),
+    /// The system gave no thread, timer or descriptor.
+    #[error("link: {0}")]
+    System(#[from] io::Error),
+}
+
+/// The other booth.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// Who it must prove to be.
+    pub fingerprint: Fingerprint,
+}
+
+/// What a link is made of.
+pub struct Config {
+    /// UDP address to receive on.
+    pub listen: SocketAddr,
+    /// First part of the broadcast's path.
+    pub room: String,
+    /// Who we are.
+    pub identity: Identity,
+    /// Whom we talk to.
+    pub peer: Peer,
+}
+
+/// What the link and the video threads say to each other besides frames. Every field is written by one side only.
+#[derive(Default)]
+pub struct Signals {
+    /// Link: a peer is there.
+    pub connected: AtomicBool,
+    /// Link: the peer cannot decode without a keyframe; the encoder clears it.
+    pub keyframe_for_peer: AtomicBool,
+    /// Link: the peer says that its camera gives pictures.
+    pub peer_has_camera: AtomicBool,
+    /// Decoder: we cannot decode without a keyframe.
+    pub keyframe_for_us: AtomicBool,
+    /// Capture: our camera gives pictures.
+    pub camera: AtomicBool,
+}
+
+/// What the link counts.
+#[derive(Default)]
+pub struct Counters {
+    /// Sessions begun.
+    pub connects: AtomicU64,
+    /// Peers turned away because they were not who they had to be.
+    pub refused: AtomicU64,
+    /// Datagrams that made no sense.
+    pub garbage: AtomicU64,
+    /// Smoothed round trip, in µs.
+    pub rtt_us: AtomicU64,
+    /// Peer's clock minus ours, in µs, as two's complement.
+    pub clock_offset_us: AtomicU64,
+    /// Frames given to the transport.
+    pub sent_frames: AtomicU64,
+    /// Of these, keyframes.
+    pub sent_keyframes: AtomicU64,
+    /// Bytes of these, as coded.
+    pub sent_bytes: AtomicU64,
+    /// Frames received whole.
+    pub received_frames: AtomicU64,
+    /// Bytes of these, as coded.
+    pub received_bytes: AtomicU64,
+    /// Frames that did not arrive whole.
+    pub lost_frames: AtomicU64,
+    /// Keyframes that we asked for.
+    pub keyframe_requests: AtomicU64,
+}
+
+impl Counters {
+    fn add(counter: &AtomicU64, n: u64) {
+        counter.fetch_add(n, Relaxed);
+    }
+
+    fn set(counter: &AtomicU64, value: u64) {
+        counter.store(value, Relaxed);
+    }
+}
+
+/// What comes out of the link: a coded picture, its stamps on our clock.
+#[derive(Debug)]
+pub struct Incoming {
+    /// Which session it came by; with a new one, numbers and references begin anew.
+    pub session: u64,
+    /// The access unit. A number that does not follow the one before means that something is missing.
+    pub unit: AccessUnit,
+}
+
+/// The doors of the link.
+#[derive(Clone, Copy)]
+pub struct Doors<'a> {
+    /// What the encoder made.
+    pub outgoing: &'a Mailbox<AccessUnit>,
+    /// What the decoder is to take.
+    pub incoming: &'a Mailbox<Incoming>,
+    /// Flags both ways.
+    pub signals: &'a Signals,
+    /// Numbers for status.
+    pub counters: &'a Counters,
+    /// Ends the link.
+    pub stop: &'a AtomicBool,
+}

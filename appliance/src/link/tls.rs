@@ -1,0 +1,163 @@
+//! TLS 1.3 on both sides, where who you are is your certificate's fingerprint and nothing else counts.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+
+use crate::pairing::{Fingerprint, Identity};
+
+/// ALPN of the one MoQ version that we speak.
+const ALPN: &[u8] = b"moq-lite-06";
+/// What a dialler calls the other side; certificates carry it, nobody relies on it.
+pub(super) const NAME: &str = "holobooth";
+
+/// Lets in the one certificate with the pinned fingerprint, and remembers the last that it turned away.
+#[derive(Debug)]
+pub(super) struct Pin {
+    expected: Fingerprint,
+    provider: Arc<CryptoProvider>,
+    turned_away: Mutex<Option<Fingerprint>>,
+}
+
+impl Pin {
+    pub(super) fn new(expected: Fingerprint) -> Arc<Self> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        Arc::new(Self { expected, provider, turned_away: Mutex::new(None) })
+    }
+
+    fn judge(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
+        let shown = Fingerprint::of(certificate);
+        if shown == self.expected {
+            return Ok(());
+        }
+        *self.turned_away.lock().unwrap_or_else(PoisonError::into_inner) = Some(shown);
+        Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
+    }
+
+    /// The fingerprint last turned away, told once.
+    pub(super) fn turned_away(&self) -> Option<Fingerprint> {
+        self.turned_away.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn tls13(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+fn only_tls13() -> Error {
+    Error::PeerIncompatible(rustls::PeerIncompatible::Tls13RequiredForQuic)
+}
+
+impl ServerCertVerifier for Pin {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.judge(certificate).map(|()| ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(only_tls13())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.tls13(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.schemes()
+    }
+}
+
+impl ClientCertVerifier for Pin {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        self.judge(certificate).map(|()| ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(only_tls13())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.tls13(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.schemes()
+    }
+}
+
+/// Both sides' TLS for a booth that is `identity` and talks to whom `pin` lets in.
+///
+/// # Errors
+/// When the key does not fit its certificate.
+pub(super) fn configs(
+    identity: &Identity,
+    pin: &Arc<Pin>,
+) -> Result<(rustls::ClientConfig, rustls::ServerConfig), Error> {
+    let tls13 = &[&rustls::version::TLS13];
+    let chain = || vec![identity.certificate.clone()];
+    let mut client = rustls::ClientConfig::builder_with_provider(pin.provider.clone())
+        .with_protocol_versions(tls13)?
+        .dangerous()
+        .with_custom_certificate_verifier(pin.clone())
+        .with_client_auth_cert(chain(), identity.key.clone_key())?;
+    client.alpn_protocols = vec![ALPN.to_vec()];
+    let mut server = rustls::ServerConfig::builder_with_provider(pin.provider.clone())
+        .with_protocol_versions(tls13)?
+        .with_client_cert_verifier(pin.clone())
+        .with_single_cert(chain(), identity.key.clone_key())?;
+    server.alpn_protocols = vec![ALPN.to_vec()];
+    Ok((client, server))
+}

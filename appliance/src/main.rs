@@ -1,0 +1,117 @@
+//! The command line of a booth.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use clap::{Parser, Subcommand};
+use holobooth::config::Config;
+use holobooth::pairing::Identity;
+use holobooth::{booth, health};
+
+const DEFAULT_CONFIG: &str = "/etc/holobooth/holobooth.toml";
+
+/// The firmware of a projection booth: camera to far screen, both ways, light to light.
+///
+/// Log lines go to standard error; RUST_LOG=debug says more. Exit status: 0 fine, 1 failed, 2 wrong usage or configuration.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the booth until SIGTERM or Ctrl-C.
+    Run {
+        /// The booth's configuration (TOML).
+        #[arg(long, default_value = DEFAULT_CONFIG)]
+        config: PathBuf,
+    },
+    /// Check a configuration, change nothing.
+    Check {
+        /// The configuration to check.
+        #[arg(long, default_value = DEFAULT_CONFIG)]
+        config: PathBuf,
+    },
+    /// Print this booth's fingerprint, for peer.fingerprint at the other booth; make the identity if there is none.
+    Identity {
+        /// The configuration that names the data folder.
+        #[arg(long, default_value = DEFAULT_CONFIG, conflicts_with = "data")]
+        config: PathBuf,
+        /// The data folder itself.
+        #[arg(long)]
+        data: Option<PathBuf>,
+    },
+    /// Ask the running booth how it is, and where the milliseconds go.
+    Status {
+        /// One JSON object instead of a table.
+        #[arg(long)]
+        json: bool,
+        /// The socket on which the booth answers.
+        #[arg(long, default_value = "/run/holobooth/status.sock")]
+        socket: PathBuf,
+    },
+}
+
+/// Prints `error` and what caused it in one line.
+fn fail(code: u8, error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("holobooth: {error}");
+    ExitCode::from(code)
+}
+
+fn load(path: &Path) -> Result<Config, ExitCode> {
+    Config::load(path).map_err(|e| fail(2, &e))
+}
+
+fn run(cli: Cli) -> Result<(), ExitCode> {
+    match cli.command {
+        Command::Run { config } => {
+            let config = load(&config)?;
+            let stop = Arc::new(AtomicBool::new(false));
+            for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+                signal_hook::flag::register(signal, stop.clone()).map_err(|e| fail(1, &e))?;
+            }
+            booth::run(config, stop).map_err(|e| fail(1, &e))
+        }
+        Command::Check { config } => {
+            load(&config)?;
+            println!("{} is fine", config.display());
+            Ok(())
+        }
+        Command::Identity { config, data } => {
+            let data = match data {
+                Some(data) => data,
+                None => load(&config)?.booth.data,
+            };
+            let identity = Identity::load_or_make(&data).map_err(|e| fail(1, &e))?;
+            println!("{}", identity.fingerprint());
+            Ok(())
+        }
+        Command::Status { json, socket } => {
+            let status = health::ask(&socket).map_err(|e| {
+                eprintln!(
+                    "holobooth: no booth answers on {}: {e}; is `holobooth run` running?",
+                    socket.display()
+                );
+                ExitCode::from(1)
+            })?;
+            if json {
+                println!("{}", serde_json::to_string(&status).map_err(|e| fail(1, &e))?);
+            } else {
+                print!("{status}");
+            }
+            Ok(())
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(code) => code,
+    }
+}

@@ -1,0 +1,163 @@
+//! What the screen says when there is no picture: SVG cards, drawn for any size of screen.
+
+use std::sync::{Arc, OnceLock};
+
+use resvg::tiny_skia::{Pixmap, Transform};
+use resvg::usvg::{Options, Tree, fontdb::Database};
+
+/// The occasions for a card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// The booth is coming up.
+    Starting,
+    /// This booth's own camera gives nothing.
+    NoCamera,
+    /// No other booth has been seen yet.
+    Looking,
+    /// The other booth was there and is gone.
+    Reconnecting,
+    /// The other booth is there, but its camera gives nothing.
+    NoPicture,
+}
+
+/// A card with its words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Card {
+    /// The occasion.
+    pub kind: Kind,
+    /// This booth's name.
+    pub name: String,
+    /// A line for the staff: what to look at.
+    pub detail: String,
+}
+
+impl Card {
+    fn title(&self) -> &'static str {
+        match self.kind {
+            Kind::Starting => "Starting",
+            Kind::NoCamera => "No camera",
+            Kind::Looking => "Looking for the other booth",
+            Kind::Reconnecting => "Reconnecting",
+            Kind::NoPicture => "The other booth has no picture",
+        }
+    }
+
+    fn colour(&self) -> &'static str {
+        match self.kind {
+            Kind::Starting | Kind::Looking => "#7fd1ff",
+            Kind::NoCamera | Kind::NoPicture => "#ffb454",
+            Kind::Reconnecting => "#ffe08a",
+        }
+    }
+
+    /// The card as SVG for a screen of `width` x `height` pixels. Black is no light on a hologram screen, so the card is
+    /// little else.
+    fn svg(&self, width: u32, height: u32) -> String {
+        let (w, h) = (f64::from(width), f64::from(height));
+        let unit = w.min(h * 16.0 / 9.0).min(h).min(w * 1.2) / 100.0;
+        let (x, y) = (w / 2.0, h / 2.0);
+        let colour = self.colour();
+        let text = |dy: f64, size: f64, fill: &str, words: &str| {
+            // A long line gets smaller instead of leaving the screen.
+            let fits = 0.92 * w / (0.62 * words.chars().count().max(1) as f64);
+            let size = (size * unit).min(fits);
+            let words = escape(words);
+            let y = y + dy * unit;
+            format!(
+                r#"<text x="{x:.1}" y="{y:.1}" font-size="{size:.1}" fill="{fill}" text-anchor="middle">{words}</text>"#
+            )
+        };
+        format!(
+            r##"<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="DejaVu Sans"><rect width="100%" height="100%" fill="#000"/><circle cx="{x:.1}" cy="{:.1}" r="{:.1}" fill="none" stroke="{colour}" stroke-width="{:.1}"/><circle cx="{x:.1}" cy="{:.1}" r="{:.1}" fill="{colour}"/>{}{}{}</svg>"##,
+            y - 20.0 * unit,
+            6.0 * unit,
+            0.8 * unit,
+            y - 20.0 * unit,
+            1.8 * unit,
+            text(2.0, 6.5, colour, self.title()),
+            text(10.0, 3.2, "#b8b8b8", &self.detail),
+            text(40.0, 2.8, "#6f6f6f", &self.name),
+        )
+    }
+
+    /// Draws the card into rows of XRGB8888 (`stride` bytes each, blue first in memory). False when it cannot be drawn; the
+    /// rows are black then.
+    pub(super) fn draw(&self, rows: &mut [u8], stride: usize, width: u32, height: u32) -> bool {
+        rows.fill(0);
+        let Ok(tree) = Tree::from_str(&self.svg(width, height), options()) else { return false };
+        let Some(mut pixmap) = Pixmap::new(width, height) else { return false };
+        resvg::render(&tree, Transform::identity(), &mut pixmap.as_mut());
+        let source = pixmap.data().chunks_exact(width as usize * 4);
+        for (row, source) in rows.chunks_mut(stride).zip(source) {
+            for (out, rgba) in row.chunks_exact_mut(4).zip(source.chunks_exact(4)) {
+                out.copy_from_slice(&[rgba[2], rgba[1], rgba[0], 0]);
+            }
+        }
+        true
+    }
+}
+
+/// The booth's own font, so that a card needs nothing installed.
+fn options() -> &'static Options<'static> {
+    static OPTIONS: OnceLock<Options<'static>> = OnceLock::new();
+    OPTIONS.get_or_init(|| {
+        let mut fonts = Database::new();
+        fonts.load_font_data(dejavu::sans::regular().to_vec());
+        Options { fontdb: Arc::new(fonts), font_family: "DejaVu Sans".to_owned(), ..Options::default() }
+    })
+}
+
+fn escape(text: &str) -> String {
+    text.chars()
+        .filter(|c| !c.is_control())
+        .map(|c| match c {
+            '<' => "&lt;".to_owned(),
+            '>' => "&gt;".to_owned(),
+            '&' => "&amp;".to_owned(),
+            '"' => "&quot;".to_owned(),
+            c => c.to_string(),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn card(name: &str) -> Card {
+        Card { kind: Kind::Looking, name: name.into(), detail: "10.9.0.2:4433".into() }
+    }
+
+    /// Bounding box of what is lit.
+    fn lit(card: &Card, width: u32, height: u32) -> (usize, usize, usize, usize) {
+        let stride = width as usize * 4;
+        let mut rows = vec![9; stride * height as usize];
+        assert!(card.draw(&mut rows, stride, width, height));
+        let (mut x0, mut y0, mut x1, mut y1) = (usize::MAX, usize::MAX, 0, 0);
+        for (i, p) in rows.chunks_exact(4).enumerate().filter(|(_, p)| p[..3] != [0, 0, 0]) {
+            let _ = p;
+            let (x, y) = (i % width as usize, i / width as usize);
+            (x0, y0, x1, y1) = (x0.min(x), y0.min(y), x1.max(x), y1.max(y));
+        }
+        (x0, y0, x1, y1)
+    }
+
+    #[test]
+    fn fits_and_fills_every_size_of_screen() {
+        for (w, h) in [(640, 480), (1920, 1080), (1080, 1920), (3840, 2160), (320, 200), (2160, 3840)] {
+            let (x0, y0, x1, y1) = lit(&card("quiet-heron-42"), w, h);
+            let (w, h) = (w as usize, h as usize);
+            assert!(x0 > 0 && y0 > 0 && x1 + 1 < w && y1 + 1 < h, "{w}x{h}: {:?}", (x0, y0, x1, y1));
+            assert!((x1 - x0) * 3 > w && (y1 - y0) * 3 > h.min(w), "{w}x{h}: {:?}", (x0, y0, x1, y1));
+            assert!((x0 + x1).abs_diff(w) < w / 20, "{w}x{h}: centred");
+        }
+    }
+
+    #[test]
+    fn words_cannot_break_the_drawing() {
+        let long = "<&\"\u{0}".repeat(80);
+        let (x0, _, x1, _) = lit(&card(&long), 640, 480);
+        assert!(x0 > 0 && x1 < 639);
+    }
+}

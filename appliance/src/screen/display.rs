@@ -1,0 +1,278 @@
+//! The display thread: shows the newest picture at the next vblank, and a card when there is none.
+//!
+//! One commit is in flight at most. A picture that comes meanwhile waits in the mailbox, where a newer one replaces it; nothing
+//! else is waited for, so what is on the screen is never older than one refresh behind what has arrived.
+
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use drm::buffer::DrmFourcc;
+use drm::control::{Device as _, Event as DrmEvent};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::Error;
+use super::buffer::Buffer;
+use super::card::{Card, Kind};
+use super::hotplug::Hotplug;
+use super::output::{Output, Placement};
+use super::paint::Painter;
+use super::route::Route;
+use super::show::Show;
+use crate::clock::now_us;
+use crate::config;
+use crate::mailbox::Mailbox;
+use crate::picture::Picture;
+
+/// How long a commit may take to reach the screen, in µs: many refreshes of the slowest mode.
+const FLIP_LIMIT_US: u64 = 500_000;
+/// How often a missing screen is looked for when no event tells of it, and `stop` is looked at, in ms.
+const LOOK_MS: u64 = 250;
+
+/// What the display thread tells the booth.
+#[derive(Debug)]
+pub enum Event {
+    /// The screen is lit: device, connector and mode.
+    On(String, String),
+    /// There is no screen, and why.
+    Off(Error),
+    /// Pictures go onto the screen this way from now on.
+    Route(String),
+    /// A picture is on the screen; all its stamps are set.
+    Shown(u32, crate::picture::Stamps),
+    /// A card is on the screen, or no card any more.
+    Card(Option<Kind>),
+    /// A picture could not be drawn.
+    Undrawable(ffmpeg_next::Error),
+}
+
+/// Runs the screen until `stop`; survives every unplugging.
+///
+/// `pictures` and `cards` are mailboxes of one: the newest of each is what counts.
+pub fn run(
+    wish: &config::Screen,
+    pictures: &Mailbox<Picture>,
+    cards: &Mailbox<Card>,
+    stop: &AtomicBool,
+    mut tell: impl FnMut(Event),
+) {
+    let hotplug = Hotplug::new().ok();
+    let mut card = Card { kind: Kind::Starting, name: String::new(), detail: String::new() };
+    while !stop.load(Relaxed) {
+        if let Some(newer) = cards.take() {
+            card = newer;
+        }
+        let gone = Output::find(wish).and_then(|output| {
+            tell(Event::On(format!("{}/{}", output.device.name, output.connector_name), output.mode_name()));
+            let mut session = Session::light(output, card.clone())?;
+            tell(Event::Card(Some(session.card.kind)));
+            let result = session.run(pictures, cards, hotplug.as_ref(), stop, &mut tell);
+            card = session.card;
+            result
+        });
+        let Err(error) = gone else { break };
+        tell(Event::Off(error));
+        pictures.clear();
+        match &hotplug {
+            Some(hotplug) => {
+                let mut fds = [PollFd::new(hotplug.as_fd(), PollFlags::POLLIN)];
+                let _ = poll(&mut fds, timeout(LOOK_MS * 1000));
+                hotplug.drain();
+            }
+            None => std::thread::sleep(std::time::Duration::from_millis(LOOK_MS)),
+        }
+    }
+}
+
+fn timeout(us: u64) -> PollTimeout {
+    // Rounded up: waking before the time would spin.
+    PollTimeout::from(us.div_ceil(1000).min(LOOK_MS) as u16)
+}
+
+/// A commit on its way to the screen.
+struct InFlight {
+    since_us: u64,
+    /// Number and stamps of the picture; none for a card or a step of the fade.
+    picture: Option<(u32, crate::picture::Stamps)>,
+}
+
+/// A lit screen.
+struct Session {
+    output: Rc<Output>,
+    card: Card,
+    card_buffers: [Buffer; 2],
+    next_card_buffer: usize,
+    route: Option<Route>,
+    painter: Painter,
+    show: Show,
+    /// The picture on the screen, kept for the fade.
+    last: Option<Picture>,
+    in_flight: Option<InFlight>,
+    /// The way of the pictures before these, while its last framebuffer is still on the screen.
+    retired: Option<Route>,
+    /// The card's words changed since it was drawn.
+    card_changed: bool,
+}
+
+impl Session {
+    fn light(output: Output, card: Card) -> Result<Self, Error> {
+        let output = Rc::new(output);
+        let buffer = || Buffer::new(&output, DrmFourcc::Xrgb8888, output.size());
+        let card_buffers = [buffer()?, buffer()?];
+        let mut session = Self {
+            output: output.clone(),
+            card,
+            card_buffers,
+            next_card_buffer: 0,
+            route: None,
+            painter: Painter::default(),
+            show: Show::Card,
+            last: None,
+            in_flight: None,
+            retired: None,
+            card_changed: false,
+        };
+        let placement = session.draw_card();
+        output.light(&placement)?;
+        Ok(session)
+    }
+
+    fn draw_card(&mut self) -> Placement {
+        let index = self.next_card_buffer;
+        self.next_card_buffer = 1 - index;
+        let (width, height) = self.output.size();
+        let buffer = &mut self.card_buffers[index];
+        let (rows, plane) = buffer.plane(0);
+        self.card.draw(rows, plane.stride, width, height);
+        Placement { fb: buffer.fb, source: (width, height), target: (0, 0, width, height), colour: None }
+    }
+
+    fn flip(
+        &mut self,
+        placement: &Placement,
+        picture: Option<(u32, crate::picture::Stamps)>,
+    ) -> Result<(), Error> {
+        self.output.flip(placement)?;
+        self.in_flight = Some(InFlight { since_us: now_us(), picture });
+        Ok(())
+    }
+
+    /// Draws and commits a picture, `level` of 256 bright.
+    fn show_picture(
+        &mut self,
+        picture: Picture,
+        level: u16,
+        tell: &mut impl FnMut(Event),
+    ) -> Result<(), Error> {
+        if !self.route.as_ref().is_some_and(|r| r.suits(&picture.frame)) {
+            let route = Route::plan(&self.output, &picture.frame)?;
+            tell(Event::Route(route.describe()));
+            // A framebuffer that is destroyed while it is shown takes the picture with it: keep it until the flip.
+            self.retired = self.route.replace(route);
+        }
+        let Some(route) = &mut self.route else { return Ok(()) };
+        match route.draw(&mut self.painter, &picture.frame, level) {
+            Ok(placement) => {
+                let stamps = (level == 256).then_some((picture.number, picture.stamps));
+                self.flip(&placement, stamps)?;
+                self.last = Some(picture);
+            }
+            Err(e) => tell(Event::Undrawable(e)),
+        }
+        Ok(())
+    }
+
+    /// Runs until `stop` (`Ok`) or until the screen is gone (`Err`).
+    fn run(
+        &mut self,
+        pictures: &Mailbox<Picture>,
+        cards: &Mailbox<Card>,
+        hotplug: Option<&Hotplug>,
+        stop: &AtomicBool,
+        tell: &mut impl FnMut(Event),
+    ) -> Result<(), Error> {
+        while !stop.load(Relaxed) {
+            self.wait(pictures, cards, hotplug);
+            if hotplug.is_some_and(Hotplug::drain) && !self.output.connected() {
+                return Err(Error::Unplugged(self.output.connector_name.clone()));
+            }
+            self.flips(tell)?;
+            if let Some(card) = cards.take() {
+                self.card_changed |= card != self.card;
+                self.card = card;
+            }
+            if let Some(flight) = &self.in_flight {
+                let waited_us = now_us().saturating_sub(flight.since_us);
+                if waited_us > FLIP_LIMIT_US {
+                    return Err(Error::Stuck(self.output.connector_name.clone(), waited_us / 1000));
+                }
+                continue;
+            }
+            let now = now_us();
+            if let Some(picture) = pictures.take() {
+                if self.show == Show::Card {
+                    tell(Event::Card(None));
+                }
+                self.show.picture(now);
+                self.show_picture(picture, 256, tell)?;
+                continue;
+            }
+            let was = self.show;
+            match self.show.tick(now) {
+                Some(level) if level > 0 => {
+                    if let Some(picture) = self.last.take() {
+                        self.show_picture(picture, level, tell)?;
+                    }
+                }
+                _ if self.show == Show::Card && (was != Show::Card || self.card_changed) => {
+                    self.last = None;
+                    self.card_changed = false;
+                    let placement = self.draw_card();
+                    self.flip(&placement, None)?;
+                    tell(Event::Card(Some(self.card.kind)));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for whatever comes next.
+    fn wait(&self, pictures: &Mailbox<Picture>, cards: &Mailbox<Card>, hotplug: Option<&Hotplug>) {
+        let next_us = match &self.in_flight {
+            Some(_) => FLIP_LIMIT_US,
+            None => self.show.next_tick_us(now_us(), self.output.refresh_us()).unwrap_or(u64::MAX),
+        };
+        let mut fds = vec![
+            PollFd::new(self.output.device.as_fd(), PollFlags::POLLIN),
+            PollFd::new(cards.as_fd(), PollFlags::POLLIN),
+        ];
+        if let Some(hotplug) = hotplug {
+            fds.push(PollFd::new(hotplug.as_fd(), PollFlags::POLLIN));
+        }
+        if self.in_flight.is_none() {
+            fds.push(PollFd::new(pictures.as_fd(), PollFlags::POLLIN));
+        }
+        let _ = poll(&mut fds, timeout(next_us));
+    }
+
+    /// Takes the driver's word for what is on the screen now.
+    fn flips(&mut self, tell: &mut impl FnMut(Event)) -> Result<(), Error> {
+        let mut fds = [PollFd::new(self.output.device.as_fd(), PollFlags::POLLIN)];
+        if !poll(&mut fds, PollTimeout::ZERO).is_ok_and(|n| n > 0) {
+            return Ok(());
+        }
+        let events = self.output.device.receive_events().map_err(self.output.device.fail("read events"))?;
+        for event in events {
+            let DrmEvent::PageFlip(flip) = event else { continue };
+            self.retired = None;
+            if let Some((number, mut stamps)) = self.in_flight.take().and_then(|f| f.picture) {
+                // A driver that stamps flips with another clock than ours would put them before the decoder.
+                stamps.flipped_us = (flip.duration.as_micros() as u64)
+                    .clamp(stamps.decoded_us, now_us().max(stamps.decoded_us));
+                tell(Event::Shown(number, stamps));
+            }
+        }
+        Ok(())
+    }
+}

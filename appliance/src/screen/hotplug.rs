@@ -1,0 +1,41 @@
+//! The kernel's own word that a cable was plugged or pulled: kobject uevents over netlink, without udev.
+//!
+//! Source: lib/kobject_uevent.c; netlink(7), NETLINK_KOBJECT_UEVENT.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket,
+};
+
+/// A listener to device events.
+pub(super) struct Hotplug(OwnedFd);
+
+impl Hotplug {
+    /// # Errors
+    /// When the kernel gives no netlink socket.
+    pub(super) fn new() -> nix::Result<Self> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let fd =
+            socket(AddressFamily::Netlink, SockType::Datagram, flags, SockProtocol::NetlinkKObjectUEvent)?;
+        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 1))?;
+        Ok(Self(fd))
+    }
+
+    /// Reads what came; whether any of it was about screens.
+    pub(super) fn drain(&self) -> bool {
+        let mut message = [0u8; 4096];
+        let mut about_screens = false;
+        while let Ok(length) = recv(self.0.as_raw_fd(), &mut message, MsgFlags::empty()) {
+            let mut fields = message.get(..length).unwrap_or_default().split(|&b| b == 0);
+            about_screens |= fields.any(|f| f == b"SUBSYSTEM=drm");
+        }
+        about_screens
+    }
+}
+
+impl AsFd for Hotplug {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

@@ -1,0 +1,108 @@
+//! Between camera and encoder: for now, just the encoder's pixel format. Touches no device.
+
+use ffmpeg_next::{Error, ffi, format::Pixel, frame, software::scaling};
+
+use crate::picture::Picture;
+
+/// Brings pictures into one pixel format, at their own size.
+pub struct Converter {
+    to: Pixel,
+    scaler: Option<(scaling::Context, Pixel, u32, u32)>,
+    /// Reused from picture to picture, unless the encoder still holds it.
+    out: frame::Video,
+}
+
+// SAFETY: the scaler is a plain block of memory used by one thread at a time; nothing in it belongs to the thread that made it.
+unsafe impl Send for Converter {}
+
+impl Converter {
+    /// A converter to `format`.
+    pub fn to(format: Pixel) -> Self {
+        Self { to: format, scaler: None, out: frame::Video::empty() }
+    }
+
+    /// `picture` in the format of this converter: itself when it is in it already, otherwise a converted copy.
+    ///
+    /// # Errors
+    /// When FFmpeg knows no way from one format to the other.
+    pub fn convert(&mut self, picture: Picture) -> Result<Picture, Error> {
+        let from = &picture.frame;
+        if from.format() == self.to {
+            return Ok(picture);
+        }
+        let key = (from.format(), from.width(), from.height());
+        if self.scaler.as_ref().is_none_or(|s| (s.1, s.2, s.3) != key) {
+            let flags = scaling::Flags::POINT;
+            let scaler = scaling::Context::get(key.0, key.1, key.2, self.to, key.1, key.2, flags)?;
+            self.scaler = Some((scaler, key.0, key.1, key.2));
+            self.out = frame::Video::new(self.to, key.1, key.2);
+        }
+        let Some((scaler, ..)) = &mut self.scaler else { return Err(Error::Bug) };
+        // SAFETY: the frame is ours; FFmpeg gives it new memory when somebody else still holds the old.
+        let code = unsafe { ffi::av_frame_make_writable(self.out.as_mut_ptr()) };
+        if code < 0 {
+            return Err(code.into());
+        }
+        scaler.run(from, &mut self.out)?;
+        self.out.set_color_space(from.color_space());
+        // Of the formats that we take only JPEG's are full range by name; the scaler makes limited range of them.
+        let jpeg = matches!(from.format(), Pixel::YUVJ420P | Pixel::YUVJ422P | Pixel::YUVJ444P);
+        self.out.set_color_range(if jpeg { ffmpeg_next::color::Range::MPEG } else { from.color_range() });
+        let frame = self.out.clone_ref()?;
+        Ok(Picture { frame, number: picture.number, stamps: picture.stamps })
+    }
+}
+
+/// A second reference to the same pixels.
+trait CloneRef: Sized {
+    fn clone_ref(&self) -> Result<Self, Error>;
+}
+
+impl CloneRef for frame::Video {
+    fn clone_ref(&self) -> Result<Self, Error> {
+        let mut copy = frame::Video::empty();
+        // SAFETY: both frames are alive; only the reference is copied.
+        let code = unsafe { ffi::av_frame_ref(copy.as_mut_ptr(), self.as_ptr()) };
+        if code < 0 { Err(code.into()) } else { Ok(copy) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::picture::Stamps;
+
+    fn picture(format: Pixel) -> Picture {
+        let mut frame = frame::Video::new(format, 64, 32);
+        for plane in 0..frame.planes() {
+            frame.data_mut(plane).fill(if plane == 0 { 77 } else { 130 });
+        }
+        Picture { frame, number: 5, stamps: Stamps::default() }
+    }
+
+    #[test]
+    fn same_format_passes_untouched() {
+        let p = picture(Pixel::YUV420P);
+        let address = p.frame.data(0).as_ptr();
+        let out = Converter::to(Pixel::YUV420P).convert(p).unwrap();
+        assert_eq!(out.frame.data(0).as_ptr(), address);
+    }
+
+    #[test]
+    fn nv12_becomes_planar_with_the_same_values() {
+        let out = Converter::to(Pixel::YUV420P).convert(picture(Pixel::NV12)).unwrap();
+        assert_eq!(out.number, 5);
+        assert!((0..32).all(|y| out.frame.data(0)[y * out.frame.stride(0)..][..64].iter().all(|&p| p == 77)));
+        assert_eq!((out.frame.data(1)[0], out.frame.data(2)[0]), (130, 130));
+    }
+
+    #[test]
+    fn a_picture_still_held_is_not_overwritten() {
+        let mut c = Converter::to(Pixel::YUV420P);
+        let first = c.convert(picture(Pixel::NV12)).unwrap();
+        let mut second = picture(Pixel::NV12);
+        second.frame.data_mut(0).fill(200);
+        let second = c.convert(second).unwrap();
+        assert_eq!((first.frame.data(0)[0], second.frame.data(0)[0]), (77, 200));
+    }
+}

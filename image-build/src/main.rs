@@ -1,0 +1,82 @@
+//! `cargo xtask`: installs what the machine lacks, builds kernels, boots the rig, runs demo, tests and benches.
+
+mod cargo;
+mod check;
+mod demo;
+mod folders;
+mod interrupt;
+mod kernel;
+mod progress;
+mod rig;
+mod scenario;
+mod setup;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+/// Builds, boots, shows and tests holobooth.
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    max_term_width = 100,
+    after_help = "\
+Start with:
+  cargo xtask demo     two booths, live, in your browser and terminal
+  cargo xtask test     every check there is
+
+What the machine lacks is installed on the way (`cargo xtask setup` does it all at once). What takes long to
+make is kept in ~/.cache/holobooth, which may be deleted at any time."
+)]
+enum Command {
+    /// Two booths in the rig, live: a table here, the screens in your browser
+    Demo(demo::Arguments),
+    /// Run every check, or with --fast those of a minute
+    Test(check::Arguments),
+    /// Run one scenario in its rig, or list them
+    Scenario(scenario::Arguments),
+    /// Run one bench in its rig, or list them
+    Bench(scenario::BenchArguments),
+    /// Run a command in the rig: cameras, screens, sound cards and networks in software
+    Rig(rig::Arguments),
+    /// Build the rig's kernel, unless it is cached, and print where it is
+    Kernel(kernel::Arguments),
+    /// Install the Debian packages that this machine lacks
+    ///
+    /// Says first which and why. Every other command installs what it needs by itself; this one installs
+    /// everything at once. Debian 12 and 13; as root or with sudo.
+    Setup,
+}
+
+fn main() -> ExitCode {
+    let (result, on_failure) = match rig::init::folder_of_run() {
+        Some(folder) => (rig::init::main(&folder).map(|()| ExitCode::SUCCESS), ExitCode::FAILURE),
+        None => {
+            let command = Command::parse();
+            let on_failure = match command {
+                Command::Rig(_) => ExitCode::from(rig::FAILED),
+                _ => ExitCode::FAILURE,
+            };
+            (run(command), on_failure)
+        }
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        on_failure
+    })
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    interrupt::catch()?;
+    match command {
+        Command::Demo(arguments) => demo::main(&arguments),
+        Command::Test(arguments) => check::main(&arguments),
+        Command::Scenario(arguments) => scenario::main(arguments),
+        Command::Bench(arguments) => scenario::bench(arguments),
+        Command::Rig(arguments) => rig::main(arguments),
+        Command::Kernel(arguments) => kernel::main(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Setup => setup::main().map(|()| ExitCode::SUCCESS),
+    }
+}

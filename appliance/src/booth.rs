@@ -106,16 +106,25 @@ fn system(what: &'static str) -> impl Fn(nix::Error) -> Error {
     move |e| Error::System { what, source: e.into() }
 }
 
+/// Pictures up to this many pixels are coded on one thread: handing rows of blocks from thread to thread costs more time
+/// than it saves.
+const ONE_THREAD_PIXELS: u32 = 1280 * 720;
+
 /// What the codecs are tried with, before the camera has said what it gives.
 fn spec(config: &Config) -> Spec {
+    let (width, height) = (*config.camera.width.get_ref(), *config.camera.height.get_ref());
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
-    let threads = *config.codec.threads.get_ref();
+    let threads = match *config.codec.threads.get_ref() {
+        0 if width * height <= ONE_THREAD_PIXELS => 1,
+        0 => cores,
+        n => n,
+    };
     Spec {
-        width: *config.camera.width.get_ref(),
-        height: *config.camera.height.get_ref(),
+        width,
+        height,
         fps: f64::from(*config.camera.fps.get_ref()),
         bitrate_kbps: *config.codec.bitrate_kbps.get_ref(),
-        threads: if threads == 0 { cores } else { threads },
+        threads,
         space: ffmpeg_next::color::Space::SMPTE170M,
         range: ffmpeg_next::color::Range::MPEG,
     }

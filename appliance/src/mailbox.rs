@@ -92,11 +92,11 @@ impl<T> Mailbox<T> {
     /// Takes what waits, oldest first, without blocking.
     pub fn take(&self) -> Option<T> {
         let mut inside = self.lock();
-        let item = inside.pop_front();
+        let item = inside.pop_front()?;
         if inside.is_empty() {
             let _ = self.wake.read();
         }
-        item
+        Some(item)
     }
 
     /// Waits up to `timeout_ms` for something and takes it.

@@ -55,6 +55,7 @@ impl Group {
             Self::Kernel => &[
                 "build-essential",
                 "flex",
+                "patch",
                 "bison",
                 "bc",
                 "libelf-dev",

@@ -85,6 +85,7 @@ pub struct Stream {
     number: u32,
     lost: u64,
     last_frame: Instant,
+    last_capture_us: u64,
 }
 
 impl Stream {
@@ -125,7 +126,16 @@ impl Stream {
         let mut kind = CAPTURE;
         buffers.device.ioctl("VIDIOC_STREAMON", vidioc::VIDIOC_STREAMON, &mut kind)?;
         let last_frame = Instant::now();
-        Ok(Self { buffers: Arc::new(buffers), mode, pix, last_sequence: None, number, lost: 0, last_frame })
+        Ok(Self {
+            buffers: Arc::new(buffers),
+            mode,
+            pix,
+            last_sequence: None,
+            number,
+            lost: 0,
+            last_frame,
+            last_capture_us: 0,
+        })
     }
 
     /// The mode in use.
@@ -159,7 +169,8 @@ impl Stream {
         // SAFETY: v4l2_buffer is a plain C structure.
         let mut buffer: v4l2_buffer = unsafe { zeroed() };
         (buffer.type_, buffer.memory) = (CAPTURE, v4l2_memory_V4L2_MEMORY_MMAP);
-        let path = || self.buffers.device.path.clone();
+        let buffers = self.buffers.clone();
+        let path = || buffers.device.path.clone();
         match self.buffers.device.try_ioctl(vidioc::VIDIOC_DQBUF, &mut buffer) {
             Ok(()) => {}
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
@@ -187,13 +198,8 @@ impl Stream {
                 Err(source) => Err(Error::Driver { path: path(), call: "VIDIOC_QBUF", source }),
             };
         }
-        let stamped = buffer.flags & V4L2_BUF_FLAG_TIMESTAMP_MASK == V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC;
-        let driver_us = buffer.timestamp.tv_sec as u64 * 1_000_000 + buffer.timestamp.tv_usec as u64;
-        let stamps = Stamps {
-            capture_us: if stamped { driver_us.min(dequeued_us) } else { dequeued_us },
-            dequeued_us,
-            ..Stamps::default()
-        };
+        let capture_us = self.capture_us(&buffer, dequeued_us);
+        let stamps = Stamps { capture_us, dequeued_us, ..Stamps::default() };
         let fail = || Error::Driver {
             path: path(),
             call: "VIDIOC_DQBUF",
@@ -202,6 +208,25 @@ impl Stream {
         let frame = self.lend(buffer.index, buffer.bytesused as usize).ok_or_else(fail)?;
         let picture = Picture { frame, number: self.number, stamps };
         Ok(Some(if self.mode.format == Format::Mjpg { Sample::Jpeg(picture) } else { Sample::Raw(picture) }))
+    }
+
+    /// When the picture was taken, by the driver's word if that can be: on our clock, after the picture before, not in the
+    /// future and not long ago. Some drivers stamp late, or with the time at which the picture's last line would leave a
+    /// sensor.
+    fn capture_us(&mut self, buffer: &v4l2_buffer, dequeued_us: u64) -> u64 {
+        let monotonic = buffer.flags & V4L2_BUF_FLAG_TIMESTAMP_MASK == V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC;
+        let driver_us = (buffer.timestamp.tv_sec as u64)
+            .saturating_mul(1_000_000)
+            .saturating_add(buffer.timestamp.tv_usec as u64);
+        let long_ago_us =
+            dequeued_us.saturating_sub((1e6 * f64::from(BUFFERS) / self.mode.fps.max(0.1)) as u64);
+        let plausible = self.last_capture_us.max(long_ago_us)..=dequeued_us;
+        if monotonic && plausible.contains(&driver_us) && driver_us != self.last_capture_us {
+            self.last_capture_us = driver_us;
+            driver_us
+        } else {
+            dequeued_us
+        }
     }
 
     /// Wraps buffer `index` as a frame that gives it back when dropped. `None` when the driver's numbers do not fit its buffer.

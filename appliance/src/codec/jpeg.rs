@@ -31,3 +31,52 @@ impl JpegDecoder {
         Ok(Picture { frame, number: sample.number, stamps: sample.stamps })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::picture::Stamps;
+    use ffmpeg_next::{Rational, encoder, format::Pixel};
+
+    /// A grey picture as a JPEG, as a camera would send it.
+    fn jpeg(luma: u8) -> Vec<u8> {
+        let codec = encoder::find(codec::Id::MJPEG).unwrap();
+        let mut video = codec::context::Context::new_with_codec(codec).encoder().video().unwrap();
+        video.set_width(64);
+        video.set_height(48);
+        video.set_format(Pixel::YUVJ420P);
+        video.set_time_base(Rational::new(1, 30));
+        let mut encoder = video.open().unwrap();
+        let mut frame = frame::Video::new(Pixel::YUVJ420P, 64, 48);
+        for (plane, value) in [luma, 128, 128].into_iter().enumerate() {
+            frame.data_mut(plane).fill(value);
+        }
+        frame.set_pts(Some(0));
+        encoder.send_frame(&frame).unwrap();
+        let mut packet = Packet::empty();
+        encoder.receive_packet(&mut packet).unwrap();
+        packet.data().unwrap().to_vec()
+    }
+
+    fn sample() -> Picture {
+        Picture { frame: frame::Video::empty(), number: 9, stamps: Stamps { capture_us: 4, ..Stamps::default() } }
+    }
+
+    #[test]
+    fn pixels_come_with_number_and_stamps() {
+        super::super::init().unwrap();
+        let picture = JpegDecoder::new().unwrap().decode(&sample(), &jpeg(90)).unwrap();
+        assert_eq!((picture.number, picture.stamps.capture_us), (9, 4));
+        assert_eq!((picture.frame.width(), picture.frame.height()), (64, 48));
+        assert!(picture.frame.data(0)[0].abs_diff(90) <= 2);
+    }
+
+    #[test]
+    fn a_broken_picture_is_an_error_and_the_next_one_comes() {
+        super::super::init().unwrap();
+        let mut decoder = JpegDecoder::new().unwrap();
+        assert!(decoder.decode(&sample(), b"\xff\xd8 not a picture").is_err());
+        assert!(decoder.decode(&sample(), &[]).is_err());
+        assert!(decoder.decode(&sample(), &jpeg(90)).is_ok());
+    }
+}

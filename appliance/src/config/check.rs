@@ -23,7 +23,7 @@ pub(super) fn limits(config: &Config) -> Result<(), Refusal> {
     within("camera.height", &config.camera.height, 64..=8192, "pixels")?;
     within("camera.fps", &config.camera.fps, 1..=240, "pictures per second")?;
     within("codec.bitrate_kbps", &config.codec.bitrate_kbps, 100..=400_000, "kbit/s")?;
-    within("codec.threads", &config.codec.threads, 0..=64, "threads (0: one a core)")?;
+    within("codec.threads", &config.codec.threads, 0..=64, "threads (0: as the picture needs)")?;
 
     let room = &config.link.room;
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);

@@ -99,7 +99,7 @@ pub struct Codec {
     pub decoder: String,
     /// Bit rate of the video in kbit/s.
     pub bitrate_kbps: Spanned<u32>,
-    /// Threads of a software codec; 0 means one a core.
+    /// Threads of a software codec; 0 means one for small pictures and one a core for large ones.
     pub threads: Spanned<u32>,
 }
 

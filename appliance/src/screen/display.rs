@@ -192,11 +192,13 @@ impl Session {
         tell: &mut impl FnMut(Event),
     ) -> Result<(), Error> {
         while !stop.load(Relaxed) {
-            self.wait(pictures, cards, hotplug);
-            if hotplug.is_some_and(Hotplug::drain) && !self.output.connected() {
+            let [flipped, plugged] = self.wait(pictures, cards, hotplug);
+            if plugged && hotplug.is_some_and(Hotplug::drain) && !self.output.connected() {
                 return Err(Error::Unplugged(self.output.connector_name.clone()));
             }
-            self.flips(tell)?;
+            if flipped {
+                self.flips(tell)?;
+            }
             if let Some(card) = cards.take() {
                 self.card_changed |= card != self.card;
                 self.card = card;
@@ -237,31 +239,28 @@ impl Session {
         Ok(())
     }
 
-    /// Waits for whatever comes next.
-    fn wait(&self, pictures: &Mailbox<Picture>, cards: &Mailbox<Card>, hotplug: Option<&Hotplug>) {
+    /// Waits for whatever comes next; whether the device and the hot-plug events have something to say.
+    fn wait(
+        &self,
+        pictures: &Mailbox<Picture>,
+        cards: &Mailbox<Card>,
+        hotplug: Option<&Hotplug>,
+    ) -> [bool; 2] {
         let next_us = match &self.in_flight {
             Some(_) => FLIP_LIMIT_US,
             None => self.show.next_tick_us(now_us(), self.output.refresh_us()).unwrap_or(u64::MAX),
         };
-        let mut fds = vec![
-            PollFd::new(self.output.device.as_fd(), PollFlags::POLLIN),
-            PollFd::new(cards.as_fd(), PollFlags::POLLIN),
-        ];
-        if let Some(hotplug) = hotplug {
-            fds.push(PollFd::new(hotplug.as_fd(), PollFlags::POLLIN));
-        }
-        if self.in_flight.is_none() {
-            fds.push(PollFd::new(pictures.as_fd(), PollFlags::POLLIN));
-        }
+        // A place that has nothing to say now holds the device a second time.
+        let device = self.output.device.as_fd();
+        let hotplug = hotplug.map_or(device, AsFd::as_fd);
+        let pictures = if self.in_flight.is_none() { pictures.as_fd() } else { device };
+        let mut fds = [device, hotplug, cards.as_fd(), pictures].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
         let _ = poll(&mut fds, timeout(next_us));
+        [0, 1].map(|i| fds[i].any().unwrap_or(false))
     }
 
     /// Takes the driver's word for what is on the screen now.
     fn flips(&mut self, tell: &mut impl FnMut(Event)) -> Result<(), Error> {
-        let mut fds = [PollFd::new(self.output.device.as_fd(), PollFlags::POLLIN)];
-        if !poll(&mut fds, PollTimeout::ZERO).is_ok_and(|n| n > 0) {
-            return Ok(());
-        }
         let events = self.output.device.receive_events().map_err(self.output.device.fail("read events"))?;
         for event in events {
             let DrmEvent::PageFlip(flip) = event else { continue };

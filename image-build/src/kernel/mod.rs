@@ -24,8 +24,8 @@ const FRAGMENTS: &str = "kernel-config/rig";
 #[derive(clap::Args)]
 #[command(after_help = "\
 The fragments are kernel-config/rig/*.config. Every line of theirs is held against the finished configuration;
-one that did not survive stops the build by name. The kernel is cached by the hash of source version and
-fragments as kernels/<hash>/linux in ~/.cache/holobooth; `cargo xtask rig` builds it by itself when it is absent.")]
+one that did not survive stops the build by name. *.patch beside them change what no option can. The kernel is
+cached by the hash of source version, fragments and patches as kernels/<hash>/linux in ~/.cache/holobooth; `cargo xtask rig` builds it by itself when it is absent.")]
 pub(crate) struct Arguments {
     /// Only say where the kernel is or would be, and whether it is there
     #[arg(long)]
@@ -35,7 +35,7 @@ pub(crate) struct Arguments {
 /// Builds the kernel unless it is cached, and prints its path.
 pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     if arguments.dry_run {
-        let kernel = cached(&read_fragments()?)?;
+        let kernel = cached(&read_fragments()?, &read_patches()?)?;
         println!("{} {}", kernel.display(), if kernel.exists() { "(built)" } else { "(not built yet)" });
     } else {
         println!("{}", ensure()?.display());
@@ -48,8 +48,8 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
 /// # Errors
 /// When fragments are malformed or did not survive, the source cannot be had, or the compiler fails.
 pub(crate) fn ensure() -> Result<PathBuf> {
-    let wanted = read_fragments()?;
-    let kernel = cached(&wanted)?;
+    let (wanted, patches) = (read_fragments()?, read_patches()?);
+    let kernel = cached(&wanted, &patches)?;
     if kernel.exists() {
         return Ok(kernel);
     }
@@ -65,7 +65,7 @@ pub(crate) fn ensure() -> Result<PathBuf> {
             bail!("the rig's kernel runs on x86-64 only, and this machine is {}", std::env::consts::ARCH);
         }
         setup::ensure(&[setup::Group::Kernel])?;
-        build(&wanted, &folder, &kernel)?;
+        build(&wanted, &patches, &folder, &kernel)?;
     }
     Ok(kernel)
 }
@@ -74,16 +74,41 @@ fn read_fragments() -> Result<Vec<Wanted>> {
     Ok(fragments::read(&folders::checkout().join(FRAGMENTS), FRAGMENTS)?)
 }
 
-/// Where the kernel with these options is kept. Reasons and order of the lines change nothing.
-fn cached(wanted: &[Wanted]) -> Result<PathBuf> {
+/// A change to the source, for what no option can do.
+struct Patch {
+    path: PathBuf,
+    text: String,
+}
+
+fn read_patches() -> Result<Vec<Patch>> {
+    let folder = folders::checkout().join(FRAGMENTS);
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(&folder)
+        .with_context(|| format!("cannot read {}", folder.display()))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|ending| ending == "patch"))
+        .collect();
+    paths.sort();
+    paths
+        .into_iter()
+        .map(|path| {
+            let text =
+                std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            Ok(Patch { path, text })
+        })
+        .collect()
+}
+
+/// Where the kernel with these options and changes is kept. Reasons and order of the lines change nothing.
+fn cached(wanted: &[Wanted], patches: &[Patch]) -> Result<PathBuf> {
     let mut lines: Vec<_> = wanted.iter().map(|line| format!("{}={}\n", line.option, line.value)).collect();
     lines.sort();
-    let digest = Sha256::digest(format!("{}\n{}", source::PACKAGE, lines.concat()));
+    let changes: String = patches.iter().map(|patch| patch.text.as_str()).collect();
+    let digest = Sha256::digest(format!("{}\n{}{changes}", source::PACKAGE, lines.concat()));
     let hash: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     Ok(folders::cache_of("kernels")?.join(hash).join("linux"))
 }
 
-fn build(wanted: &[Wanted], folder: &Path, kernel: &Path) -> Result<()> {
+fn build(wanted: &[Wanted], patches: &[Patch], folder: &Path, kernel: &Path) -> Result<()> {
     let started = Instant::now();
     // Left by a build that was killed; the lock says that none is running.
     for left in std::fs::read_dir(folder)?.flatten() {
@@ -92,7 +117,7 @@ fn build(wanted: &[Wanted], folder: &Path, kernel: &Path) -> Result<()> {
         }
     }
     let work = tempfile::Builder::new().prefix("build-").tempdir_in(folder)?;
-    let result = compile(wanted, work.path(), kernel);
+    let result = compile(wanted, patches, work.path(), kernel);
     if result.is_err() {
         // What went wrong must outlive the folder it went wrong in.
         let _ = std::fs::rename(work.path().join("build.log"), folder.join("build.log"));
@@ -108,7 +133,7 @@ fn build(wanted: &[Wanted], folder: &Path, kernel: &Path) -> Result<()> {
     Ok(())
 }
 
-fn compile(wanted: &[Wanted], work: &Path, kernel: &Path) -> Result<()> {
+fn compile(wanted: &[Wanted], patches: &[Patch], work: &Path, kernel: &Path) -> Result<()> {
     let (source, version) = source::fetch(work)?;
     let log = work.join("build.log");
     let make = |targets: &[&str]| {
@@ -117,6 +142,12 @@ fn compile(wanted: &[Wanted], work: &Path, kernel: &Path) -> Result<()> {
         command
     };
     let step = Step::begin("Configuring it");
+    for Patch { path, .. } in patches {
+        let mut patch = Command::new("patch");
+        patch.current_dir(&source).args(["--strip=1", "--fuzz=0", "--input"]).arg(path);
+        progress::logged(&mut patch, &log, |_| {})
+            .with_context(|| format!("{} does not fit {} {version}", path.display(), source::PACKAGE))?;
+    }
     progress::logged(&mut make(&["tinyconfig"]), &log, |_| {})?;
     let config = source.join(".config");
     let merged = std::fs::read_to_string(&config)? + &fragments::plain(wanted);
@@ -151,9 +182,11 @@ mod tests {
 
     #[test]
     fn the_cache_heeds_options_and_not_reasons() {
-        let hash = |text: &str| cached(&fragments::parse("f", text).unwrap()).unwrap();
+        let hash = |text: &str| cached(&fragments::parse("f", text).unwrap(), &[]).unwrap();
         let one = hash("CONFIG_A=y # one\nCONFIG_B=y # two\n");
         assert_eq!(one, hash("CONFIG_B=y # 2\nCONFIG_A=y # 1\n"));
         assert_ne!(one, hash("CONFIG_A=y # one\nCONFIG_B=n # two\n"));
+        let patch = Patch { path: "hz.patch".into(), text: "+ default 300".into() };
+        assert_ne!(hash(""), cached(&[], &[patch]).unwrap());
     }
 }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use moq_net::{Timescale, Timestamp, broadcast, origin, track};
 use tokio::io::unix::AsyncFd;
-use tokio::task::{JoinSet, yield_now};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::assembler::{Assembler, Made};
 use super::feedback::{Feedback, PeerClock};
@@ -26,8 +26,10 @@ const FEEDBACK_TICK: Duration = Duration::from_millis(25);
 const FEEDBACK_EVERY: u32 = 4;
 /// The least time between keyframes that the other side asks for, in µs: one must have had time to arrive.
 const KEYFRAME_SPACING_US: u64 = 250_000;
-/// moq-net keeps the last 64 datagrams of a track until the connection takes them: never put more at once.
+/// A large frame goes out in bursts with a breath between: moq-net keeps the last 64 datagrams of a track until the connection
+/// takes them, and the other side's socket holds a few hundred. Together they allow 280 Mbit/s.
 const BURST: usize = 32;
+const BREATH: Duration = Duration::from_millis(1);
 
 /// Why a session is over.
 #[derive(Debug, thiserror::Error)]
@@ -74,8 +76,6 @@ pub(super) async fn run(connection: &quinn::Connection, dialled: bool, us: &str,
         Err(_) => return Ended::Silent,
     };
     let number = doors.counters.connects.fetch_add(1, Relaxed) + 1;
-    doors.signals.keyframe_for_peer.store(true, Relaxed);
-    doors.signals.connected.store(true, Relaxed);
     let result = Running::new(number, tracks, doors).run(connection).await;
     doors.signals.connected.store(false, Relaxed);
     doors.signals.peer_has_camera.store(false, Relaxed);
@@ -199,8 +199,7 @@ impl<'a> Running<'a> {
         let timestamp = Timestamp::from_micros(unit.stamps.capture_us)?;
         for (i, shard) in shard::cut(&unit, unit.number).enumerate() {
             if i > 0 && i.is_multiple_of(BURST) {
-                // Lets the connection's own task take them.
-                yield_now().await;
+                sleep(BREATH).await;
             }
             self.tracks.hologram_out.append_datagram(timestamp, shard)?;
         }
@@ -246,6 +245,11 @@ impl<'a> Running<'a> {
         if self.heard.is_some_and(|(newest, _)| report.sent_us <= newest) {
             // Overtaken by a newer one, or repeated.
             return;
+        }
+        if self.heard.is_none() {
+            // It listens, so what is sent from here on can arrive.
+            signals.keyframe_for_peer.store(true, Relaxed);
+            signals.connected.store(true, Relaxed);
         }
         self.heard = Some((report.sent_us, now));
         self.clock.exchange(&report, now);

@@ -59,7 +59,11 @@ mod tests {
     }
 
     fn sample() -> Picture {
-        Picture { frame: frame::Video::empty(), number: 9, stamps: Stamps { capture_us: 4, ..Stamps::default() } }
+        Picture {
+            frame: frame::Video::empty(),
+            number: 9,
+            stamps: Stamps { capture_us: 4, ..Stamps::default() },
+        }
     }
 
     #[test]

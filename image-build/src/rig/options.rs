@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 #[derive(clap::Args, Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Options {
-    /// Processor cores
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=8), value_name = "N")]
+    /// Processor cores; one of the host's each. More than one make each system call dearer
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8), value_name = "N")]
     pub(crate) cores: u8,
     /// Memory in MiB; taken from the host only as it is used
     #[arg(long = "memory", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(128..=65536), value_name = "MIB")]
@@ -34,7 +34,7 @@ pub(crate) struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            cores: 2,
+            cores: 1,
             memory_mib: 2048,
             cameras: None,
             screens: None,

@@ -1,0 +1,390 @@
+//! Booths under test: the binary `holobooth`, its configuration, and its status.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Output};
+
+use serde_json::Value;
+
+use crate::child::{Running, Side};
+use crate::clock::{now_us, wait_until};
+
+/// Why a booth could not be driven.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The binary is missing.
+    #[error("booth: no binary at {0}: build it, or name it in HOLOBOOTH_BIN")]
+    NoBinary(PathBuf),
+    /// The system refused a file or a process.
+    #[error("booth: {what}: {source}")]
+    System {
+        /// What was tried.
+        what: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The binary did not answer as agreed.
+    #[error("booth: {command} failed ({status}): {said}")]
+    Command {
+        /// The subcommand.
+        command: String,
+        /// How it ended.
+        status: String,
+        /// What it printed.
+        said: String,
+    },
+    /// A booth did not get where it should.
+    #[error("booth {booth}: not {what} within {within_ms} ms; {state}")]
+    Late {
+        /// Which booth.
+        booth: &'static str,
+        /// What was awaited.
+        what: String,
+        /// How long, in milliseconds.
+        within_ms: i64,
+        /// Its status and the end of its log.
+        state: String,
+    },
+}
+
+/// The binary under test: HOLOBOOTH_BIN, or the one beside this program.
+///
+/// # Errors
+/// When it is not there.
+pub fn binary() -> Result<PathBuf, Error> {
+    let path = match std::env::var_os("HOLOBOOTH_BIN") {
+        Some(path) => PathBuf::from(path),
+        None => std::env::current_exe().map(|own| own.with_file_name("holobooth")).unwrap_or_default(),
+    };
+    if path.is_file() { Ok(path) } else { Err(Error::NoBinary(path)) }
+}
+
+/// Runs the binary to its end.
+///
+/// # Errors
+/// When it is missing or cannot be started; a bad exit status is no error.
+pub fn run_once(arguments: &[&str]) -> Result<Output, Error> {
+    let binary = binary()?;
+    let output = Command::new(&binary).args(arguments).output();
+    output.map_err(|source| Error::System { what: binary.display().to_string(), source })
+}
+
+/// What a booth is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plan {
+    /// Uses its camera.
+    pub camera: bool,
+    /// Uses its screen.
+    pub screen: bool,
+    /// Picture and screen mode, in pixels.
+    pub size: (u32, u32),
+    /// Frames a second.
+    pub fps: u32,
+}
+
+impl Plan {
+    /// Camera and screen at so many pixels and 30 fps.
+    pub fn both_ways(size: (u32, u32)) -> Self {
+        Self { camera: true, screen: true, size, fps: 30 }
+    }
+
+    /// Only sends.
+    pub fn sends(size: (u32, u32)) -> Self {
+        Self { screen: false, ..Self::both_ways(size) }
+    }
+
+    /// Only shows.
+    pub fn shows(size: (u32, u32)) -> Self {
+        Self { camera: false, ..Self::both_ways(size) }
+    }
+}
+
+/// A booth: its folder, and the process while one runs.
+pub struct Booth {
+    side: Side,
+    dir: PathBuf,
+    fingerprint: String,
+    process: Option<Running>,
+}
+
+impl Booth {
+    /// Makes the folder and the identity of the booth at this side, under `dir`.
+    ///
+    /// # Errors
+    /// When the folder cannot be made or the binary gives no fingerprint.
+    pub fn new(side: Side, dir: &Path) -> Result<Self, Error> {
+        let dir = dir.join(side.name());
+        fs::create_dir_all(&dir)
+            .map_err(|source| Error::System { what: dir.display().to_string(), source })?;
+        let _ = fs::remove_file(dir.join("log"));
+        let fingerprint = identity(&dir.join("data"))?;
+        Ok(Self { side, dir, fingerprint, process: None })
+    }
+
+    /// Which side it stands on.
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
+    /// Its certificate's fingerprint: SHA-256 in lower-case hexadecimal.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// Starts it with this plan and a peer whose certificate has this fingerprint.
+    ///
+    /// # Errors
+    /// When the configuration cannot be written or the process not be started.
+    pub fn start(&mut self, plan: Plan, peer_fingerprint: &str) -> Result<(), Error> {
+        self.process = None;
+        let path = self.dir.join("holobooth.toml");
+        let config = config(self.side, &self.dir, plan, peer_fingerprint);
+        fs::write(&path, config)
+            .map_err(|source| Error::System { what: path.display().to_string(), source })?;
+        self.restart()
+    }
+
+    /// Starts it again as it was.
+    ///
+    /// # Errors
+    /// When the process cannot be started.
+    pub fn restart(&mut self) -> Result<(), Error> {
+        let binary = binary()?;
+        let config = self.dir.join("holobooth.toml").display().to_string();
+        let arguments = ["run".to_owned(), "--config".to_owned(), config];
+        let running = Running::start(self.side, &binary, &arguments, &self.dir.join("log"));
+        self.process =
+            Some(running.map_err(|source| Error::System { what: binary.display().to_string(), source })?);
+        Ok(())
+    }
+
+    /// Cuts its power.
+    pub fn kill(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.kill();
+        }
+    }
+
+    /// Asks it to end; how it ended, or `None` when it did not run or had to be killed.
+    pub fn stop(&mut self) -> Option<ExitStatus> {
+        self.process.take().and_then(|mut process| process.stop())
+    }
+
+    /// How its process ended, or `None` while it runs.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.as_mut().and_then(Running::ended)
+    }
+
+    /// Everything it has logged.
+    pub fn log(&self) -> String {
+        self.process.as_ref().map(Running::printed).unwrap_or_default()
+    }
+
+    /// What `holobooth status --json` says; an empty status when it does not answer.
+    pub fn status(&self) -> Status {
+        let socket = self.dir.join("status.sock").display().to_string();
+        let output = run_once(&["status", "--json", "--socket", &socket]);
+        let parsed = output.ok().and_then(|output| serde_json::from_slice(&output.stdout).ok());
+        Status(parsed.unwrap_or(Value::Null))
+    }
+
+    /// Waits until its status is as `ready` wants it; the milliseconds that took.
+    ///
+    /// # Errors
+    /// [`Error::Late`] when that does not come about within `within_ms`.
+    pub fn wait(
+        &mut self,
+        what: &str,
+        within_ms: i64,
+        mut ready: impl FnMut(&Status) -> bool,
+    ) -> Result<i64, Error> {
+        let took_ms = wait_until(within_ms, 100, || ready(&self.status()));
+        took_ms.ok_or_else(|| Error::Late {
+            booth: self.side.name(),
+            what: what.to_owned(),
+            within_ms,
+            state: format!("its status is {}; its log ends with\n{}", self.status().0, tail(&self.log(), 25)),
+        })
+    }
+}
+
+/// A status as the booth gave it.
+#[derive(Debug, Clone, Default)]
+pub struct Status(Value);
+
+impl Status {
+    /// Whether the booth answered.
+    pub fn answered(&self) -> bool {
+        self.0.is_object()
+    }
+
+    /// The number at a path such as `/received/lost`; 0 when it is not there.
+    pub fn number(&self, path: &str) -> i64 {
+        self.0.pointer(path).and_then(Value::as_i64).unwrap_or(0)
+    }
+
+    /// The word at a path; empty when it is not there.
+    pub fn word(&self, path: &str) -> &str {
+        self.0.pointer(path).and_then(Value::as_str).unwrap_or("")
+    }
+
+    /// Whether it says that both ends are connected.
+    pub fn connected(&self) -> bool {
+        self.0.pointer("/peer/connected").and_then(Value::as_bool).unwrap_or(false)
+    }
+
+    /// Whether its screen shows the peer's picture and no card.
+    pub fn shows_picture(&self) -> bool {
+        self.number("/screen/shown") > 0 && matches!(self.word("/screen/card"), "" | "none")
+    }
+
+    /// The most that ever waited in any mailbox.
+    pub fn most_waiting(&self) -> i64 {
+        let boxes = self.0.pointer("/mailboxes").and_then(Value::as_array);
+        let waiting = |mailbox: &Value| mailbox.get("high_water").and_then(Value::as_i64);
+        boxes.into_iter().flatten().filter_map(waiting).max().unwrap_or(0)
+    }
+
+    /// A figure of a stage, such as `p50_us` of `encode`, in microseconds.
+    pub fn stage_us(&self, stage: &str, figure: &str) -> Option<i64> {
+        let stages = self.0.pointer("/stages")?.as_array()?;
+        let found = stages.iter().find(|entry| entry.get("stage").and_then(Value::as_str) == Some(stage))?;
+        found.get(figure)?.as_i64()
+    }
+
+    /// All of it.
+    pub fn json(&self) -> &Value {
+        &self.0
+    }
+}
+
+/// Both booths, each pinned to the other.
+pub struct Pair {
+    /// Booth A.
+    pub a: Booth,
+    /// Booth B.
+    pub b: Booth,
+}
+
+impl Pair {
+    /// Makes both under `dir`, neither running.
+    ///
+    /// # Errors
+    /// As [`Booth::new`].
+    pub fn new(dir: &Path) -> Result<Self, Error> {
+        Ok(Self { a: Booth::new(Side::A, dir)?, b: Booth::new(Side::B, dir)? })
+    }
+
+    /// Starts both and waits until what is sent is shown.
+    ///
+    /// # Errors
+    /// As [`Booth::start`], and [`Error::Late`] when no picture is shown in time.
+    pub fn start(&mut self, a: Plan, b: Plan) -> Result<(), Error> {
+        let (a_fingerprint, b_fingerprint) = (self.a.fingerprint.clone(), self.b.fingerprint.clone());
+        self.a.start(a, &b_fingerprint)?;
+        self.b.start(b, &a_fingerprint)?;
+        let end_us = now_us() + FIRST_PICTURE_MS * 1000;
+        for (booth, shows) in [(&mut self.a, a.screen && b.camera), (&mut self.b, b.screen && a.camera)] {
+            if shows {
+                let left_ms = (end_us - now_us()).max(0) / 1000;
+                booth.wait("showing a picture", left_ms, Status::shows_picture)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether either process has ended, and how.
+    pub fn ended(&mut self) -> Option<String> {
+        [&mut self.a, &mut self.b].into_iter().find_map(|booth| {
+            let status = booth.ended()?;
+            Some(format!("booth {}: {status}", booth.side.name()))
+        })
+    }
+}
+
+const FIRST_PICTURE_MS: i64 = 15_000;
+
+fn identity(data: &Path) -> Result<String, Error> {
+    let output = run_once(&["identity", "--data", &data.display().to_string()])?;
+    let printed = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let is_fingerprint = printed.len() == 64 && printed.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if output.status.success() && is_fingerprint {
+        return Ok(printed);
+    }
+    let said = format!("{printed}\n{}", String::from_utf8_lossy(&output.stderr));
+    Err(Error::Command { command: "identity".to_owned(), status: output.status.to_string(), said })
+}
+
+fn config(side: Side, dir: &Path, plan: Plan, peer_fingerprint: &str) -> String {
+    let dir = dir.display();
+    let Plan { camera, screen, size: (width, height), fps } = plan;
+    let camera = if camera { side.camera() } else { "none" };
+    let screen = if screen { side.screen() } else { "none" };
+    format!(
+        r#"[booth]
+name = "{name}"
+data = "{dir}/data"
+
+[camera]
+device = "{camera}"
+width = {width}
+height = {height}
+fps = {fps}
+
+[link]
+listen = "{own}:{PORT}"
+
+[peer]
+address = "{peer}:{PORT}"
+fingerprint = "{peer_fingerprint}"
+
+[screen]
+device = "{screen}"
+mode = "{width}x{height}"
+
+[health]
+socket = "{dir}/status.sock"
+"#,
+        name = side.name().to_uppercase(),
+        own = side.address(),
+        peer = side.other().address(),
+    )
+}
+
+/// The UDP port that booths listen on.
+pub const PORT: u16 = 4433;
+
+/// The last lines of a text.
+pub fn tail(text: &str, lines: usize) -> String {
+    let all: Vec<&str> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_status_is_read_by_path() {
+        let status = Status(json!({
+            "peer": {"connected": true}, "received": {"lost": 3},
+            "mailboxes": [{"high_water": 1}, {"high_water": 2}],
+            "stages": [{"stage": "encode", "p50_us": 7}],
+        }));
+        assert!(status.connected());
+        assert_eq!(status.number("/received/lost"), 3);
+        assert_eq!(status.number("/nothing/here"), 0);
+        assert_eq!(status.most_waiting(), 2);
+        assert_eq!(status.stage_us("encode", "p50_us"), Some(7));
+        assert_eq!(status.stage_us("decode", "p50_us"), None);
+    }
+
+    #[test]
+    fn a_tail_is_the_last_lines() {
+        assert_eq!(tail("a\nb\nc", 2), "b\nc");
+        assert_eq!(tail("a", 2), "a");
+    }
+}

@@ -1,0 +1,17 @@
+//! Black-box tests and benches of two booths in the rig: virtual cameras and screens of the kernel
+//! on the outside, whatever runs between them in the middle.
+
+pub mod bench;
+pub mod booth;
+pub mod child;
+pub mod clock;
+pub mod demo;
+pub mod flood;
+pub mod gstreamer;
+pub mod hotplug;
+pub mod photodiode;
+pub mod report;
+pub mod scanout;
+pub mod scenario;
+mod scenarios;
+pub mod vivid;

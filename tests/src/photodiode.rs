@@ -1,0 +1,165 @@
+//! Glass to glass without knowing what runs between: flips the camera's picture between black and
+//! white and watches the screen.
+//!
+//! A plane's framebuffer id changes when the program commits, and the light changes at the next
+//! vertical blank; so that blank is what is stamped. A change between two looks, one before and one
+//! after a blank, is taken to have missed that blank.
+
+use serde_json::{Value, json};
+
+use crate::clock::{now_us, sleep_until_us};
+use crate::scanout::{self, Screen};
+use crate::vivid::{self, Pattern, Scene, Vivid};
+
+/// Lighter than this is white.
+const THRESHOLD: u8 = 128;
+const LOOK_EVERY_US: i64 = 500;
+const INTERVAL_US: std::ops::Range<i64> = 300_000..500_000;
+const LOST_AFTER_US: i64 = 3_000_000;
+
+/// Why the photodiode stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The camera could not be flipped.
+    #[error(transparent)]
+    Camera(#[from] vivid::Error),
+    /// The screen could not be read.
+    #[error(transparent)]
+    Screen(#[from] scanout::Error),
+    /// Nothing on the screen follows the camera.
+    #[error("photodiode: the screen did not follow the camera within {0} s")]
+    Dark(i64),
+}
+
+/// Camera and screen of one direction.
+pub struct Photodiode {
+    camera: Vivid,
+    screen: Screen,
+    random: fastrand::Rng,
+    white: bool,
+}
+
+impl Photodiode {
+    /// Makes one of a camera by bus address and a screen by name. Open the screen once a program
+    /// drives it; see [`Screen::open`]. `seed` decides the phases of the flips.
+    ///
+    /// # Errors
+    /// When either cannot be opened.
+    pub fn new(camera: &str, screen: &str, seed: u64) -> Result<Self, Error> {
+        let camera = Vivid::open(camera)?;
+        camera.look_at(Scene::still(Pattern::Black))?;
+        Ok(Self {
+            camera,
+            screen: Screen::open(screen)?,
+            random: fastrand::Rng::with_seed(seed),
+            white: false,
+        })
+    }
+
+    /// Flips until the screen has followed `times` times in a row.
+    ///
+    /// # Errors
+    /// [`Error::Dark`] when that has not happened within `within_s` seconds.
+    pub fn warm_up(&mut self, times: u32, within_s: i64) -> Result<(), Error> {
+        let end_us = now_us() + within_s * 1_000_000;
+        let mut in_a_row = 0;
+        while in_a_row < times {
+            if now_us() > end_us {
+                return Err(Error::Dark(within_s));
+            }
+            let start_us = now_us();
+            in_a_row = if self.flip(1_000_000)?.is_some() { in_a_row + 1 } else { 0 };
+            sleep_until_us(start_us + 200_000);
+        }
+        Ok(())
+    }
+
+    /// Measures so many flips at random phases.
+    ///
+    /// # Errors
+    /// When the camera or the screen fails. A flip that the screen does not follow is counted, no error.
+    pub fn measure(&mut self, flips: usize) -> Result<Latencies, Error> {
+        let mut latencies = Latencies::default();
+        for _ in 0..flips {
+            let start_us = now_us();
+            match self.flip(LOST_AFTER_US)? {
+                Some(latency_us) => latencies.us.push(latency_us),
+                None => latencies.lost += 1,
+            }
+            sleep_until_us(start_us + self.random.i64(INTERVAL_US));
+        }
+        latencies.us.sort_unstable();
+        Ok(latencies)
+    }
+
+    /// One flip: microseconds from the camera's change to light, or `None` when it did not come in time.
+    fn flip(&mut self, within_us: i64) -> Result<Option<i64>, Error> {
+        self.white = !self.white;
+        let start_us = now_us();
+        self.camera.show(if self.white { Pattern::White } else { Pattern::Black })?;
+        loop {
+            let look_us = now_us();
+            if look_us - start_us > within_us {
+                return Ok(None);
+            }
+            // A screen that is off has no blanks; it may yet be switched on.
+            if let Ok(blank) = self.screen.vblank()
+                && self.screen.luma()?.is_some_and(|luma| (luma > THRESHOLD) == self.white)
+            {
+                let light_us = self.screen.wait_vblank_us(blank.wrapping_add(1))?;
+                return Ok(Some(light_us - start_us));
+            }
+            sleep_until_us(look_us + LOOK_EVERY_US);
+        }
+    }
+}
+
+/// Measured flips.
+#[derive(Debug, Clone, Default)]
+pub struct Latencies {
+    us: Vec<i64>,
+    lost: usize,
+}
+
+impl Latencies {
+    /// The latency that `percent` of the flips that arrived stay within, in microseconds; `None` when none did.
+    pub fn percentile_us(&self, percent: usize) -> Option<i64> {
+        let rank = (self.us.len() * percent).div_ceil(100).max(1);
+        self.us.get(rank - 1).copied()
+    }
+
+    /// Flips that arrived.
+    pub fn seen(&self) -> usize {
+        self.us.len()
+    }
+
+    /// Flips that never arrived.
+    pub fn lost(&self) -> usize {
+        self.lost
+    }
+
+    /// Percentiles in milliseconds.
+    pub fn to_json(&self) -> Value {
+        let ms = |percent| self.percentile_us(percent).map(|us| (us as f64 / 100.0).round() / 10.0);
+        json!({
+            "flips": self.seen(), "lost": self.lost(),
+            "min_ms": ms(0), "p50_ms": ms(50), "p95_ms": ms(95), "max_ms": ms(100),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_by_nearest_rank() {
+        let latencies = Latencies { us: (1..=100).collect(), lost: 0 };
+        assert_eq!(latencies.percentile_us(50), Some(50));
+        assert_eq!(latencies.percentile_us(95), Some(95));
+        assert_eq!(latencies.percentile_us(100), Some(100));
+        assert_eq!(latencies.percentile_us(0), Some(1));
+        assert_eq!(Latencies::default().percentile_us(50), None);
+    }
+}

@@ -1,0 +1,63 @@
+//! Noise at a booth's port changes nothing.
+
+use super::SMALL;
+use super::two_way::{direction, watch_while};
+use crate::booth::{PORT, Pair, Plan};
+use crate::child::{Running, Side};
+use crate::clock::{now_us, wait_until};
+use crate::report::Report;
+use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS};
+use crate::vivid::{Pattern, Scene, Vivid};
+
+pub(crate) const SCENARIO: Scenario = Scenario {
+    name: "garbage",
+    summary: "20,000 random datagrams at a live booth's port: the picture flows on, no frame lost",
+    kind: Kind::Scenario,
+    rig: TWO_BOOTHS,
+    time_limit_s: 90,
+    run,
+};
+
+const PACKETS: u32 = 20_000;
+const FLOOD_ENDS_MS: i64 = 30_000;
+
+fn run(context: &Context) -> Result<Report, Error> {
+    let mut report = Report::default();
+    for side in [Side::A, Side::B] {
+        Vivid::open(side.camera())?.look_at(Scene::moving(Pattern::Bars))?;
+    }
+    let mut pair = Pair::new(context.dir())?;
+    let plan = Plan::both_ways(SMALL);
+    pair.start(plan, plan)?;
+    let own = std::env::current_exe().map_err(|source| Error::System { what: "own path".into(), source })?;
+    let (mut flooded, mut took_us) = (Ok(None), 0);
+    let spans = watch_while(&mut pair, || {
+        let start_us = now_us();
+        let to = format!("{}:{PORT}", Side::A.address());
+        let arguments = ["flood", "--to", &to, "--packets", &PACKETS.to_string()].map(str::to_owned);
+        flooded =
+            Running::start(Side::B, &own, &arguments, &context.dir().join("flood.log")).map(|mut flood| {
+                wait_until(FLOOD_ENDS_MS, 50, || flood.ended().is_some());
+                flood.ended()
+            });
+        took_us = now_us() - start_us;
+    });
+    let status = flooded.map_err(|source| Error::System { what: "flood".to_owned(), source })?;
+    report.check(
+        "the flood was sent",
+        status.is_some_and(|status| status.success()),
+        format!("{took_us} us"),
+    );
+    let seconds = took_us / 1_000_000;
+    direction(&mut report, "A to B", &spans[0], &spans[1], seconds);
+    direction(&mut report, "B to A", &spans[1], &spans[0], seconds);
+    for (span, name) in spans.iter().zip(["A", "B"]) {
+        let connects = span.grew("/peer/connects");
+        let held = span.end().connected() && connects == 0;
+        report.check(format!("{name} stays connected"), held, format!("{connects} new connections"));
+    }
+    report.figure("packets", PACKETS);
+    report.figure("garbage_counted", spans[0].grew("/peer/garbage"));
+    report.check("both booths run on", pair.ended().is_none(), "");
+    Ok(report)
+}

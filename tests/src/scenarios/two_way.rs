@@ -1,0 +1,117 @@
+//! No frame is lost on a clean link, and nothing queues.
+
+use super::SMALL;
+use crate::booth::{Booth, Pair, Plan, Status};
+use crate::child::Side;
+use crate::clock::{now_us, sleep_until_us};
+use crate::report::Report;
+use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS};
+use crate::vivid::{Pattern, Scene, Vivid};
+
+pub(crate) const SCENARIO: Scenario = Scenario {
+    name: "two-way",
+    summary: "60 s two-way at 640x480p30, 30 s one-way at 1280x720p30: no frame lost, no mailbox above one",
+    kind: Kind::Scenario,
+    rig: TWO_BOOTHS,
+    time_limit_s: 180,
+    run,
+};
+
+/// Frames that may be between two counters at the moment they are read.
+const IN_FLIGHT: i64 = 4;
+const SETTLE_US: i64 = 2_000_000;
+
+fn run(context: &Context) -> Result<Report, Error> {
+    let mut report = Report::default();
+    for side in [Side::A, Side::B] {
+        Vivid::open(side.camera())?.look_at(Scene::moving(Pattern::Bars))?;
+    }
+    let (long_s, short_s) = if context.quick { (10, 10) } else { (60, 30) };
+    let mut pair = Pair::new(context.dir())?;
+    let plan = Plan::both_ways(SMALL);
+    pair.start(plan, plan)?;
+    let spans = watch(&mut pair, long_s);
+    direction(&mut report, "480p A to B", &spans[0], &spans[1], long_s);
+    direction(&mut report, "480p B to A", &spans[1], &spans[0], long_s);
+    report.check("480p: both booths run on", pair.ended().is_none(), "");
+    pair.a.stop();
+    pair.b.stop();
+
+    let size = (1280, 720);
+    pair.start(Plan::sends(size), Plan::shows(size))?;
+    let spans = watch(&mut pair, short_s);
+    direction(&mut report, "720p A to B", &spans[0], &spans[1], short_s);
+    report.check("720p: both booths run on", pair.ended().is_none(), "");
+    Ok(report)
+}
+
+/// A booth's status at the start and at the end of a while.
+pub(super) struct Span {
+    start: Status,
+    end: Status,
+}
+
+impl Span {
+    /// By how much a counter grew.
+    pub(super) fn grew(&self, path: &str) -> i64 {
+        self.end.number(path) - self.start.number(path)
+    }
+
+    pub(super) fn end(&self) -> &Status {
+        &self.end
+    }
+}
+
+/// Lets both run for so many seconds.
+pub(super) fn watch(pair: &mut Pair, seconds: i64) -> [Span; 2] {
+    watch_while(pair, || sleep_until_us(now_us() + seconds * 1_000_000))
+}
+
+/// Lets both run while something happens.
+pub(super) fn watch_while(pair: &mut Pair, happens: impl FnOnce()) -> [Span; 2] {
+    sleep_until_us(now_us() + SETTLE_US);
+    let booths: [&Booth; 2] = [&pair.a, &pair.b];
+    let start = booths.map(Booth::status);
+    happens();
+    let end = booths.map(Booth::status);
+    let mut pairs = start.into_iter().zip(end).map(|(start, end)| Span { start, end });
+    let none = || Span { start: Status::default(), end: Status::default() };
+    [pairs.next().unwrap_or_else(none), pairs.next().unwrap_or_else(none)]
+}
+
+/// Checks that what one booth's camera gave was sent, received and shown, all of it.
+pub(super) fn direction(report: &mut Report, title: &str, from: &Span, to: &Span, seconds: i64) {
+    let counters = [
+        ("camera", from.grew("/camera/frames")),
+        ("sent", from.grew("/sent/frames")),
+        ("received", to.grew("/received/frames")),
+        ("shown", to.grew("/screen/shown")),
+    ];
+    let few = counters.iter().map(|&(_, count)| count).min().unwrap_or(0);
+    let many = counters.iter().map(|&(_, count)| count).max().unwrap_or(0);
+    let found = counters.map(|(name, count)| format!("{name} {count}")).join(", ");
+    let expected = seconds * 30;
+    report.check(format!("{title}: every frame goes all the way"), many - few <= IN_FLIGHT, &found);
+    report.check(
+        format!("{title}: 30 a second"),
+        (few - expected).abs() <= expected / 20 + IN_FLIGHT,
+        &found,
+    );
+    let losses = [
+        ("camera lost", from.grew("/camera/lost")),
+        ("not sent", from.grew("/sent/dropped")),
+        ("lost", to.grew("/received/lost")),
+        ("undecodable", to.grew("/received/decode_errors")),
+        ("replaced", to.grew("/screen/replaced")),
+    ];
+    let found = losses.map(|(name, count)| format!("{name} {count}")).join(", ");
+    report.check(format!("{title}: none lost"), losses.iter().all(|&(_, count)| count == 0), found);
+    let waiting = from.end.most_waiting().max(to.end.most_waiting());
+    let held = from.end.answered() && to.end.answered() && waiting <= 1;
+    report.check(format!("{title}: mailboxes hold at most one"), held, waiting);
+    let key = title.replace(' ', "_").to_lowercase();
+    report.figure(&format!("{key}_frames"), few);
+    report.figure(&format!("{key}_lost"), losses.iter().map(|&(_, count)| count).sum::<i64>());
+    report.figure(&format!("{key}_total_p50_us"), to.end.stage_us("total", "p50_us"));
+    report.figure(&format!("{key}_total_p99_us"), to.end.stage_us("total", "p99_us"));
+}

@@ -1,0 +1,72 @@
+//! A booth whose certificate is not the pinned one gets nowhere.
+
+use super::SMALL;
+use crate::booth::{Booth, Pair, Plan};
+use crate::child::Side;
+use crate::clock::{now_us, sleep_until_us};
+use crate::report::Report;
+use crate::scanout::{Picture, Screen};
+use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS};
+use crate::vivid::{Pattern, Scene, Vivid};
+
+pub(crate) const SCENARIO: Scenario = Scenario {
+    name: "wrong-peer",
+    summary: "a peer with another certificate than the pinned one is refused, logged and counted",
+    kind: Kind::Scenario,
+    rig: TWO_BOOTHS,
+    time_limit_s: 90,
+    run,
+};
+
+const PATIENCE_US: i64 = 5_000_000;
+const LIT: f64 = 128.0;
+
+fn run(context: &Context) -> Result<Report, Error> {
+    let mut report = Report::default();
+    for side in [Side::A, Side::B] {
+        Vivid::open(side.camera())?.look_at(Scene::still(Pattern::White))?;
+    }
+    let plan = Plan::both_ways(SMALL);
+    let mut pair = Pair::new(context.dir())?;
+    let stranger = Booth::new(Side::A, &context.dir().join("stranger"))?.fingerprint().to_owned();
+    let (a, b) = (pair.a.fingerprint().to_owned(), pair.b.fingerprint().to_owned());
+    report.check("every booth has a certificate of its own", a != b && a != stranger && b != stranger, "");
+
+    for (strict, pinned_by_a, pinned_by_b) in [("A", &stranger, &a), ("B", &b, &stranger)] {
+        pair.a.start(plan, pinned_by_a)?;
+        pair.b.start(plan, pinned_by_b)?;
+        pair.a.wait("running", 10_000, |status| status.answered())?;
+        sleep_until_us(now_us() + PATIENCE_US);
+        let refuser = if strict == "A" { &pair.a } else { &pair.b };
+        let (status, log) = (refuser.status(), refuser.log());
+        let refused = status.number("/peer/refused");
+        report.check(format!("{strict} refuses and counts"), refused > 0, refused);
+        let warned = log.lines().any(|line| line.contains("WARN") && line.contains("fingerprint"));
+        report.check(
+            format!("{strict} logs why"),
+            warned,
+            if warned { "" } else { "no warning that names it" },
+        );
+        for booth in [&pair.a, &pair.b] {
+            let status = booth.status();
+            let name = booth.side().name().to_uppercase();
+            let away = status.answered() && !status.connected() && status.number("/received/frames") == 0;
+            report.check(format!("{strict} strict: {name} receives nothing"), away, status.word("/state"));
+            let screen = Screen::open(booth.side().screen())?;
+            let brightness = screen.picture()?.as_ref().map_or(0.0, Picture::brightness);
+            let dark = brightness < LIT;
+            report.check(
+                format!("{strict} strict: {name} shows no picture"),
+                dark,
+                format!("mean {brightness:.1}"),
+            );
+        }
+        report.check(format!("{strict} strict: no process ended"), pair.ended().is_none(), "");
+        pair.a.stop();
+        pair.b.stop();
+    }
+
+    pair.start(plan, plan)?;
+    report.check("with the right certificates they meet", pair.b.status().connected(), "");
+    Ok(report)
+}

@@ -1,9 +1,9 @@
 //! Glass to glass without knowing what runs between: flips the camera's picture between black and
 //! white and watches the screen.
 //!
-//! A plane's framebuffer id changes when the program commits, and the light changes at the next
-//! vertical blank; so that blank is what is stamped. A change between two looks, one before and one
-//! after a blank, is taken to have missed that blank.
+//! A plane's framebuffer id changes when the program commits, and the light changes at the next vertical blank. So the
+//! diode looks once a refresh, right after the blank, and stamps that blank: what it sees then was committed before. Looking
+//! more often would take the processor from the programs it measures.
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ use crate::vivid::{self, Pattern, Scene, Vivid};
 
 /// Lighter than this is white.
 const THRESHOLD: u8 = 128;
-const LOOK_EVERY_US: i64 = 500;
+const OFF_LOOK_EVERY_US: i64 = 5_000;
 const INTERVAL_US: std::ops::Range<i64> = 300_000..500_000;
 const LOST_AFTER_US: i64 = 3_000_000;
 
@@ -98,20 +98,17 @@ impl Photodiode {
         self.white = !self.white;
         let start_us = now_us();
         self.camera.show(if self.white { Pattern::White } else { Pattern::Black })?;
-        loop {
-            let look_us = now_us();
-            if look_us - start_us > within_us {
-                return Ok(None);
-            }
+        while now_us() - start_us <= within_us {
             // A screen that is off has no blanks; it may yet be switched on.
-            if let Ok(blank) = self.screen.vblank()
-                && self.screen.luma()?.is_some_and(|luma| (luma > THRESHOLD) == self.white)
-            {
-                let light_us = self.screen.wait_vblank_us(blank.wrapping_add(1))?;
+            let Ok(light_us) = self.screen.next_vblank_us() else {
+                sleep_until_us(now_us() + OFF_LOOK_EVERY_US);
+                continue;
+            };
+            if self.screen.luma()?.is_some_and(|luma| (luma > THRESHOLD) == self.white) {
                 return Ok(Some(light_us - start_us));
             }
-            sleep_until_us(look_us + LOOK_EVERY_US);
         }
+        Ok(None)
     }
 }
 

@@ -146,10 +146,12 @@ impl Encoder {
             } else {
                 "pools=none:wpp=0".to_owned()
             };
+            // `rskip=2` stops splitting blocks that have no edges: at the same picture quality a frame takes little more than half
+            // the time.
             dictionary.set(
                 "x265-params",
                 &format!(
-                    "{threads}:frame-threads=1:bframes=0:ref=1:rc-lookahead=0:scenecut=0:keyint=-1:repeat-headers=1:\
+                    "{threads}:frame-threads=1:bframes=0:ref=1:rc-lookahead=0:scenecut=0:keyint=-1:repeat-headers=1:rskip=2:\
                      log-level=none"
                 ),
             );

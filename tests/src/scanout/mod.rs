@@ -128,23 +128,12 @@ impl Screen {
         Ok(Some(picture))
     }
 
-    /// How many vertical blanks the screen has had.
+    /// Waits for the next vertical blank; when it was, in microseconds of CLOCK_MONOTONIC.
     ///
     /// # Errors
     /// When the screen is off.
-    pub fn vblank(&self) -> Result<u32, Error> {
-        let none = VblankWaitFlags::empty();
-        let reply = self.card.wait_for(VblankWaitTarget::Relative(0), none)?;
-        Ok(reply.frame())
-    }
-
-    /// Waits for the vertical blank with this number, or returns at once when it has passed; when that
-    /// blank was, in microseconds of CLOCK_MONOTONIC.
-    ///
-    /// # Errors
-    /// When the screen is off.
-    pub fn wait_vblank_us(&self, number: u32) -> Result<i64, Error> {
-        let reply = self.card.wait_for(VblankWaitTarget::Absolute(number), VblankWaitFlags::empty())?;
+    pub fn next_vblank_us(&self) -> Result<i64, Error> {
+        let reply = self.card.wait_for(VblankWaitTarget::Relative(1), VblankWaitFlags::empty())?;
         let time_us = reply.time().and_then(|time| i64::try_from(time.as_micros()).ok());
         Ok(time_us.unwrap_or_else(now_us))
     }

@@ -65,7 +65,8 @@ fn launch(side: Side, elements: &str, log: &Path) -> io::Result<Running> {
 fn sending(transport: Transport, camera: &Path, (width, height): (u32, u32)) -> String {
     let camera = camera.display();
     let address = Side::B.address();
-    let options = "frame-threads=1:bframes=0:ref=1:rc-lookahead=0:scenecut=0:b-adapt=0:repeat-headers=1";
+    let options =
+        "frame-threads=1:bframes=0:ref=1:rc-lookahead=0:scenecut=0:b-adapt=0:repeat-headers=1:rskip=2";
     let wire = match transport {
         Transport::Rtp => {
             format!("rtph265pay mtu=1400 {PAY} ! udpsink host={address} port={PORT} sync=false async=false")

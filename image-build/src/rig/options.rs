@@ -144,6 +144,6 @@ mod tests {
     #[test]
     fn scenarios_may_name_only_what_they_need() {
         let options: Options = serde_json::from_str(r#"{"two_booths":true,"delay_ms":20}"#).unwrap();
-        assert_eq!((options.cameras(), options.line.delay_ms, options.cores), (2, Some(20), 2));
+        assert_eq!((options.cameras(), options.line.delay_ms, options.cores), (2, Some(20), 1));
     }
 }

@@ -19,7 +19,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
 };
 
 const PACKETS: u32 = 20_000;
-const FLOOD_ENDS_MS: i64 = 30_000;
+const FLOOD_ENDS_MS: i64 = 60_000;
 
 fn run(context: &Context) -> Result<Report, Error> {
     let mut report = Report::default();

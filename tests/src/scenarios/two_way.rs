@@ -32,7 +32,9 @@ fn run(context: &Context) -> Result<Report, Error> {
     pair.start(plan, plan)?;
     let spans = watch(&mut pair, long_s);
     direction(&mut report, "480p A to B", &spans[0], &spans[1], long_s);
+    mailboxes(&mut report, "480p A to B", &spans[0], &spans[1]);
     direction(&mut report, "480p B to A", &spans[1], &spans[0], long_s);
+    mailboxes(&mut report, "480p B to A", &spans[1], &spans[0]);
     report.check("480p: both booths run on", pair.ended().is_none(), "");
     pair.a.stop();
     pair.b.stop();
@@ -41,6 +43,7 @@ fn run(context: &Context) -> Result<Report, Error> {
     pair.start(Plan::sends(size), Plan::shows(size))?;
     let spans = watch(&mut pair, short_s);
     direction(&mut report, "720p A to B", &spans[0], &spans[1], short_s);
+    mailboxes(&mut report, "720p A to B", &spans[0], &spans[1]);
     report.check("720p: both booths run on", pair.ended().is_none(), "");
     Ok(report)
 }
@@ -79,6 +82,13 @@ pub(super) fn watch_while(pair: &mut Pair, happens: impl FnOnce()) -> [Span; 2] 
     [pairs.next().unwrap_or_else(none), pairs.next().unwrap_or_else(none)]
 }
 
+/// No mailbox between `from`'s camera and `to`'s screen ever held more than one.
+fn mailboxes(report: &mut Report, title: &str, from: &Span, to: &Span) {
+    let waiting = from.end.most_waiting().max(to.end.most_waiting());
+    let held = from.end.answered() && to.end.answered() && waiting <= 1;
+    report.check(format!("{title}: mailboxes hold at most one"), held, waiting);
+}
+
 /// Checks that what one booth's camera gave was sent, received and shown, all of it.
 pub(super) fn direction(report: &mut Report, title: &str, from: &Span, to: &Span, seconds: i64) {
     let counters = [
@@ -106,9 +116,6 @@ pub(super) fn direction(report: &mut Report, title: &str, from: &Span, to: &Span
     ];
     let found = losses.map(|(name, count)| format!("{name} {count}")).join(", ");
     report.check(format!("{title}: none lost"), losses.iter().all(|&(_, count)| count == 0), found);
-    let waiting = from.end.most_waiting().max(to.end.most_waiting());
-    let held = from.end.answered() && to.end.answered() && waiting <= 1;
-    report.check(format!("{title}: mailboxes hold at most one"), held, waiting);
     let key = title.replace(' ', "_").to_lowercase();
     report.figure(&format!("{key}_frames"), few);
     report.figure(&format!("{key}_lost"), losses.iter().map(|&(_, count)| count).sum::<i64>());

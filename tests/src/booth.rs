@@ -82,12 +82,14 @@ pub struct Plan {
     pub size: (u32, u32),
     /// Frames a second.
     pub fps: u32,
+    /// The camera's pixel format, or `auto`.
+    pub format: &'static str,
 }
 
 impl Plan {
     /// Camera and screen at so many pixels and 30 fps.
     pub fn both_ways(size: (u32, u32)) -> Self {
-        Self { camera: true, screen: true, size, fps: 30 }
+        Self { camera: true, screen: true, size, fps: 30, format: "auto" }
     }
 
     /// Only sends.
@@ -319,7 +321,7 @@ fn identity(data: &Path) -> Result<String, Error> {
 
 fn config(side: Side, dir: &Path, plan: Plan, peer_fingerprint: &str) -> String {
     let dir = dir.display();
-    let Plan { camera, screen, size: (width, height), fps } = plan;
+    let Plan { camera, screen, size: (width, height), fps, format } = plan;
     let camera = if camera { side.camera() } else { "none" };
     let screen = if screen { side.screen() } else { "none" };
     format!(
@@ -332,6 +334,7 @@ device = "{camera}"
 width = {width}
 height = {height}
 fps = {fps}
+format = "{format}"
 
 [link]
 listen = "{own}:{PORT}"

@@ -35,20 +35,27 @@ const BARS: [(&str, [u8; 3]); 8] = [
 
 fn run(context: &Context) -> Result<Report, Error> {
     let mut report = Report::default();
-    for (rec709, size) in [(true, SMALL), (false, SMALL), (true, (1280, 720))] {
+    let cases = [
+        (true, SMALL, "auto"),
+        (false, SMALL, "auto"),
+        (true, SMALL, "NV12"),
+        (false, SMALL, "YUYV"),
+        (true, (1280, 720), "auto"),
+    ];
+    for (rec709, size, format) in cases {
         let matrix = if rec709 { "Rec. 709" } else { "Rec. 601" };
-        let title = format!("{matrix} {}x{}", size.0, size.1);
+        let title = format!("{matrix} {}x{} {format}", size.0, size.1);
         let camera = Vivid::open(Side::A.camera())?;
         camera.look_at(Scene::still(Pattern::Bars))?;
         camera.encode_as_rec709(rec709)?;
         let mut pair = Pair::new(context.dir())?;
-        pair.start(Plan::sends(size), Plan::shows(size))?;
+        pair.start(Plan { format, ..Plan::sends(size) }, Plan::shows(size))?;
         let mut screen = Screen::open(Side::B.screen())?;
         let worst = bars(&mut report, &title, &screen, size, Upright::Yes, context.dir())?;
-        report.figure(&format!("worst_{}_{}", if rec709 { "709" } else { "601" }, size.1), worst);
+        report.figure(&format!("worst_{}_{}_{format}", if rec709 { "709" } else { "601" }, size.1), worst);
         camera.show(Pattern::Rows)?;
         bars(&mut report, &title, &screen, size, Upright::No, context.dir())?;
-        if size == SMALL && rec709 {
+        if size == SMALL && rec709 && format == "auto" {
             order(&mut report, &camera, &mut screen)?;
             let status = pair.b.status();
             let out_of_order = status.number("/received/out_of_order");

@@ -31,6 +31,8 @@ const REDIAL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 const CROSSING: Duration = Duration::from_secs(1);
 /// Handshakes at once; more are refused.
 const HANDSHAKES: usize = 16;
+/// Above so many, a caller must first prove that it receives at its address.
+const UNPROVEN: usize = 4;
 /// Kernel buffers of the socket, in bytes: a keyframe must fit while the link's thread is elsewhere.
 const SOCKET_BUFFER: usize = 4 << 20;
 const STOP_TICK: Duration = Duration::from_millis(100);
@@ -103,6 +105,10 @@ struct Switchboard<'a> {
     current: Option<(Connection, Session<'a>, Instant)>,
     redial: Duration,
     last_refused: Option<String>,
+    /// Connections that became the session so far.
+    sessions: u64,
+    /// `connects` when the current one did.
+    connects_before: u64,
 }
 
 impl<'a> Switchboard<'a> {
@@ -118,6 +124,8 @@ impl<'a> Switchboard<'a> {
             current: None,
             redial: REDIAL.0,
             last_refused: None,
+            sessions: 0,
+            connects_before: 0,
         }
     }
 
@@ -136,14 +144,21 @@ impl<'a> Switchboard<'a> {
             };
             tokio::select! {
                 ended = session => {
-                    log::info!("link: session over: {ended}");
                     self.current = None;
-                    self.redial = REDIAL.0;
-                    next_dial.as_mut().reset(tokio::time::Instant::now());
+                    if self.doors.counters.connects.load(Relaxed) > self.connects_before {
+                        log::info!("link: session over: {ended}");
+                        self.redial = REDIAL.0;
+                        next_dial.as_mut().reset(tokio::time::Instant::now());
+                    } else {
+                        // Nobody was heard: somebody listens there, but does not want us.
+                        log::debug!("link: no session: {ended}");
+                    }
                 }
                 Some(incoming) = self.endpoint.accept() => {
                     if handshakes.len() >= HANDSHAKES {
                         incoming.refuse();
+                    } else if handshakes.len() >= UNPROVEN && incoming.may_retry() {
+                        let _ = incoming.retry();
                     } else if let Ok(connecting) = incoming.accept() {
                         handshakes.spawn(async move { (false, connecting.await) });
                     }
@@ -186,14 +201,16 @@ impl<'a> Switchboard<'a> {
         if let Some((old, _, _)) = self.current.take() {
             log::info!("link: a newer connection takes the session's place");
             old.close(VarInt::from_u32(2), b"replaced");
-            self.doors.signals.connected.store(false, Relaxed);
         }
         let remote = candidate.connection.remote_address();
-        log::info!("link: connected {} {remote}", if candidate.dialled { "to" } else { "from" });
+        log::debug!("link: connected {} {remote}", if candidate.dialled { "to" } else { "from" });
+        self.sessions += 1;
+        self.connects_before = self.doors.counters.connects.load(Relaxed);
+        let number = self.sessions;
         let (connection, us, doors) = (candidate.connection.clone(), self.us.clone(), self.doors);
-        let session = Box::pin(async move { session::run(&connection, candidate.dialled, &us, doors).await });
+        let session =
+            Box::pin(async move { session::run(&connection, candidate.dialled, &us, number, doors).await });
         self.current = Some((candidate.connection, session, Instant::now()));
-        self.last_refused = None;
     }
 
     /// A handshake failed: for an operator it matters when somebody else than the peer stood at the door.
@@ -220,50 +237,24 @@ impl<'a> Switchboard<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::{Incoming, Peer, Signals};
-    use crate::mailbox::Mailbox;
+    use crate::link::{Peer, tests::End};
     use crate::pairing::{Fingerprint, Identity};
     use crate::picture::{AccessUnit, Stamps};
     use std::net::SocketAddr;
-    use std::sync::atomic::AtomicBool;
-
-    /// One end of a link, on a thread of its own.
-    struct End {
-        outgoing: Mailbox<AccessUnit>,
-        incoming: Mailbox<Incoming>,
-        signals: Signals,
-        counters: Counters,
-        stop: AtomicBool,
-    }
 
     impl End {
-        fn new() -> Arc<Self> {
-            Arc::new(Self {
-                outgoing: Mailbox::bounded("out", 4).unwrap(),
-                incoming: Mailbox::bounded("in", 64).unwrap(),
-                signals: Signals::default(),
-                counters: Counters::default(),
-                stop: AtomicBool::new(false),
-            })
-        }
-
         fn start(
             self: &Arc<Self>,
-            identity: Identity,
+            identity: &Identity,
             listen: SocketAddr,
             peer: Peer,
         ) -> std::thread::JoinHandle<()> {
             let end = self.clone();
+            let identity =
+                Identity { certificate: identity.certificate.clone(), key: identity.key.clone_key() };
             std::thread::spawn(move || {
                 let config = Config { listen, room: "test".into(), identity, peer };
-                let doors = Doors {
-                    outgoing: &end.outgoing,
-                    incoming: &end.incoming,
-                    signals: &end.signals,
-                    counters: &end.counters,
-                    stop: &end.stop,
-                };
-                run(config, doors).unwrap();
+                run(config, end.doors()).unwrap();
             })
         }
 
@@ -278,7 +269,9 @@ mod tests {
 
     fn identity(name: &str) -> Identity {
         let folder = std::env::temp_dir().join(format!("holobooth-link-{}-{name}", std::process::id()));
-        Identity::load_or_make(&folder).unwrap()
+        let identity = Identity::load_or_make(&folder).unwrap();
+        std::fs::remove_dir_all(folder).unwrap();
+        identity
     }
 
     /// A port that nobody uses.
@@ -302,8 +295,8 @@ mod tests {
         let (fa, fb) = (ia.fingerprint(), ib.fingerprint());
         let (pa, pb) = (free(), free());
         let threads = [
-            a.start(ia, pa, Peer { address: pb, fingerprint: fb }),
-            b.start(ib, pb, Peer { address: pa, fingerprint: fa }),
+            a.start(&ia, pa, Peer { address: pb, fingerprint: fb }),
+            b.start(&ib, pb, Peer { address: pa, fingerprint: fa }),
         ];
         // Until both have settled on one of their two connections, frames may be lost with the other.
         for end in [&a, &b] {
@@ -332,10 +325,14 @@ mod tests {
         let fa = ia.fingerprint();
         let (pa, pb) = (free(), free());
         let threads = [
-            a.start(ia, pa, Peer { address: pb, fingerprint: Fingerprint([7; 32]) }),
-            b.start(ib, pb, Peer { address: pa, fingerprint: fa }),
+            a.start(&ia, pa, Peer { address: pb, fingerprint: Fingerprint([7; 32]) }),
+            b.start(&ib, pb, Peer { address: pa, fingerprint: fa }),
         ];
         a.wait("a refusal", |e| e.counters.refused.load(Relaxed) > 0);
+        // Both go on trying, ever more slowly.
+        std::thread::sleep(Duration::from_secs(3));
+        let refused = a.counters.refused.load(Relaxed);
+        assert!((2..40).contains(&refused), "{refused} refusals in three seconds");
         assert!(!a.signals.connected.load(Relaxed) && !b.signals.connected.load(Relaxed));
         for end in [&a, &b] {
             end.stop.store(true, Relaxed);

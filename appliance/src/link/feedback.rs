@@ -8,6 +8,8 @@ use std::collections::VecDeque;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
+use super::shard::MAX_TIME_US;
+
 const VERSION: u8 = 1;
 const LENGTH: usize = 42;
 const KEYFRAME: u8 = 1;
@@ -54,7 +56,7 @@ impl Feedback {
             return None;
         }
         let flags = datagram.get_u8();
-        Some(Self {
+        let report = Self {
             keyframe: flags & KEYFRAME != 0,
             camera: flags & CAMERA != 0,
             sent_us: datagram.get_u64(),
@@ -63,7 +65,8 @@ impl Feedback {
             newest: datagram.get_u32(),
             received: datagram.get_u64(),
             lost: datagram.get_u64(),
-        })
+        };
+        (report.sent_us <= MAX_TIME_US && report.echo_us <= MAX_TIME_US).then_some(report)
     }
 }
 

@@ -1,11 +1,12 @@
 //! The wire between booths: MoQ tracks over QUIC, mutual TLS pinned by fingerprint, reconnecting for ever. Decodes nothing.
 //!
-//! [`shard`], [`assembler`] and [`feedback`] are pure: bytes and times go in, frames and numbers come out. [`endpoint`] owns
+//! [`shard`], [`assembler`], [`feedback`] and [`receiver`] are pure: bytes and times go in, frames and numbers come out. [`endpoint`] owns
 //! the socket, [`session`] one connection.
 
 mod assembler;
 mod endpoint;
 mod feedback;
+mod receiver;
 mod session;
 mod shard;
 mod tls;
@@ -63,7 +64,7 @@ pub struct Config {
     pub peer: Peer,
 }
 
-/// What the link and the video threads say to each other besides frames. Every field is written by one side only.
+/// What the link and the video threads say to each other besides frames, each with who sets it.
 #[derive(Default)]
 pub struct Signals {
     /// Link: a peer is there.
@@ -139,4 +140,41 @@ pub struct Doors<'a> {
     pub counters: &'a Counters,
     /// Ends the link.
     pub stop: &'a AtomicBool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    /// What stands around one end of a link.
+    pub(super) struct End {
+        pub(super) outgoing: Mailbox<AccessUnit>,
+        pub(super) incoming: Mailbox<Incoming>,
+        pub(super) signals: Signals,
+        pub(super) counters: Counters,
+        pub(super) stop: AtomicBool,
+    }
+
+    impl End {
+        pub(super) fn new() -> Arc<Self> {
+            Arc::new(Self {
+                outgoing: Mailbox::bounded("out", 4).unwrap(),
+                incoming: Mailbox::bounded("in", 64).unwrap(),
+                signals: Signals::default(),
+                counters: Counters::default(),
+                stop: AtomicBool::new(false),
+            })
+        }
+
+        pub(super) fn doors(&self) -> Doors<'_> {
+            Doors {
+                outgoing: &self.outgoing,
+                incoming: &self.incoming,
+                signals: &self.signals,
+                counters: &self.counters,
+                stop: &self.stop,
+            }
+        }
+    }
 }

@@ -4,18 +4,14 @@ use std::os::fd::AsFd;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use moq_net::{Timescale, Timestamp, broadcast, origin, track};
 use tokio::io::unix::AsyncFd;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use super::assembler::{Assembler, Made};
-use super::feedback::{Feedback, PeerClock};
-use super::shard::{self, Shard};
-use super::{Counters, Doors, Incoming};
+use super::receiver::Receiver;
+use super::{Counters, Doors, Signals, shard};
 use crate::clock::now_us;
-use crate::picture::AccessUnit;
 
 const HOLOGRAM: &str = "hologram";
 const FEEDBACK: &str = "feedback";
@@ -24,8 +20,6 @@ const SETUP_LIMIT: Duration = Duration::from_secs(3);
 /// How often the feedback is looked at, and every how many looks it is sent with nothing urgent in it.
 const FEEDBACK_TICK: Duration = Duration::from_millis(25);
 const FEEDBACK_EVERY: u32 = 4;
-/// The least time between keyframes that the other side asks for, in µs: one must have had time to arrive.
-const KEYFRAME_SPACING_US: u64 = 250_000;
 /// A large frame goes out in bursts with a breath between: moq-net keeps the last 64 datagrams of a track until the connection
 /// takes them, and the other side's socket holds a few hundred. Together they allow 280 Mbit/s.
 const BURST: usize = 32;
@@ -54,11 +48,16 @@ pub(super) enum Ended {
 struct Tracks {
     hologram_out: track::Producer,
     feedback_out: track::Producer,
-    hologram_in: track::Subscriber,
-    feedback_in: track::Subscriber,
+    incoming: Incoming,
     session: moq_net::Session,
     /// What the tracks hang on: they end when these are dropped.
     _roots: (broadcast::Producer, broadcast::Consumer, origin::Producer, origin::Producer),
+}
+
+/// The other booth's tracks.
+struct Incoming {
+    hologram: track::Subscriber,
+    feedback: track::Subscriber,
 }
 
 fn new_origin(tasks: &mut JoinSet<moq_net::Error>) -> origin::Producer {
@@ -68,18 +67,29 @@ fn new_origin(tasks: &mut JoinSet<moq_net::Error>) -> origin::Producer {
 }
 
 /// Speaks MoQ over `connection` until it ends. `us` is `<room>/<booth>`; the other booth is whoever else is under the room.
-pub(super) async fn run(connection: &quinn::Connection, dialled: bool, us: &str, doors: Doors<'_>) -> Ended {
+/// `number` tells this session from those before.
+pub(super) async fn run(
+    connection: &quinn::Connection,
+    dialled: bool,
+    us: &str,
+    number: u64,
+    doors: Doors<'_>,
+) -> Ended {
     let mut tasks = JoinSet::new();
-    let tracks = match timeout(SETUP_LIMIT, set_up(connection, dialled, us, &mut tasks)).await {
+    let mut tracks = match timeout(SETUP_LIMIT, set_up(connection, dialled, us, &mut tasks)).await {
         Ok(Ok(tracks)) => tracks,
         Ok(Err(ended)) => return ended,
         Err(_) => return Ended::Silent,
     };
-    let number = doors.counters.connects.fetch_add(1, Relaxed) + 1;
-    let result = Running::new(number, tracks, doors).run(connection).await;
-    doors.signals.connected.store(false, Relaxed);
-    doors.signals.peer_has_camera.store(false, Relaxed);
-    result.err().unwrap_or(Ended::Closed)
+    let _presence = Presence(doors.signals);
+    let receiver = Receiver::new(number, doors);
+    let ended = tokio::select! {
+        sent = send(&mut tracks.hologram_out, doors) => sent.err(),
+        received = receive(&mut tracks.incoming, &mut tracks.feedback_out, connection, receiver, doors) => received.err(),
+        error = tracks.session.closed() => Some(error.into()),
+        error = connection.closed() => Some(error.into()),
+    };
+    ended.unwrap_or(Ended::Closed)
 }
 
 async fn set_up(
@@ -125,166 +135,89 @@ async fn set_up(
     let feedback_in = broadcast_in.track(FEEDBACK)?.subscribe(subscription(200)).await?;
     let hologram_in = broadcast_in.track(HOLOGRAM)?.subscribe(subscription(100)).await?;
     let roots = (broadcast, broadcast_in, ours, theirs);
-    Ok(Tracks { hologram_out, feedback_out, hologram_in, feedback_in, session, _roots: roots })
+    let incoming = Incoming { hologram: hologram_in, feedback: feedback_in };
+    Ok(Tracks { hologram_out, feedback_out, incoming, session, _roots: roots })
 }
 
-/// A session whose tracks flow.
-struct Running<'a> {
-    number: u64,
-    tracks: Tracks,
-    doors: Doors<'a>,
-    assembler: Assembler,
-    clock: PeerClock,
-    /// `sent_us` of the newest report from the other side, and when it came.
-    heard: Option<(u64, u64)>,
-    newest: u32,
-    keyframe_sent_us: u64,
-    asking: bool,
+/// The flags that hold while a session lasts; taken back however it ends.
+struct Presence<'a>(&'a Signals);
+
+impl Drop for Presence<'_> {
+    fn drop(&mut self) {
+        self.0.connected.store(false, Relaxed);
+        self.0.peer_has_camera.store(false, Relaxed);
+    }
 }
 
-impl<'a> Running<'a> {
-    fn new(number: u64, tracks: Tracks, doors: Doors<'a>) -> Self {
-        Self {
-            number,
-            tracks,
-            doors,
-            assembler: Assembler::default(),
-            clock: PeerClock::default(),
-            heard: None,
-            newest: 0,
-            keyframe_sent_us: 0,
-            asking: false,
+/// Sends what the encoder makes. Beside [`receive`], so that neither waits for the other.
+async fn send(hologram: &mut track::Producer, doors: Doors<'_>) -> Result<(), Ended> {
+    #[expect(
+        deprecated,
+        reason = "its successor is unsafe, for descriptors that may be closed; a borrowed one is not"
+    )]
+    let outgoing = AsyncFd::new(doors.outgoing.as_fd())?;
+    // What was made for the session before refers to pictures that this one never saw.
+    doors.outgoing.clear();
+    let mut burst = 0;
+    loop {
+        outgoing.readable().await?.clear_ready();
+        while let Some(mut unit) = doors.outgoing.take() {
+            unit.stamps.sent_us = now_us();
+            let timestamp = Timestamp::from_micros(unit.stamps.capture_us)?;
+            let mut whole = false;
+            for shard in shard::cut(&unit, unit.number) {
+                if burst == BURST {
+                    sleep(BREATH).await;
+                    burst = 0;
+                }
+                hologram.append_datagram(timestamp, shard)?;
+                burst += 1;
+                whole = true;
+            }
+            if !whole {
+                log::error!(
+                    "link: a frame of {} bytes is too large to send; lower codec.bitrate_kbps",
+                    unit.data.len()
+                );
+                continue;
+            }
+            Counters::add(&doors.counters.sent_frames, 1);
+            Counters::add(&doors.counters.sent_bytes, unit.data.len() as u64);
+            Counters::add(&doors.counters.sent_keyframes, unit.keyframe.into());
         }
+        // Whoever waited for the next frame gave the connection time to take this one.
+        burst = 0;
     }
+}
 
-    async fn run(mut self, connection: &quinn::Connection) -> Result<(), Ended> {
-        #[expect(
-            deprecated,
-            reason = "its successor is unsafe, for descriptors that may be closed; a borrowed one is not"
-        )]
-        let outgoing = AsyncFd::new(self.doors.outgoing.as_fd())?;
-        let mut tick = interval(FEEDBACK_TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut ticks = 0u32;
-        loop {
-            tokio::select! {
-                ready = outgoing.readable() => {
-                    while let Some(unit) = self.doors.outgoing.take() {
-                        self.send(unit).await?;
-                    }
-                    ready?.clear_ready();
+/// Takes what comes, and tells the other side about it.
+async fn receive(
+    tracks: &mut Incoming,
+    feedback_out: &mut track::Producer,
+    connection: &quinn::Connection,
+    mut receiver: Receiver<'_>,
+    doors: Doors<'_>,
+) -> Result<(), Ended> {
+    let mut tick = interval(FEEDBACK_TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut ticks = 0u32;
+    loop {
+        tokio::select! {
+            datagram = tracks.hologram.recv_datagram() => {
+                receiver.shard(datagram?.ok_or(Ended::Closed)?.payload, now_us());
+            }
+            datagram = tracks.feedback.recv_datagram() => {
+                receiver.report(datagram?.ok_or(Ended::Closed)?.payload, now_us());
+            }
+            _ = tick.tick() => {
+                Counters::set(&doors.counters.rtt_us, connection.rtt().as_micros() as u64);
+                if ticks.is_multiple_of(FEEDBACK_EVERY) || doors.signals.keyframe_for_us.load(Relaxed) {
+                    let now = now_us();
+                    let report = receiver.next_report(now);
+                    feedback_out.append_datagram(Timestamp::from_micros(now)?, report.write())?;
                 }
-                datagram = self.tracks.hologram_in.recv_datagram() => {
-                    self.shard(datagram?.ok_or(Ended::Closed)?.payload);
-                }
-                datagram = self.tracks.feedback_in.recv_datagram() => {
-                    self.report(datagram?.ok_or(Ended::Closed)?.payload);
-                }
-                _ = tick.tick() => {
-                    Counters::set(&self.doors.counters.rtt_us, connection.rtt().as_micros() as u64);
-                    if ticks.is_multiple_of(FEEDBACK_EVERY) || self.doors.signals.keyframe_for_us.load(Relaxed) {
-                        self.send_report()?;
-                    }
-                    ticks = ticks.wrapping_add(1);
-                }
-                error = self.tracks.session.closed() => return Err(error.into()),
-                error = connection.closed() => return Err(error.into()),
+                ticks = ticks.wrapping_add(1);
             }
         }
-    }
-
-    async fn send(&mut self, mut unit: AccessUnit) -> Result<(), Ended> {
-        let counters = self.doors.counters;
-        unit.stamps.sent_us = now_us();
-        let timestamp = Timestamp::from_micros(unit.stamps.capture_us)?;
-        for (i, shard) in shard::cut(&unit, unit.number).enumerate() {
-            if i > 0 && i.is_multiple_of(BURST) {
-                sleep(BREATH).await;
-            }
-            self.tracks.hologram_out.append_datagram(timestamp, shard)?;
-        }
-        Counters::add(&counters.sent_frames, 1);
-        Counters::add(&counters.sent_bytes, unit.data.len() as u64);
-        if unit.keyframe {
-            Counters::add(&counters.sent_keyframes, 1);
-            self.keyframe_sent_us = unit.stamps.sent_us;
-        }
-        Ok(())
-    }
-
-    fn shard(&mut self, datagram: Bytes) {
-        let counters = self.doors.counters;
-        let made = Shard::parse(datagram).map_or(Made::Nonsense, |shard| self.assembler.push(shard));
-        match made {
-            Made::Nothing => {}
-            Made::Nonsense => Counters::add(&counters.garbage, 1),
-            Made::Frame { mut unit, lost } => {
-                let now = now_us();
-                // Until the clocks have met, the way counts as no time at all.
-                let unknown = unit.stamps.sent_us as i64 - now as i64;
-                let offset = self.clock.offset_us().unwrap_or(unknown);
-                unit.stamps = unit.stamps.shifted_us(-offset);
-                unit.stamps.received_us = now;
-                self.newest = unit.number;
-                Counters::add(&counters.received_frames, 1);
-                Counters::add(&counters.received_bytes, unit.data.len() as u64);
-                Counters::add(&counters.lost_frames, lost.into());
-                // Refused when the decoder is too slow; it then sees the gap in the numbers.
-                let _ = self.doors.incoming.put(Incoming { session: self.number, unit });
-            }
-        }
-    }
-
-    fn report(&mut self, datagram: Bytes) {
-        let (signals, counters) = (self.doors.signals, self.doors.counters);
-        let Some(report) = Feedback::parse(datagram) else {
-            Counters::add(&counters.garbage, 1);
-            return;
-        };
-        let now = now_us();
-        if self.heard.is_some_and(|(newest, _)| report.sent_us <= newest) {
-            // Overtaken by a newer one, or repeated.
-            return;
-        }
-        if self.heard.is_none() {
-            // It listens, so what is sent from here on can arrive.
-            signals.keyframe_for_peer.store(true, Relaxed);
-            signals.connected.store(true, Relaxed);
-        }
-        self.heard = Some((report.sent_us, now));
-        self.clock.exchange(&report, now);
-        if let Some(offset) = self.clock.offset_us() {
-            Counters::set(&counters.clock_offset_us, offset as u64);
-        }
-        signals.peer_has_camera.store(report.camera, Relaxed);
-        if report.keyframe && now >= self.keyframe_sent_us + KEYFRAME_SPACING_US {
-            signals.keyframe_for_peer.store(true, Relaxed);
-        }
-    }
-
-    fn send_report(&mut self) -> Result<(), Ended> {
-        let (signals, counters) = (self.doors.signals, self.doors.counters);
-        let now = now_us();
-        let keyframe = signals.keyframe_for_us.load(Relaxed);
-        if keyframe && !self.asking {
-            Counters::add(&counters.keyframe_requests, 1);
-        }
-        self.asking = keyframe;
-        let (echo_us, held_us) = self.heard.map_or((0, 0), |(sent_us, at)| {
-            (sent_us, u32::try_from(now.saturating_sub(at)).unwrap_or(u32::MAX))
-        });
-        let report = Feedback {
-            keyframe,
-            camera: signals.camera.load(Relaxed),
-            sent_us: now,
-            echo_us,
-            held_us,
-            newest: self.newest,
-            received: counters.received_frames.load(Relaxed),
-            lost: counters.lost_frames.load(Relaxed),
-        };
-        let timestamp = Timestamp::from_micros(now)?;
-        self.tracks.feedback_out.append_datagram(timestamp, report.write())?;
-        Ok(())
     }
 }

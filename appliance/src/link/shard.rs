@@ -17,8 +17,11 @@ const SHARD_HEADER: usize = 9;
 const PIECE: usize = SHARD - SHARD_HEADER;
 const BLOB_HEADER: usize = 25;
 const KEYFRAME: u8 = 1;
-/// The most shards of one frame: 4 MB, far above any keyframe at any rate we allow.
+/// The most shards of one frame: 4 MB, above any keyframe at the highest rate that the configuration allows.
 pub(super) const MAX_SHARDS: u16 = 4096;
+
+/// The latest time that can be meant, in µs: a century of uptime. Beyond it, arithmetic with times could overflow.
+pub(super) const MAX_TIME_US: u64 = 1 << 52;
 
 /// One datagram of a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +92,9 @@ pub(super) fn join(frame: u32, pieces: &[Option<Bytes>]) -> Option<AccessUnit> {
     }
     let flags = blob.get_u8();
     let capture_us = blob.get_u64();
+    if capture_us > MAX_TIME_US {
+        return None;
+    }
     let mut since = || capture_us.saturating_add(blob.get_u32().into());
     let (dequeued_us, staged_us, encoded_us, sent_us) = (since(), since(), since(), since());
     let stamps = Stamps { capture_us, dequeued_us, staged_us, encoded_us, sent_us, ..Stamps::default() };

@@ -10,18 +10,20 @@ use std::thread::Scope;
 use std::time::{Duration, Instant};
 
 use crate::camera::Sample;
-use crate::codec::{self, Choice, Spec};
-use crate::config::{self, Config};
+use crate::codec::{self, Choice, Encoder, Spec};
+use crate::config::{Config, Format};
 use crate::health;
 use crate::link::{self, Incoming};
 use crate::mailbox::Mailbox;
-use crate::pairing::{self, Fingerprint, Identity};
+use crate::pairing::{self, Identity};
 use crate::picture::{AccessUnit, Picture};
 use crate::screen::Card;
 
 /// Coded pictures between codec and link: usually none or one; a few when the other thread was away for a moment. All are
 /// needed, for each refers to the one before.
 const HAND_OVER: usize = 4;
+/// After a failure, how long the other threads may take to end.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 /// How often the booth looks at itself.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -63,6 +65,8 @@ struct Shared {
     signals: link::Signals,
     counters: link::Counters,
     counts: Counts,
+    /// Pictures per thousand seconds that the camera gives.
+    camera_mfps: AtomicU64,
     live: Mutex<Live>,
     stop: Arc<AtomicBool>,
 }
@@ -139,16 +143,12 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
     codec::init()?;
     let identity = Identity::load_or_make(&config.booth.data)?;
     log::info!("booth {}: I am {}", config.booth.name, identity.fingerprint());
-    let peer = config.peer.as_ref().map(|p| (p, Fingerprint::parse(p.fingerprint.get_ref())));
-    let link = match peer {
-        Some((&config::Peer { address, .. }, Some(fingerprint))) => Some(link::Config {
-            listen: config.link.listen,
-            room: config.link.room.get_ref().clone(),
-            identity,
-            peer: link::Peer { address, fingerprint },
-        }),
-        _ => None,
-    };
+    let link = config.peer.as_ref().map(|peer| link::Config {
+        listen: config.link.listen,
+        room: config.link.room.get_ref().clone(),
+        identity,
+        peer: link::Peer { address: *peer.address.get_ref(), fingerprint: peer.fingerprint },
+    });
     let shared = Shared {
         samples: Mailbox::latest("camera→encoder").map_err(system("a mailbox"))?,
         outgoing: Mailbox::bounded("encoder→link", HAND_OVER).map_err(system("a mailbox"))?,
@@ -158,6 +158,7 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
         signals: link::Signals::default(),
         counters: link::Counters::default(),
         counts: Counts::default(),
+        camera_mfps: AtomicU64::new(30_000),
         live: Mutex::new(Live::default()),
         started: Instant::now(),
         stop,
@@ -181,14 +182,17 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
         });
         crew.start("codec", move || {
             let spec = spec(&shared.config);
-            let found = codec::choose(&shared.config.codec.encoder, &shared.config.codec.decoder, &spec)?;
+            let wanted = &shared.config.codec;
+            let found = codec::choose(wanted.encoder.get_ref(), wanted.decoder.get_ref(), &spec)?;
             log_choice(&found);
             let (encoder, decoder) = (found.encoder, found.decoder);
             *choice.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+            let nv12 = Encoder::input_of(encoder) == ffmpeg_next::format::Pixel::NV12;
+            let cheapest = if nv12 { Format::Nv12 } else { Format::Yu12 };
             // Not before the trial is over: it would keep the camera's first frames waiting.
             if shared.config.camera.device != "none" {
                 crew.start("capture", move || {
-                    threads::capture(shared);
+                    threads::capture(shared, cheapest);
                     Ok(())
                 });
             }
@@ -196,8 +200,7 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
                 threads::decode(shared, decoder, spec.threads);
                 Ok(())
             });
-            threads::encode(shared, encoder, &spec);
-            Ok(())
+            threads::encode(shared, encoder, &spec)
         });
         if let Some(link) = link {
             crew.start("link", move || {
@@ -233,6 +236,11 @@ impl<'scope> Crew<'scope, '_> {
         let fail = move |error| {
             self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
             self.stop.store(true, Relaxed);
+            // A thread that is stuck in a driver would keep the others, and whoever restarts the booth, waiting for ever.
+            std::thread::spawn(|| {
+                std::thread::sleep(LAST_WORDS);
+                std::process::exit(1);
+            });
         };
         let guarded = move || {
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
@@ -255,5 +263,8 @@ fn log_choice(choice: &Choice) {
     log::info!("codec: encoder {}, decoder {}", choice.encoder, choice.decoder);
     if choice.encoder.starts_with("lib") {
         log::warn!("codec: no encoder in hardware ({}); the CPU does it", choice.encoders_tried.join("; "));
+    }
+    if choice.decoder == "hevc" {
+        log::warn!("codec: no decoder in hardware ({}); the CPU does it", choice.decoders_tried.join("; "));
     }
 }

@@ -56,7 +56,7 @@ enum Command {
     },
 }
 
-/// Prints `error` and what caused it in one line.
+/// Prints `error` in one line.
 fn fail(code: u8, error: &dyn std::error::Error) -> ExitCode {
     eprintln!("holobooth: {error}");
     ExitCode::from(code)

@@ -1,7 +1,7 @@
 //! What travels between the video rooms: pictures, access units, and the stamps of every stage they pass.
 
 use bytes::Bytes;
-use ffmpeg_next::{format::Pixel, frame};
+use ffmpeg_next::frame;
 
 /// When a frame passed each door, in µs on its own booth's clock ([`crate::clock::now_us`]).
 ///
@@ -62,19 +62,14 @@ impl Stamps {
 
 /// A video picture on its way: in host memory (planar YUV, NV12, …) or in a DMA-BUF (DRM_PRIME).
 pub struct Picture {
-    /// The pixels. `format() == Pixel::DRM_PRIME` means that `data[0]` is an `AVDRMFrameDescriptor`.
+    /// The pixels. With the format `Pixel::DRM_PRIME`, `data[0]` is an `AVDRMFrameDescriptor`.
     pub frame: frame::Video,
     /// Counts the frames of one camera without a gap, as the camera's driver numbers them.
     pub number: u32,
+    /// The session that a received picture came by; 0 for our own camera's.
+    pub session: u64,
     /// When it passed each door.
     pub stamps: Stamps,
-}
-
-impl Picture {
-    /// Whether the pixels lie in a DMA-BUF rather than in host memory.
-    pub fn is_dmabuf(&self) -> bool {
-        self.frame.format() == Pixel::DRM_PRIME
-    }
 }
 
 /// A coded picture: one HEVC access unit in Annex B form (ITU-T H.265, section 7.4.2.4.4).

@@ -44,7 +44,7 @@ pub(crate) fn is_of_this_run(name: &str) -> bool {
 /// # Errors
 /// When libraries are missing and cannot be installed, or the compiler refuses.
 pub(crate) fn build() -> Result<Programs> {
-    setup::ensure(&[setup::Group::Appliance, setup::Group::Peers])?;
+    setup::ensure(&[setup::Group::Appliance])?;
     let status = cargo()
         .args(["build", "--release", "--package", "holobooth", "--package", "holobooth-tests", "--bins"])
         .stdout(std::io::stderr())

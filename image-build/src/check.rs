@@ -27,9 +27,6 @@ pub(crate) struct Arguments {
     /// Only what takes less than a minute: no dependencies, no rig
     #[arg(long)]
     fast: bool,
-    /// Everything (the default)
-    #[arg(long, conflicts_with = "fast")]
-    full: bool,
 }
 
 enum Verdict {
@@ -63,7 +60,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<ExitCode> {
         cargo("unit tests", &["test", "--workspace", "--all-targets"])?;
     }
     checks.check("shell scripts", shell_scripts)?;
-    if arguments.full || !arguments.fast {
+    if !arguments.fast {
         checks.check("dependencies", |log| deny(log, &["licenses", "bans", "sources"]))?;
         checks.check("vulnerabilities", |log| deny(log, &["advisories"]))?;
         checks.check("rig", |_| rig::self_check::run().map(|()| Verdict::Passed))?;

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::cargo::{self, Programs};
 use crate::rig::{self, options::Options, run::Running, run::Stream};
+use crate::setup;
 
 /// `cargo xtask scenario`.
 #[derive(clap::Args)]
@@ -98,6 +99,9 @@ fn run_or_list(arguments: Common, kind: Kind) -> Result<ExitCode> {
         let names: Vec<_> = all.iter().map(|scenario| scenario.name.as_str()).collect();
         bail!("there is no {name}; there are: {}", names.join(", "));
     };
+    if kind == Kind::Bench {
+        setup::ensure(&[setup::Group::Peers])?;
+    }
     let mut flags = arguments.extra;
     if arguments.json {
         flags.insert(0, "--json".into());

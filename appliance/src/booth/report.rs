@@ -75,7 +75,7 @@ fn state(shared: &Shared) -> State {
 /// The card to show when there is no picture.
 fn card(shared: &Shared) -> Card {
     let peer = shared.config.peer.as_ref();
-    let at_peer = || peer.map_or_else(String::new, |p| p.address.to_string());
+    let at_peer = || peer.map_or_else(String::new, |p| p.address.get_ref().to_string());
     let (kind, detail) = match state(shared) {
         State::Starting => (Kind::Starting, String::new()),
         State::NoCamera => (Kind::NoCamera, shared.live().camera_trouble.clone()),
@@ -99,6 +99,7 @@ pub(super) fn status(shared: &Shared, choice: &Mutex<Option<Choice>>) -> Status 
         sent_frames,
         sent_keyframes,
         sent_bytes,
+        dropped_frames,
         received_frames,
         received_bytes,
         lost_frames,
@@ -132,7 +133,11 @@ pub(super) fn status(shared: &Shared, choice: &Mutex<Option<Choice>>) -> Status 
         decoder: codec(|c| (c.decoder, c.decoders_tried)),
         peer: PeerStatus {
             connected: shared.signals.connected.load(Relaxed),
-            address: shared.config.peer.as_ref().map_or_else(String::new, |p| p.address.to_string()),
+            address: shared
+                .config
+                .peer
+                .as_ref()
+                .map_or_else(String::new, |p| p.address.get_ref().to_string()),
             rtt_us: rtt_us.load(Relaxed),
             clock_offset_us: clock_offset_us.load(Relaxed) as i64,
             connects: connects.load(Relaxed),
@@ -144,7 +149,7 @@ pub(super) fn status(shared: &Shared, choice: &Mutex<Option<Choice>>) -> Status 
             keyframes: sent_keyframes.load(Relaxed),
             bytes: sent_bytes.load(Relaxed),
             bitrate_kbps: live.sent_kbps,
-            dropped: send_dropped.load(Relaxed),
+            dropped: send_dropped.load(Relaxed) + dropped_frames.load(Relaxed),
         },
         received: Received {
             frames: received_frames.load(Relaxed),

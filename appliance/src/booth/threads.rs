@@ -3,12 +3,13 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use super::Shared;
+use super::{Error, Shared};
 use crate::camera::{self, Device, Sample, Stream, jpeg_bytes};
 use crate::clock::now_us;
-use crate::codec::{Decoder, Encoder, JpegDecoder, Spec};
+use crate::codec::{self, Decoder, Encoder, JpegDecoder, Spec};
 use crate::config::Format;
 use crate::health::{CameraState, ScreenState};
+use crate::picture::{AccessUnit, Picture};
 use crate::screen::{self, Event};
 use crate::stage::Converter;
 
@@ -18,14 +19,14 @@ const LOOK_MS: u16 = 100;
 const CAMERA_RETRY: Duration = Duration::from_millis(250);
 
 /// Camera to mailbox, through every unplugging.
-pub(super) fn capture(shared: &Shared) {
+pub(super) fn capture(shared: &Shared, cheapest: Format) {
     let camera = &shared.config.camera;
     let wish = camera::Wish {
         width: *camera.width.get_ref(),
         height: *camera.height.get_ref(),
         fps: *camera.fps.get_ref(),
         format: camera.format,
-        cheapest: Format::Yu12,
+        cheapest,
     };
     let mut number = 0;
     let mut lost_before = 0;
@@ -39,12 +40,11 @@ pub(super) fn capture(shared: &Shared) {
                 continue;
             }
         };
-        log::info!("camera: {} {}", stream.device().bus, stream.mode());
         {
             let mut live = shared.live();
-            live.camera.state = CameraState::Searching;
             live.camera.device = stream.device().bus.clone();
             live.camera.mode = stream.mode().to_string();
+            shared.camera_mfps.store((stream.mode().fps * 1000.0) as u64, Relaxed);
         }
         let mut streaming = false;
         let error = loop {
@@ -57,6 +57,7 @@ pub(super) fn capture(shared: &Shared) {
                     shared.samples.put(sample);
                     if !streaming {
                         streaming = true;
+                        log::info!("camera: {} {}", stream.device().bus, stream.mode());
                         shared.signals.camera.store(true, Relaxed);
                         let mut live = shared.live();
                         live.camera.state = CameraState::Streaming;
@@ -78,6 +79,9 @@ pub(super) fn capture(shared: &Shared) {
         if let Some(e) = error {
             shared.live().camera.restarts += 1;
             trouble(shared, &e);
+            if !streaming {
+                std::thread::sleep(CAMERA_RETRY);
+            }
         }
     }
 }
@@ -93,10 +97,36 @@ fn trouble(shared: &Shared, error: &camera::Error) {
     }
 }
 
+/// After so many failures in a row the encoder is given up, and with it this run of the booth: the next one tries them all anew.
+/// A decoder is not: what it fails on comes from the other booth.
+const FAILURES: u32 = 100;
+
+/// Counts failures in a row, and tells of the first.
+#[derive(Default)]
+struct Trouble(u32);
+
+impl Trouble {
+    fn met(&mut self, codec: &str, error: &codec::Error) {
+        self.0 = self.0.saturating_add(1);
+        if self.0 == 1 {
+            log::error!("codec: {codec}: {error}");
+        }
+    }
+
+    fn over(&mut self) {
+        self.0 = 0;
+    }
+}
+
 /// Mailbox to hand-over: the newest picture, in the encoder's format, coded.
-pub(super) fn encode(shared: &Shared, name: &str, base: &Spec) {
-    let mut encoder: Option<(Encoder, Spec, Converter)> = None;
-    let mut jpeg = None;
+///
+/// # Errors
+/// When the encoder `name` works no more.
+pub(super) fn encode(shared: &Shared, name: &str, base: &Spec) -> Result<(), Error> {
+    let mut encoder: Option<(Encoder, Spec)> = None;
+    let mut converter = Converter::to(Encoder::input_of(name));
+    let mut jpeg = JpegDecoder::new()?;
+    let (mut trouble, mut jpeg_trouble) = (Trouble::default(), Trouble::default());
     let mut sequence = 0u32;
     while !shared.stopping() {
         let Some(sample) = shared.samples.wait(LOOK_MS) else { continue };
@@ -105,41 +135,25 @@ pub(super) fn encode(shared: &Shared, name: &str, base: &Spec) {
         }
         let picture = match sample {
             Sample::Raw(picture) => picture,
-            Sample::Jpeg(picture) => {
-                if jpeg.is_none() {
-                    jpeg = JpegDecoder::new().map_err(|e| log::error!("codec: {e}")).ok();
-                }
-                let decoded = jpeg.as_mut().map(|decoder| decoder.decode(&picture, jpeg_bytes(&picture)));
-                match decoded {
-                    Some(Ok(picture)) => picture,
-                    _ => continue,
-                }
-            }
-        };
-        let spec = base.fitted(&picture);
-        if encoder.as_ref().is_none_or(|(_, s, _)| *s != spec) {
-            encoder = match Encoder::open(name, &spec) {
-                Ok(opened) => {
-                    let converter = Converter::to(opened.input());
-                    shared.signals.keyframe_for_peer.store(true, Relaxed);
-                    Some((opened, spec, converter))
+            Sample::Jpeg(picture) => match jpeg.decode(&picture, jpeg_bytes(&picture)) {
+                Ok(picture) => {
+                    jpeg_trouble.over();
+                    picture
                 }
                 Err(e) => {
-                    log::error!("codec: {name} at {}x{}: {e}", spec.width, spec.height);
-                    std::thread::sleep(CAMERA_RETRY);
-                    None
+                    jpeg_trouble.met("the camera's JPEG", &e);
+                    continue;
                 }
-            };
-        }
-        let Some((open, _, converter)) = &mut encoder else { continue };
+            },
+        };
+        let fps = shared.camera_mfps.load(Relaxed) as f64 / 1000.0;
         let keyframe = shared.signals.keyframe_for_peer.swap(false, Relaxed);
-        let coded =
-            converter.convert(picture).map_err(|e| format!("convert: {e}")).and_then(|mut picture| {
-                picture.stamps.staged_us = now_us();
-                open.encode(&mut picture, keyframe).map_err(|e| e.to_string())
-            });
-        match coded {
+        match code(&mut encoder, &mut converter, picture, keyframe, |picture| {
+            let spec = base.fitted(picture, fps);
+            (Encoder::open(name, &spec), spec)
+        }) {
             Ok(mut unit) => {
+                trouble.over();
                 unit.number = sequence;
                 sequence = sequence.wrapping_add(1);
                 if shared.outgoing.put(unit).is_some() {
@@ -148,16 +162,41 @@ pub(super) fn encode(shared: &Shared, name: &str, base: &Spec) {
                 }
             }
             Err(e) => {
-                log::error!("codec: {name}: {e}; opening it again");
                 encoder = None;
+                trouble.met(name, &e);
+                if trouble.0 == FAILURES {
+                    return Err(e.into());
+                }
             }
         }
     }
+    Ok(())
+}
+
+/// Converts and codes one picture, with a new encoder where the old does not fit it.
+fn code(
+    encoder: &mut Option<(Encoder, Spec)>,
+    converter: &mut Converter,
+    picture: Picture,
+    keyframe: bool,
+    open: impl FnOnce(&Picture) -> (Result<Encoder, codec::Error>, Spec),
+) -> Result<AccessUnit, codec::Error> {
+    let mut picture =
+        converter.convert(picture).map_err(|source| codec::Error::Ffmpeg { call: "convert", source })?;
+    let fits = encoder.as_ref().is_some_and(|(_, spec)| spec.fitted(&picture, spec.fps) == *spec);
+    if !fits {
+        let (opened, spec) = open(&picture);
+        *encoder = Some((opened?, spec));
+    }
+    let Some((open, _)) = encoder else { return Err(codec::Error::Delays) };
+    picture.stamps.staged_us = now_us();
+    open.encode(&mut picture, keyframe || !fits)
 }
 
 /// Hand-over to mailbox: every coded picture decoded, the newest kept.
 pub(super) fn decode(shared: &Shared, name: &str, threads: u32) {
-    let mut decoder = None;
+    let mut decoder: Option<Decoder> = None;
+    let mut trouble = Trouble::default();
     let mut session = 0;
     // The number that decoding can go on with; none before a keyframe.
     let mut next: Option<u32> = None;
@@ -174,26 +213,24 @@ pub(super) fn decode(shared: &Shared, name: &str, threads: u32) {
             shared.signals.keyframe_for_us.store(true, Relaxed);
             continue;
         }
-        if decoder.is_none() {
-            decoder = Decoder::open(name, threads).map_err(|e| log::error!("codec: {name}: {e}")).ok();
-        }
-        let Some(open) = &mut decoder else {
-            std::thread::sleep(CAMERA_RETRY);
-            continue;
+        let open = match &mut decoder {
+            Some(open) => Ok(open),
+            none => Decoder::open(name, threads).map(|opened| none.insert(opened)),
         };
-        match open.decode(&unit) {
+        match open.and_then(|open| open.decode(&unit)) {
             Ok(picture) => {
+                trouble.over();
                 next = Some(unit.number.wrapping_add(1));
                 shared.signals.keyframe_for_us.store(false, Relaxed);
                 if let Some(picture) = picture {
-                    shared.pictures.put(picture);
+                    shared.pictures.put(Picture { session, ..picture });
                 }
             }
             Err(e) => {
-                log::warn!("{e}");
-                next = None;
+                (decoder, next) = (None, None);
                 shared.counts.decode_errors.fetch_add(1, Relaxed);
                 shared.signals.keyframe_for_us.store(true, Relaxed);
+                trouble.met(name, &e);
             }
         }
     }
@@ -228,10 +265,14 @@ pub(super) fn display(shared: &Shared) {
             shared.live().screen.format = format;
         }
         Event::Card(kind) => shared.live().screen.card = kind,
-        Event::Undrawable(e) => log::error!("screen: a picture cannot be drawn: {e}"),
-        Event::Shown(number, stamps) => {
+        Event::Undrawable(text) => {
+            if last_trouble != text {
+                log::error!("screen: a picture cannot be drawn: {text}");
+                last_trouble = text;
+            }
+        }
+        Event::Shown { session, number, stamps } => {
             shared.counts.shown.fetch_add(1, Relaxed);
-            let session = shared.counters.connects.load(Relaxed);
             let mut live = shared.live();
             let newer = |last: u32| number != last && number.wrapping_sub(last) < 1 << 31;
             match live.last_shown {

@@ -234,6 +234,9 @@ impl Device {
         if pix.pixelformat != code {
             return Err(no_mode());
         }
+        if pix.field != v4l2_field_V4L2_FIELD_NONE {
+            return Err(Error::Interlaced { device: self.bus.clone() });
+        }
         (mode.width, mode.height) = (pix.width, pix.height);
 
         // SAFETY: v4l2_streamparm is a plain C structure with a union of such.

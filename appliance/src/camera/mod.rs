@@ -34,6 +34,12 @@ pub enum Error {
         /// Its pixel formats.
         offered: String,
     },
+    /// The source sends half pictures.
+    #[error("camera: {device} sends interlaced pictures; set its source to a progressive mode")]
+    Interlaced {
+        /// The device.
+        device: String,
+    },
     /// A call to the driver failed.
     #[error("camera: {path}: {call}: {source}")]
     Driver {
@@ -45,11 +51,9 @@ pub enum Error {
         source: io::Error,
     },
     /// The device streams but gives no frame: no signal, a frozen camera.
-    #[error("camera: {path}: no frame for {ms} ms; check cable and signal")]
+    #[error("camera: {path} gives no picture; check cable and signal")]
     Silent {
         /// The device node.
         path: PathBuf,
-        /// How long nothing came.
-        ms: u64,
     },
 }

@@ -176,11 +176,7 @@ impl Stream {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                 let silence = self.last_frame.elapsed();
                 let patience = Duration::from_secs_f64((10.0 / self.mode.fps.max(0.1)).max(1.0));
-                return if silence < patience {
-                    Ok(None)
-                } else {
-                    Err(Error::Silent { path: path(), ms: silence.as_millis() as u64 })
-                };
+                return if silence < patience { Ok(None) } else { Err(Error::Silent { path: path() }) };
             }
             Err(source) => return Err(Error::Driver { path: path(), call: "VIDIOC_DQBUF", source }),
         }
@@ -191,7 +187,9 @@ impl Stream {
         self.number = self.number.wrapping_add(step);
         self.lost += u64::from(step - 1);
 
-        if buffer.flags & V4L2_BUF_FLAG_ERROR != 0 {
+        // Cameras do send short and empty pictures, above all while they wake up.
+        let short = (buffer.bytesused as usize) < self.least_bytes();
+        if short || buffer.flags & V4L2_BUF_FLAG_ERROR != 0 {
             self.lost += 1;
             return match self.buffers.queue(buffer.index) {
                 Ok(()) => Ok(None),
@@ -206,7 +204,7 @@ impl Stream {
             source: io::Error::other("a buffer too small for its picture"),
         };
         let frame = self.lend(buffer.index, buffer.bytesused as usize).ok_or_else(fail)?;
-        let picture = Picture { frame, number: self.number, stamps };
+        let picture = Picture { frame, number: self.number, session: 0, stamps };
         Ok(Some(if self.mode.format == Format::Mjpg { Sample::Jpeg(picture) } else { Sample::Raw(picture) }))
     }
 
@@ -229,25 +227,50 @@ impl Stream {
         }
     }
 
+    /// Bytes that a whole picture has at the least.
+    fn least_bytes(&self) -> usize {
+        match self.mode.format {
+            Format::Mjpg => 1,
+            _ => self.planes(0).iter().map(|(stride, rows)| stride * rows).sum(),
+        }
+    }
+
+    /// Stride and rows of each plane, as the V4L2 formats document them: no gap between planes, chroma strides from luma's.
+    fn planes(&self, jpeg_bytes: usize) -> [(usize, usize); 3] {
+        let (stride, height) = (self.pix.bytesperline as usize, self.mode.height as usize);
+        let half = height.div_ceil(2);
+        match self.mode.format {
+            Format::Nv12 => [(stride, height), (stride, half), (0, 0)],
+            Format::Yu12 => [(stride, height), (stride / 2, half), (stride / 2, half)],
+            Format::Yuyv => [(stride, height), (0, 0), (0, 0)],
+            Format::Mjpg | Format::Auto => [(jpeg_bytes, 1), (0, 0), (0, 0)],
+        }
+    }
+
+    /// Whether the driver's rows are long enough for its picture.
+    fn narrow(&self) -> bool {
+        let (stride, width) = (self.pix.bytesperline as usize, self.mode.width as usize);
+        match self.mode.format {
+            Format::Nv12 => stride < width.next_multiple_of(2),
+            Format::Yu12 => stride < width || stride / 2 < width.div_ceil(2),
+            Format::Yuyv => stride < 2 * width.next_multiple_of(2),
+            Format::Mjpg | Format::Auto => false,
+        }
+    }
+
     /// Wraps buffer `index` as a frame that gives it back when dropped. `None` when the driver's numbers do not fit its buffer.
     fn lend(&self, index: u32, used: usize) -> Option<frame::Video> {
         let &(address, length) = self.buffers.maps.get(index as usize)?;
-        let (width, height) = (self.mode.width as usize, self.mode.height as usize);
-        let stride = self.pix.bytesperline as usize;
-        // Planes as the V4L2 format documents them: no gap between planes, chroma strides from luma's.
-        let (format, planes): (Pixel, [(usize, usize); 3]) = match self.mode.format {
-            Format::Nv12 => (Pixel::NV12, [(stride, height), (stride, height.div_ceil(2)), (0, 0)]),
-            Format::Yu12 => (
-                Pixel::YUV420P,
-                [(stride, height), (stride / 2, height.div_ceil(2)), (stride / 2, height.div_ceil(2))],
-            ),
-            Format::Yuyv => (Pixel::YUYV422, [(stride, height), (0, 0), (0, 0)]),
-            Format::Mjpg | Format::Auto => (Pixel::GRAY8, [(used, 1), (0, 0), (0, 0)]),
+        let planes = self.planes(used);
+        let format = match self.mode.format {
+            Format::Nv12 => Pixel::NV12,
+            Format::Yu12 => Pixel::YUV420P,
+            Format::Yuyv => Pixel::YUYV422,
+            Format::Mjpg | Format::Auto => Pixel::GRAY8,
         };
         let size: usize = planes.iter().map(|(stride, rows)| stride * rows).sum();
-        let narrow = self.mode.format != Format::Mjpg && stride < width;
         let loan = Box::new(Loan { buffers: self.buffers.clone(), index });
-        if size > length || size == 0 || narrow {
+        if size > length || size == 0 || self.narrow() {
             return None;
         }
         let mut frame = frame::Video::empty();

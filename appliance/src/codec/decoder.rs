@@ -17,13 +17,17 @@ const CANDIDATES: [(&str, &str, bool); 5] = [
 ];
 
 /// Names of the candidates, in the order of trial.
-pub(super) fn names() -> impl Iterator<Item = &'static str> {
+pub fn names() -> impl Iterator<Item = &'static str> {
     CANDIDATES.iter().map(|c| c.0)
 }
+
+/// The most pixels of a picture: 8K. More would be a peer that wants our memory.
+const MAX_PIXELS: i64 = 8192 * 4352;
 
 /// An open decoder.
 pub struct Decoder {
     name: &'static str,
+    on_vaapi: bool,
     inner: decoder::Video,
 }
 
@@ -41,13 +45,15 @@ impl Decoder {
         // Slices of one picture in parallel; pictures in parallel would cost a frame of delay a thread.
         let slices = codec::threading::Config::kind(codec::threading::Type::Slice);
         context.set_threading(codec::threading::Config { count: threads as usize, ..slices });
+        // SAFETY: the context is ours and not yet open.
+        unsafe { (*context.as_mut_ptr()).max_pixels = MAX_PIXELS };
         if on_vaapi {
             let device = hardware::vaapi()?;
             // SAFETY: the context is ours and not yet open; it takes a reference of its own.
             unsafe { (*context.as_mut_ptr()).hw_device_ctx = device.reference() };
         }
         let inner = context.decoder().open_as(codec).and_then(|d| d.video()).map_err(failed("open"))?;
-        Ok(Self { name, inner })
+        Ok(Self { name, on_vaapi, inner })
     }
 
     /// Our name of the decoder.
@@ -76,9 +82,13 @@ impl Decoder {
         if frame.is_corrupt() || frame.has_decode_errors() {
             return Err(Error::Corrupt(unit.number));
         }
-        let frame = if frame.format() == Pixel::VAAPI { hardware::download(&frame)? } else { frame };
+        let frame = match (self.on_vaapi, frame.format()) {
+            (true, Pixel::VAAPI) => hardware::download(&frame)?,
+            (true, _) => return Err(Error::FellBack),
+            (false, _) => frame,
+        };
         let mut stamps = unit.stamps;
         stamps.decoded_us = now_us();
-        Ok(Some(Picture { frame, number: unit.number, stamps }))
+        Ok(Some(Picture { frame, number: unit.number, session: 0, stamps }))
     }
 }

@@ -53,7 +53,7 @@ const CANDIDATES: [Candidate; 6] = [
 ];
 
 /// Names of the candidates, in the order of trial.
-pub(super) fn names() -> impl Iterator<Item = &'static str> {
+pub fn names() -> impl Iterator<Item = &'static str> {
     CANDIDATES.iter().map(|c| c.name)
 }
 
@@ -77,10 +77,17 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// This specification for pictures like `picture`.
-    pub fn fitted(self, picture: &Picture) -> Self {
+    /// This specification for pictures like `picture`, `fps` a second.
+    pub fn fitted(self, picture: &Picture, fps: f64) -> Self {
         let f = &picture.frame;
-        Self { width: f.width(), height: f.height(), space: f.color_space(), range: f.color_range(), ..self }
+        Self {
+            width: f.width(),
+            height: f.height(),
+            fps,
+            space: f.color_space(),
+            range: f.color_range(),
+            ..self
+        }
     }
 }
 
@@ -90,7 +97,6 @@ pub struct Encoder {
     inner: encoder::video::Encoder,
     packet: Packet,
     upload: Option<Frames>,
-    input: Pixel,
     next_pts: i64,
 }
 
@@ -159,8 +165,16 @@ impl Encoder {
             dictionary.set("kvazaar-params", "preset=ultrafast,owf=0,gop=lp-g1d1t1,period=0,ref=1");
         }
         let inner = video.open_with(dictionary).map_err(failed("open"))?;
-        let input = if upload.is_some() { Pixel::NV12 } else { format };
-        Ok(Self { name, inner, packet: Packet::empty(), upload, input, next_pts: 0 })
+        Ok(Self { name, inner, packet: Packet::empty(), upload, next_pts: 0 })
+    }
+
+    /// The pixel format that the candidate called `name` takes.
+    pub fn input_of(name: &str) -> Pixel {
+        match CANDIDATES.iter().find(|c| c.name == name).map(|c| c.format) {
+            Some(Pixel::VAAPI) => Pixel::NV12,
+            Some(format) => format,
+            None => Pixel::YUV420P,
+        }
     }
 
     /// FFmpeg's name of the encoder.
@@ -168,12 +182,7 @@ impl Encoder {
         self.name
     }
 
-    /// The pixel format that [`Encoder::encode`] takes.
-    pub fn input(&self) -> Pixel {
-        self.input
-    }
-
-    /// Codes `picture`; with `keyframe`, so that decoding can begin at it.
+    /// Codes `picture`, which has the format [`Encoder::input_of`] this encoder; with `keyframe`, so that decoding can begin at it.
     ///
     /// # Errors
     /// [`Error::Delays`] when no access unit comes for it, [`Error::Ffmpeg`] otherwise.

@@ -28,7 +28,7 @@ impl JpegDecoder {
         self.0.send_packet(&Packet::copy(jpeg)).map_err(corrupt)?;
         let mut frame = frame::Video::empty();
         self.0.receive_frame(&mut frame).map_err(corrupt)?;
-        Ok(Picture { frame, number: sample.number, stamps: sample.stamps })
+        Ok(Picture { frame, number: sample.number, session: 0, stamps: sample.stamps })
     }
 }
 
@@ -62,6 +62,7 @@ mod tests {
         Picture {
             frame: frame::Video::empty(),
             number: 9,
+            session: 0,
             stamps: Stamps { capture_us: 4, ..Stamps::default() },
         }
     }

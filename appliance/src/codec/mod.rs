@@ -9,8 +9,8 @@ mod hardware;
 mod jpeg;
 mod trial;
 
-pub use decoder::Decoder;
-pub use encoder::{Encoder, Spec};
+pub use decoder::{Decoder, names as decoders};
+pub use encoder::{Encoder, Spec, names as encoders};
 pub use jpeg::JpegDecoder;
 pub use trial::{Choice, choose};
 
@@ -42,6 +42,15 @@ pub enum Error {
     /// The codec keeps frames back, which a conversation cannot afford.
     #[error("it holds frames back instead of giving one for one")]
     Delays,
+    /// The codec does not make keyframes exactly when asked to.
+    #[error("it makes no keyframe when asked for one, or makes one unasked")]
+    Keyframes,
+    /// The codec opened on hardware but works without it.
+    #[error("the driver has no HEVC, FFmpeg fell back to software")]
+    FellBack,
+    /// What came out has another shape than what went in.
+    #[error("it returns pictures of another size or format")]
+    WrongShape,
     /// What came out is not what went in.
     #[error("it returns a wrong picture (off by {0} of 255 on average)")]
     WrongPicture(u32),

@@ -6,8 +6,9 @@ use super::{Decoder, Encoder, Error, Spec, decoder, encoder};
 use crate::picture::{AccessUnit, Picture, Stamps};
 use crate::stage::Converter;
 
-/// Pictures a candidate must get through.
-const PICTURES: u32 = 3;
+/// Pictures a candidate must get through, and those of them that are asked to be keyframes.
+const PICTURES: u32 = 4;
+const KEYFRAMES: [u32; 2] = [0, 2];
 /// How far the decoded picture may be from the original, as a mean over its pixels, of 255.
 const TOLERANCE: u32 = 12;
 
@@ -77,18 +78,20 @@ fn test_picture(spec: &Spec, number: u32) -> Picture {
             }
         }
     }
-    Picture { frame, number, stamps: Stamps::default() }
+    Picture { frame, number, session: 0, stamps: Stamps::default() }
 }
 
 fn encode(name: &str, spec: &Spec) -> Result<Vec<AccessUnit>, Error> {
     let mut encoder = Encoder::open(name, spec)?;
-    let mut converter = Converter::to(encoder.input());
+    let mut converter = Converter::to(Encoder::input_of(name));
     (0..PICTURES)
         .map(|number| {
             let mut picture = converter
                 .convert(test_picture(spec, number))
                 .map_err(|source| Error::Ffmpeg { call: "convert", source })?;
-            encoder.encode(&mut picture, number == 0)
+            let asked = KEYFRAMES.contains(&number);
+            let unit = encoder.encode(&mut picture, asked)?;
+            if unit.keyframe == asked { Ok(unit) } else { Err(Error::Keyframes) }
         })
         .collect()
 }
@@ -98,6 +101,10 @@ fn decode(name: &str, units: &[AccessUnit], spec: &Spec) -> Result<(), Error> {
     let original = test_picture(spec, 0).frame;
     for unit in units {
         let picture = decoder.decode(unit)?.ok_or(Error::Delays)?.frame;
+        let luma_first = matches!(picture.format(), Pixel::YUV420P | Pixel::YUVJ420P | Pixel::NV12);
+        if !luma_first || (picture.width(), picture.height()) != (spec.width, spec.height) {
+            return Err(Error::WrongShape);
+        }
         let (width, height) = (spec.width as usize, spec.height as usize);
         let (a, b) = (original.stride(0), picture.stride(0));
         let sum: u64 = (0..height)

@@ -5,6 +5,7 @@ use std::ops::{Range, RangeInclusive};
 use toml::Spanned;
 
 use super::schema::Config;
+use crate::codec;
 use crate::screen::ModeWish;
 
 type Refusal = (Range<usize>, String);
@@ -22,7 +23,7 @@ pub(super) fn limits(config: &Config) -> Result<(), Refusal> {
     within("camera.width", &config.camera.width, 64..=8192, "pixels")?;
     within("camera.height", &config.camera.height, 64..=8192, "pixels")?;
     within("camera.fps", &config.camera.fps, 1..=240, "pictures per second")?;
-    within("codec.bitrate_kbps", &config.codec.bitrate_kbps, 100..=400_000, "kbit/s")?;
+    within("codec.bitrate_kbps", &config.codec.bitrate_kbps, 100..=100_000, "kbit/s")?;
     within("codec.threads", &config.codec.threads, 0..=64, "threads (0: as the picture needs)")?;
 
     let room = &config.link.room;
@@ -37,16 +38,38 @@ pub(super) fn limits(config: &Config) -> Result<(), Refusal> {
     if let Err(reason) = ModeWish::parse(mode.get_ref()) {
         return Err((mode.span(), format!("`screen.mode` {reason}")));
     }
+    for (key, value) in [("width", &config.camera.width), ("height", &config.camera.height)] {
+        if value.get_ref() % 2 != 0 {
+            let reason = format!(
+                "`camera.{key}` is {}; only even numbers can be coded (chroma is halved)",
+                value.get_ref()
+            );
+            return Err((value.span(), reason));
+        }
+    }
+    one_of("codec.encoder", &config.codec.encoder, codec::encoders())?;
+    one_of("codec.decoder", &config.codec.decoder, codec::decoders())?;
     if let Some(peer) = &config.peer {
-        let print = peer.fingerprint.get_ref();
-        if print.len() != 64 || !print.chars().all(|c| c.is_ascii_hexdigit()) {
-            return Err((
-                peer.fingerprint.span(),
-                "`peer.fingerprint` must be the 64 hexadecimal digits that `holobooth identity` prints at the \
-                 other booth"
-                    .into(),
-            ));
+        let address = peer.address.get_ref();
+        let refuse = |why: &str| Err((peer.address.span(), format!("`peer.address` is {address}; {why}")));
+        if address.port() == 0 || address.ip().is_unspecified() {
+            return refuse("it must be the other booth's own address and port, such as \"192.0.2.7:4433\"");
+        }
+        if address.is_ipv4() != config.link.listen.is_ipv4() {
+            return refuse("`link.listen` is of the other kind: both must be IPv4, or both IPv6");
         }
     }
     Ok(())
+}
+
+fn one_of(
+    key: &str,
+    value: &Spanned<String>,
+    names: impl Iterator<Item = &'static str>,
+) -> Result<(), Refusal> {
+    let names: Vec<_> = ["auto"].into_iter().chain(names).collect();
+    if names.contains(&value.get_ref().as_str()) {
+        return Ok(());
+    }
+    Err((value.span(), format!("`{key}` is `{}`; allowed is one of {}", value.get_ref(), names.join(", "))))
 }

@@ -109,8 +109,18 @@ mod tests {
         assert!(refusal("[screen]\nmode = \"huge\"").contains(":2:8: `screen.mode` is `huge`; allowed is"));
         assert!(
             refusal("[peer]\naddress = \"10.0.0.1:1\"\nfingerprint = \"ab\"")
-                .contains(":3:15: `peer.fingerprint`")
+                .contains(":3:15: not a fingerprint; put in the 64 hexadecimal digits")
         );
+        assert!(refusal("[camera]\nwidth = 641").contains(":2:9: `camera.width` is 641; only even"));
+        assert!(
+            refusal("[codec]\nencoder = \"x265\"")
+                .contains(":2:11: `codec.encoder` is `x265`; allowed is one of auto")
+        );
+        let peer = |address: &str| {
+            refusal(&format!("[peer]\naddress = \"{address}\"\nfingerprint = \"{}\"", "0".repeat(64)))
+        };
+        assert!(peer("0.0.0.0:4433").contains(":2:11: `peer.address` is 0.0.0.0:4433; it must be"));
+        assert!(peer("[::1]:4433").contains("both must be IPv4"));
         assert!(refusal("[link]\nroom = \"a/b\"").contains(":2:8: `link.room`"));
         assert!(refusal("[camera]\nformat = \"nv21\"").contains("unknown variant `nv21`"));
     }

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::pairing::Fingerprint;
+
 /// A value that remembers where in the file it stood, so that a refusal can name the line.
 fn at<T>(value: T) -> Spanned<T> {
     Spanned::new(0..0, value)
@@ -94,9 +96,9 @@ impl Default for Camera {
 #[serde(deny_unknown_fields, default)]
 pub struct Codec {
     /// `auto` tries the hardware first; or FFmpeg's name of an HEVC encoder.
-    pub encoder: String,
-    /// `auto` tries the hardware first; or FFmpeg's name of an HEVC decoder.
-    pub decoder: String,
+    pub encoder: Spanned<String>,
+    /// `auto` tries the hardware first; or the name of an HEVC decoder.
+    pub decoder: Spanned<String>,
     /// Bit rate of the video in kbit/s.
     pub bitrate_kbps: Spanned<u32>,
     /// Threads of a software codec; 0 means one for small pictures and one a core for large ones.
@@ -105,7 +107,12 @@ pub struct Codec {
 
 impl Default for Codec {
     fn default() -> Self {
-        Self { encoder: "auto".into(), decoder: "auto".into(), bitrate_kbps: at(8_000), threads: at(0) }
+        Self {
+            encoder: at("auto".into()),
+            decoder: at("auto".into()),
+            bitrate_kbps: at(8_000),
+            threads: at(0),
+        }
     }
 }
 
@@ -130,9 +137,9 @@ impl Default for Link {
 #[serde(deny_unknown_fields)]
 pub struct Peer {
     /// UDP address and port of the other booth.
-    pub address: SocketAddr,
+    pub address: Spanned<SocketAddr>,
     /// SHA-256 of the other booth's certificate, as `holobooth identity` prints it there.
-    pub fingerprint: Spanned<String>,
+    pub fingerprint: Fingerprint,
 }
 
 /// `[screen]`

@@ -24,7 +24,10 @@ pub fn serve(path: &Path, stop: &AtomicBool, status: impl Fn() -> Status) -> io:
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
-    // Left behind by a booth that was killed; a booth that still runs keeps its port, and this one would not have got here.
+    if UnixStream::connect(path).is_ok() {
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another holobooth answers there"));
+    }
+    // Left behind by a booth that was killed.
     let _ = fs::remove_file(path);
     let listener = UnixListener::bind(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
@@ -32,7 +35,11 @@ pub fn serve(path: &Path, stop: &AtomicBool, status: impl Fn() -> Status) -> io:
     while !stop.load(Relaxed) {
         let mut fds = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
         let _ = poll(&mut fds, PollTimeout::from(200u16));
-        if let Ok((mut stream, _)) = listener.accept() {
+        let accepted = listener.accept();
+        if accepted.as_ref().is_err_and(|e| e.kind() != io::ErrorKind::WouldBlock) {
+            std::thread::sleep(PATIENCE);
+        }
+        if let Ok((mut stream, _)) = accepted {
             let text = serde_json::to_string(&status()).unwrap_or_default();
             let _ = stream.set_nonblocking(false);
             let _ = stream.set_write_timeout(Some(PATIENCE));

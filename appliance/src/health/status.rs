@@ -15,7 +15,7 @@ pub enum State {
     /// Coming up.
     #[default]
     Starting,
-    /// Its own camera gives nothing, and no picture comes either.
+    /// Its own camera gives nothing.
     NoCamera,
     /// No other booth seen yet.
     Looking,

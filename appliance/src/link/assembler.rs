@@ -8,6 +8,8 @@ use bytes::Bytes;
 
 /// Frames under assembly at once; an older one is given up for a newer.
 const OPEN: usize = 4;
+/// A frame so far ahead of the newest cannot be: a session in which so many are missing has long ended.
+const FAR_AHEAD: u32 = 1_000;
 
 /// A frame of which something has come.
 struct Partial {
@@ -52,6 +54,9 @@ impl Assembler {
         if self.newest.is_some_and(|newest| !after(shard.frame, newest)) {
             // A repetition, or of a frame that was given up.
             return Made::Nothing;
+        }
+        if self.newest.is_some_and(|newest| shard.frame.wrapping_sub(newest) > FAR_AHEAD) {
+            return Made::Nonsense;
         }
         let count = usize::from(shard.count);
         let at = match self.open.iter().position(|p| p.frame == shard.frame) {
@@ -155,9 +160,16 @@ mod tests {
     fn memory_is_bounded_whatever_comes() {
         let mut a = Assembler::default();
         for n in 0..5_000 {
-            a.push(shards(n * 7919, 6_000).remove(0));
+            a.push(shards(n * 79, 6_000).remove(0));
             assert!(a.open.len() <= OPEN && a.spare.len() <= OPEN);
         }
+    }
+
+    #[test]
+    fn one_absurd_number_does_not_end_the_rest() {
+        let mut a = Assembler::default();
+        let all = shards(1, 500).into_iter().chain(shards(1 << 30, 500)).chain(shards(2, 500));
+        assert_eq!(numbers(&mut a, all), [(1, 0), (2, 0)]);
     }
 
     #[test]

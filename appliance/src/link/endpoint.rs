@@ -35,6 +35,12 @@ const HANDSHAKES: usize = 16;
 const UNPROVEN: usize = 4;
 /// Kernel buffers of the socket, in bytes: a keyframe must fit while the link's thread is elsewhere.
 const SOCKET_BUFFER: usize = 4 << 20;
+/// What waits for a line slower than the encoder, in bytes: a keyframe, and no more. A queue is latency.
+const SEND_BUFFER: usize = 512 << 10;
+/// A handshake that takes longer is none.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(3);
+/// The last refusal is told again after so long.
+const TELL_AGAIN: Duration = Duration::from_secs(30);
 const STOP_TICK: Duration = Duration::from_millis(100);
 
 /// Runs the link until `doors.stop`; outlives every connection.
@@ -63,7 +69,12 @@ fn bind(config: &Config, pin: &Arc<Pin>) -> Result<Endpoint, Error> {
         .keep_alive_interval(Some(KEEP_ALIVE))
         .initial_rtt(INITIAL_RTT)
         .datagram_receive_buffer_size(Some(SOCKET_BUFFER))
-        .datagram_send_buffer_size(SOCKET_BUFFER);
+        .datagram_send_buffer_size(SEND_BUFFER)
+        // Streams carry only MoQ's control messages here.
+        .max_concurrent_bidi_streams(VarInt::from_u32(16))
+        .max_concurrent_uni_streams(VarInt::from_u32(16))
+        .stream_receive_window(VarInt::from_u32(256 << 10))
+        .receive_window(VarInt::from_u32(4 << 20));
     let transport = Arc::new(transport);
 
     let cipher = |_| rustls::Error::General("no cipher suite for QUIC's first packet".into());
@@ -104,7 +115,7 @@ struct Switchboard<'a> {
     doors: Doors<'a>,
     current: Option<(Connection, Session<'a>, Instant)>,
     redial: Duration,
-    last_refused: Option<String>,
+    last_refused: Option<Instant>,
     /// Connections that became the session so far.
     sessions: u64,
     /// `connects` when the current one did.
@@ -131,6 +142,10 @@ impl<'a> Switchboard<'a> {
 
     async fn run(mut self) {
         let mut handshakes: JoinSet<(bool, Result<Connection, ConnectionError>)> = JoinSet::new();
+        let shake = |dialled, connecting: quinn::Connecting| async move {
+            let result = tokio::time::timeout(HANDSHAKE_LIMIT, connecting).await;
+            (dialled, result.unwrap_or(Err(ConnectionError::TimedOut)))
+        };
         let mut stop = tokio::time::interval(STOP_TICK);
         let mut next_dial = Box::pin(tokio::time::sleep(Duration::ZERO));
         let mut dialling = false;
@@ -160,7 +175,7 @@ impl<'a> Switchboard<'a> {
                     } else if handshakes.len() >= UNPROVEN && incoming.may_retry() {
                         let _ = incoming.retry();
                     } else if let Ok(connecting) = incoming.accept() {
-                        handshakes.spawn(async move { (false, connecting.await) });
+                        handshakes.spawn(shake(false, connecting));
                     }
                 }
                 Some(Ok((dialled, result))) = handshakes.join_next() => {
@@ -178,7 +193,7 @@ impl<'a> Switchboard<'a> {
                     match self.endpoint.connect(self.config.peer.address, tls::NAME) {
                         Ok(connecting) => {
                             dialling = true;
-                            handshakes.spawn(async move { (true, connecting.await) });
+                            handshakes.spawn(shake(true, connecting));
                         }
                         Err(e) => log::warn!("link: cannot dial {}: {e}", self.config.peer.address),
                     }
@@ -221,16 +236,16 @@ impl<'a> Switchboard<'a> {
         };
         Counters::add(&self.doors.counters.refused, 1);
         let who = if dialled { "the booth at the peer's address" } else { "a caller" };
-        let text = format!(
+        // Somebody who keeps knocking fills the counter, not the log.
+        if self.last_refused.is_some_and(|told| told.elapsed() < TELL_AGAIN) {
+            return;
+        }
+        self.last_refused = Some(Instant::now());
+        log::warn!(
             "link: refused {who}: its fingerprint is {shown}, not {}; if it is the right booth, put its fingerprint into \
              peer.fingerprint",
             self.config.peer.fingerprint
         );
-        // Somebody who keeps knocking fills the counter, not the log.
-        if self.last_refused.as_ref() != Some(&text) {
-            log::warn!("{text}");
-            self.last_refused = Some(text);
-        }
     }
 }
 

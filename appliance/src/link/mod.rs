@@ -98,6 +98,8 @@ pub struct Counters {
     pub sent_keyframes: AtomicU64,
     /// Bytes of these, as coded.
     pub sent_bytes: AtomicU64,
+    /// Frames that found no room in the transport.
+    pub dropped_frames: AtomicU64,
     /// Frames received whole.
     pub received_frames: AtomicU64,
     /// Bytes of these, as coded.

@@ -12,6 +12,9 @@ use super::{Counters, Doors, Incoming};
 /// The least time between keyframes that the other side asks for, in µs: one must have had time to arrive.
 const KEYFRAME_SPACING_US: u64 = 250_000;
 
+/// A report older than the newest is an overtaken one, unless nothing newer came for so long, in µs.
+const OVERTAKEN_US: u64 = 1_000_000;
+
 /// What a session knows of the other side.
 pub(super) struct Receiver<'a> {
     session: u64,
@@ -69,8 +72,8 @@ impl<'a> Receiver<'a> {
             Counters::add(&counters.garbage, 1);
             return;
         };
-        if self.heard.is_some_and(|(newest, _)| report.sent_us <= newest) {
-            // Overtaken by a newer one, or repeated.
+        if self.heard.is_some_and(|(newest, at_us)| report.sent_us <= newest && now_us < at_us + OVERTAKEN_US)
+        {
             return;
         }
         let first = self.heard.is_none();
@@ -89,6 +92,11 @@ impl<'a> Receiver<'a> {
             self.keyframe_granted_us = now_us;
             signals.keyframe_for_peer.store(true, Relaxed);
         }
+    }
+
+    /// When the other side was last heard, in µs; none before the first report.
+    pub(super) fn heard_us(&self) -> Option<u64> {
+        self.heard.map(|(_, at_us)| at_us)
     }
 
     /// What to tell the other side at `now_us`.

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use moq_net::{Timescale, Timestamp, broadcast, origin, track};
+use moq_net::{Timescale, Timestamp, broadcast, cache, origin, track};
 use tokio::io::unix::AsyncFd;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
@@ -15,11 +15,16 @@ use crate::clock::now_us;
 
 const HOLOGRAM: &str = "hologram";
 const FEEDBACK: &str = "feedback";
+/// What the other side may make us keep: nothing here lives longer than a datagram.
+const CACHE_BYTES: u64 = 1 << 20;
+const CACHE_DURATION: Duration = Duration::from_secs(1);
 /// From a connection to flowing tracks.
 const SETUP_LIMIT: Duration = Duration::from_secs(3);
 /// How often the feedback is looked at, and every how many looks it is sent with nothing urgent in it.
 const FEEDBACK_TICK: Duration = Duration::from_millis(25);
 const FEEDBACK_EVERY: u32 = 4;
+/// Reports come ten times a second: without one for so long, in µs, the other side is not there, whatever the connection says.
+const UNHEARD_US: u64 = 3_000_000;
 /// A large frame goes out in bursts with a breath between: moq-net keeps the last 64 datagrams of a track until the connection
 /// takes them, and the other side's socket holds a few hundred. Together they allow 280 Mbit/s.
 const BURST: usize = 32;
@@ -38,6 +43,8 @@ pub(super) enum Ended {
     Silent,
     #[error("the other side closed its tracks")]
     Closed,
+    #[error("no report for {} s", UNHEARD_US / 1_000_000)]
+    Unheard,
     #[error("a time beyond what MoQ can carry")]
     Time(#[from] moq_net::TimeOverflow),
     #[error(transparent)]
@@ -61,7 +68,10 @@ struct Incoming {
 }
 
 fn new_origin(tasks: &mut JoinSet<moq_net::Error>) -> origin::Producer {
-    let (producer, driver) = origin::Producer::new(origin::Config::default());
+    let mut config = origin::Config::default();
+    config.pool = cache::Pool::new(cache::Config::default().with_capacity(CACHE_BYTES));
+    config.cache_duration = CACHE_DURATION;
+    let (producer, driver) = origin::Producer::new(config);
     tasks.spawn(moq_net::time::run(driver));
     producer
 }
@@ -84,7 +94,7 @@ pub(super) async fn run(
     let _presence = Presence(doors.signals);
     let receiver = Receiver::new(number, doors);
     let ended = tokio::select! {
-        sent = send(&mut tracks.hologram_out, doors) => sent.err(),
+        sent = send(&mut tracks.hologram_out, connection, doors) => sent.err(),
         received = receive(&mut tracks.incoming, &mut tracks.feedback_out, connection, receiver, doors) => received.err(),
         error = tracks.session.closed() => Some(error.into()),
         error = connection.closed() => Some(error.into()),
@@ -150,7 +160,11 @@ impl Drop for Presence<'_> {
 }
 
 /// Sends what the encoder makes. Beside [`receive`], so that neither waits for the other.
-async fn send(hologram: &mut track::Producer, doors: Doors<'_>) -> Result<(), Ended> {
+async fn send(
+    hologram: &mut track::Producer,
+    connection: &quinn::Connection,
+    doors: Doors<'_>,
+) -> Result<(), Ended> {
     #[expect(
         deprecated,
         reason = "its successor is unsafe, for descriptors that may be closed; a borrowed one is not"
@@ -162,6 +176,12 @@ async fn send(hologram: &mut track::Producer, doors: Doors<'_>) -> Result<(), En
     loop {
         outgoing.readable().await?.clear_ready();
         while let Some(mut unit) = doors.outgoing.take() {
+            if connection.datagram_send_buffer_space() < unit.data.len() + unit.data.len() / 8 {
+                // The line is slower than the encoder. What does not fit would be late, and what refers to it wrong.
+                Counters::add(&doors.counters.dropped_frames, 1);
+                doors.signals.keyframe_for_peer.store(true, Relaxed);
+                continue;
+            }
             unit.stamps.sent_us = now_us();
             let timestamp = Timestamp::from_micros(unit.stamps.capture_us)?;
             let mut whole = false;
@@ -201,6 +221,7 @@ async fn receive(
     let mut tick = interval(FEEDBACK_TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut ticks = 0u32;
+    let since = now_us();
     loop {
         tokio::select! {
             datagram = tracks.hologram.recv_datagram() => {
@@ -210,6 +231,9 @@ async fn receive(
                 receiver.report(datagram?.ok_or(Ended::Closed)?.payload, now_us());
             }
             _ = tick.tick() => {
+                if now_us() > receiver.heard_us().unwrap_or(since) + UNHEARD_US {
+                    return Err(Ended::Unheard);
+                }
                 Counters::set(&doors.counters.rtt_us, connection.rtt().as_micros() as u64);
                 if ticks.is_multiple_of(FEEDBACK_EVERY) || doors.signals.keyframe_for_us.load(Relaxed) {
                     let now = now_us();

@@ -45,7 +45,7 @@ impl Shard {
         let (frame, index, count) = (datagram.get_u32(), datagram.get_u16(), datagram.get_u16());
         let sensible = count > 0 && count <= MAX_SHARDS && index < count;
         // All pieces but the last are full, which is what makes their places known.
-        let full = index + 1 == count || datagram.len() == PIECE;
+        let full = u32::from(index) + 1 == u32::from(count) || datagram.len() == PIECE;
         (sensible && full).then_some(Self { frame, index, count, piece: datagram })
     }
 }

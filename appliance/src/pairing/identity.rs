@@ -56,7 +56,7 @@ impl Fingerprint {
     /// Reads 64 hexadecimal digits.
     pub fn parse(hex: &str) -> Option<Self> {
         let mut bytes = [0; 32];
-        if hex.len() != 64 || !hex.is_ascii() {
+        if hex.len() != 64 || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
             return None;
         }
         for (byte, digits) in bytes.iter_mut().zip(hex.as_bytes().chunks(2)) {
@@ -68,6 +68,17 @@ impl Fingerprint {
     /// Its first 16 digits: enough to tell booths apart by eye.
     pub fn short(&self) -> String {
         self.to_string().chars().take(16).collect()
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Fingerprint {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| {
+            serde::de::Error::custom(
+                "not a fingerprint; put in the 64 hexadecimal digits that `holobooth identity` prints at the other booth",
+            )
+        })
     }
 }
 

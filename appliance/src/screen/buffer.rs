@@ -2,7 +2,6 @@
 //!
 //! Dumb buffers: every KMS driver has them, and they need no GPU driver in this process.
 
-use std::num::NonZeroUsize;
 use std::ptr::NonNull;
 use std::rc::Rc;
 use std::{ffi::c_void, mem, slice};
@@ -148,7 +147,7 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         let device = &self.output.device;
         // SAFETY: mapped in `new`; no reference to the bytes outlives `self`.
-        let _ = unsafe { munmap(self.map.0, NonZeroUsize::new(self.map.1).map_or(1, NonZeroUsize::get)) };
+        let _ = unsafe { munmap(self.map.0, self.map.1) };
         let _ = device.destroy_framebuffer(self.fb);
         if let Some(dumb) = self.dumb.take() {
             let _ = device.destroy_dumb_buffer(dumb);

@@ -22,7 +22,7 @@ use super::show::Show;
 use crate::clock::now_us;
 use crate::config;
 use crate::mailbox::Mailbox;
-use crate::picture::Picture;
+use crate::picture::{Picture, Stamps};
 
 /// How long a commit may take to reach the screen, in µs: many refreshes of the slowest mode.
 const FLIP_LIMIT_US: u64 = 500_000;
@@ -38,12 +38,19 @@ pub enum Event {
     Off(Error),
     /// Pictures go onto the screen this way from now on.
     Route(String),
-    /// A picture is on the screen; all its stamps are set.
-    Shown(u32, crate::picture::Stamps),
+    /// A picture is on the screen.
+    Shown {
+        /// The session that it came by.
+        session: u64,
+        /// Its number in that session.
+        number: u32,
+        /// All of them are set.
+        stamps: Stamps,
+    },
     /// A card is on the screen, or no card any more.
     Card(Option<Kind>),
     /// A picture could not be drawn.
-    Undrawable(ffmpeg_next::Error),
+    Undrawable(String),
 }
 
 /// Runs the screen until `stop`; survives every unplugging.
@@ -63,8 +70,9 @@ pub fn run(
             card = newer;
         }
         let gone = Output::find(wish).and_then(|output| {
-            tell(Event::On(format!("{}/{}", output.device.name, output.connector_name), output.mode_name()));
+            let names = (format!("{}/{}", output.device.name, output.connector_name), output.mode_name());
             let mut session = Session::light(output, card.clone())?;
+            tell(Event::On(names.0, names.1));
             tell(Event::Card(Some(session.card.kind)));
             let result = session.run(pictures, cards, hotplug.as_ref(), stop, &mut tell);
             card = session.card;
@@ -92,8 +100,15 @@ fn timeout(us: u64) -> PollTimeout {
 /// A commit on its way to the screen.
 struct InFlight {
     since_us: u64,
-    /// Number and stamps of the picture; none for a card or a step of the fade.
-    picture: Option<(u32, crate::picture::Stamps)>,
+    /// The picture; none for a card or a step of the fade.
+    picture: Option<Shown>,
+}
+
+/// What is remembered of a picture until it is on the screen.
+struct Shown {
+    session: u64,
+    number: u32,
+    stamps: Stamps,
 }
 
 /// A lit screen.
@@ -108,8 +123,10 @@ struct Session {
     /// The picture on the screen, kept for the fade.
     last: Option<Picture>,
     in_flight: Option<InFlight>,
-    /// The way of the pictures before these, while its last framebuffer is still on the screen.
-    retired: Option<Route>,
+    /// The ways of the pictures before these, while one of their framebuffers is still on the screen.
+    retired: Vec<Route>,
+    /// What was last committed.
+    placement: Placement,
     /// The card's words changed since it was drawn.
     card_changed: bool,
 }
@@ -119,6 +136,9 @@ impl Session {
         let output = Rc::new(output);
         let buffer = || Buffer::new(&output, DrmFourcc::Xrgb8888, output.size());
         let card_buffers = [buffer()?, buffer()?];
+        let size = output.size();
+        let placement =
+            Placement { fb: card_buffers[0].fb, source: size, target: (0, 0, size.0, size.1), colour: None };
         let mut session = Self {
             output: output.clone(),
             card,
@@ -129,11 +149,12 @@ impl Session {
             show: Show::Card,
             last: None,
             in_flight: None,
-            retired: None,
+            retired: Vec::new(),
+            placement,
             card_changed: false,
         };
-        let placement = session.draw_card();
-        output.light(&placement)?;
+        session.placement = session.draw_card();
+        output.light(&session.placement)?;
         Ok(session)
     }
 
@@ -147,39 +168,46 @@ impl Session {
         Placement { fb: buffer.fb, source: (width, height), target: (0, 0, width, height), colour: None }
     }
 
-    fn flip(
-        &mut self,
-        placement: &Placement,
-        picture: Option<(u32, crate::picture::Stamps)>,
-    ) -> Result<(), Error> {
-        self.output.flip(placement)?;
+    fn flip(&mut self, placement: Placement, picture: Option<Shown>) -> Result<(), Error> {
+        self.output.flip(&placement)?;
+        self.placement = placement;
         self.in_flight = Some(InFlight { since_us: now_us(), picture });
         Ok(())
     }
 
-    /// Draws and commits a picture, `level` of 256 bright.
+    /// Draws and commits a picture, `level` of 256 bright; false when it cannot be drawn, and what was there stays.
     fn show_picture(
         &mut self,
         picture: Picture,
         level: u16,
         tell: &mut impl FnMut(Event),
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         if !self.route.as_ref().is_some_and(|r| r.suits(&picture.frame)) {
-            let route = Route::plan(&self.output, &picture.frame)?;
+            let route = match Route::plan(&self.output, &picture.frame) {
+                Ok(route) => route,
+                Err(e) => {
+                    tell(Event::Undrawable(e.to_string()));
+                    return Ok(false);
+                }
+            };
             tell(Event::Route(route.describe()));
             // A framebuffer that is destroyed while it is shown takes the picture with it: keep it until the flip.
-            self.retired = self.route.replace(route);
+            self.retired.extend(self.route.replace(route));
         }
-        let Some(route) = &mut self.route else { return Ok(()) };
+        let Some(route) = &mut self.route else { return Ok(false) };
         match route.draw(&mut self.painter, &picture.frame, level) {
             Ok(placement) => {
-                let stamps = (level == 256).then_some((picture.number, picture.stamps));
-                self.flip(&placement, stamps)?;
+                let Picture { session, number, stamps, .. } = picture;
+                let shown = (level == 256).then_some(Shown { session, number, stamps });
+                self.flip(placement, shown)?;
                 self.last = Some(picture);
+                Ok(true)
             }
-            Err(e) => tell(Event::Undrawable(e)),
+            Err(e) => {
+                tell(Event::Undrawable(e.to_string()));
+                Ok(false)
+            }
         }
-        Ok(())
     }
 
     /// Runs until `stop` (`Ok`) or until the screen is gone (`Err`).
@@ -193,8 +221,12 @@ impl Session {
     ) -> Result<(), Error> {
         while !stop.load(Relaxed) {
             let [flipped, plugged] = self.wait(pictures, cards, hotplug);
-            if plugged && hotplug.is_some_and(Hotplug::drain) && !self.output.connected() {
-                return Err(Error::Unplugged(self.output.connector_name.clone()));
+            if plugged && hotplug.is_some_and(Hotplug::drain) {
+                if !self.output.connected() {
+                    return Err(Error::Unplugged(self.output.connector_name.clone()));
+                }
+                // Pulled and put back between two looks, perhaps: a screen that is lit already does not notice.
+                self.output.light(&self.placement)?;
             }
             if flipped {
                 self.flips(tell)?;
@@ -212,12 +244,15 @@ impl Session {
             }
             let now = now_us();
             if let Some(picture) = pictures.take() {
-                if self.show == Show::Card {
-                    tell(Event::Card(None));
+                let from_card = self.show == Show::Card;
+                if self.show_picture(picture, 256, tell)? {
+                    self.show.picture(now);
+                    if from_card {
+                        tell(Event::Card(None));
+                    }
+                    continue;
                 }
-                self.show.picture(now);
-                self.show_picture(picture, 256, tell)?;
-                continue;
+                // The one before grows old like any other.
             }
             let was = self.show;
             match self.show.tick(now) {
@@ -230,7 +265,7 @@ impl Session {
                     self.last = None;
                     self.card_changed = false;
                     let placement = self.draw_card();
-                    self.flip(&placement, None)?;
+                    self.flip(placement, None)?;
                     tell(Event::Card(Some(self.card.kind)));
                 }
                 _ => {}
@@ -264,12 +299,13 @@ impl Session {
         let events = self.output.device.receive_events().map_err(self.output.device.fail("read events"))?;
         for event in events {
             let DrmEvent::PageFlip(flip) = event else { continue };
-            self.retired = None;
-            if let Some((number, mut stamps)) = self.in_flight.take().and_then(|f| f.picture) {
+            self.retired.clear();
+            if let Some(Shown { session, number, mut stamps }) = self.in_flight.take().and_then(|f| f.picture)
+            {
                 // A driver that stamps flips with another clock than ours would put them before the decoder.
                 stamps.flipped_us = (flip.duration.as_micros() as u64)
                     .clamp(stamps.decoded_us, now_us().max(stamps.decoded_us));
-                tell(Event::Shown(number, stamps));
+                tell(Event::Shown { session, number, stamps });
             }
         }
         Ok(())

@@ -4,6 +4,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket,
 };
@@ -26,11 +27,17 @@ impl Hotplug {
     pub(super) fn drain(&self) -> bool {
         let mut message = [0u8; 4096];
         let mut about_screens = false;
-        while let Ok(length) = recv(self.0.as_raw_fd(), &mut message, MsgFlags::empty()) {
-            let mut fields = message.get(..length).unwrap_or_default().split(|&b| b == 0);
-            about_screens |= fields.any(|f| f == b"SUBSYSTEM=drm");
+        loop {
+            match recv(self.0.as_raw_fd(), &mut message, MsgFlags::empty()) {
+                Ok(length) => {
+                    let mut fields = message.get(..length).unwrap_or_default().split(|&b| b == 0);
+                    about_screens |= fields.any(|f| f == b"SUBSYSTEM=drm");
+                }
+                Err(Errno::EAGAIN) => return about_screens,
+                // Some were lost (ENOBUFS), and who knows what they said.
+                Err(_) => return true,
+            }
         }
-        about_screens
     }
 }
 

@@ -67,10 +67,15 @@ impl Route {
             let scaled_by_us = (inner.2, inner.3) != picture.size;
             let mut route = Self { picture, buffers: vec![first], next: 0, inner, target, scaled_by_us };
             if output.accepts(&route.placement(0)) {
-                while route.buffers.len() < BUFFERS {
-                    route.buffers.push(Buffer::new(output, fourcc, size)?);
+                let more: Result<Vec<_>, _> =
+                    (1..BUFFERS).map(|_| Buffer::new(output, fourcc, size)).collect();
+                match more {
+                    Ok(more) => {
+                        route.buffers.extend(more);
+                        return Ok(route);
+                    }
+                    Err(e) => refusal = Some(e),
                 }
-                return Ok(route);
             }
         }
         Err(refusal.unwrap_or(Error::Unfit {

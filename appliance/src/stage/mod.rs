@@ -1,4 +1,5 @@
-//! Between camera and encoder: for now, just the encoder's pixel format. Touches no device.
+//! Between camera and encoder: for now, just the encoder's pixel format. Touches no device; what is unsafe here are calls into
+//! FFmpeg that ffmpeg-next has no safe face for.
 
 use ffmpeg_next::{Error, ffi, format::Pixel, frame, software::scaling};
 
@@ -49,7 +50,7 @@ impl Converter {
         let jpeg = matches!(from.format(), Pixel::YUVJ420P | Pixel::YUVJ422P | Pixel::YUVJ444P);
         self.out.set_color_range(if jpeg { ffmpeg_next::color::Range::MPEG } else { from.color_range() });
         let frame = self.out.clone_ref()?;
-        Ok(Picture { frame, number: picture.number, stamps: picture.stamps })
+        Ok(Picture { frame, ..picture })
     }
 }
 
@@ -77,7 +78,7 @@ mod tests {
         for plane in 0..frame.planes() {
             frame.data_mut(plane).fill(if plane == 0 { 77 } else { 130 });
         }
-        Picture { frame, number: 5, stamps: Stamps::default() }
+        Picture { frame, number: 5, session: 0, stamps: Stamps::default() }
     }
 
     #[test]

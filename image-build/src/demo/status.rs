@@ -52,7 +52,7 @@ pub(crate) struct Peer {
     /// Whether there is one.
     pub(crate) connected: bool,
     /// There and back, in microseconds.
-    pub(crate) rtt_us: u64,
+    pub(crate) rtt_us: i64,
 }
 
 /// What left.
@@ -98,9 +98,9 @@ pub(crate) struct Stage {
     /// Its name.
     pub(crate) stage: String,
     /// Half of the frames took no longer, in microseconds.
-    pub(crate) p50_us: u64,
+    pub(crate) p50_us: i64,
     /// 95 of 100 took no longer, in microseconds.
-    pub(crate) p95_us: u64,
+    pub(crate) p95_us: i64,
 }
 
 impl Status {

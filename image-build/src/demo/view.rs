@@ -109,7 +109,7 @@ fn or(text: &str, otherwise: &str) -> String {
     if text.is_empty() { otherwise.to_owned() } else { text.to_owned() }
 }
 
-fn ms(us: u64) -> String {
+fn ms(us: i64) -> String {
     format!("{:.1}", us as f64 / 1000.0)
 }
 

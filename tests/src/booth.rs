@@ -216,15 +216,18 @@ impl Booth {
 #[derive(Debug, Clone, Default)]
 pub struct Status(Value);
 
+/// Instead of a number that a status should hold and does not.
+pub const MISSING: i64 = i64::MIN / 4;
+
 impl Status {
     /// Whether the booth answered.
     pub fn answered(&self) -> bool {
         self.0.is_object()
     }
 
-    /// The number at a path such as `/received/lost`; 0 when it is not there.
+    /// The number at a path such as `/received/lost`; [`MISSING`], which no check takes for an answer, when it is not there.
     pub fn number(&self, path: &str) -> i64 {
-        self.0.pointer(path).and_then(Value::as_i64).unwrap_or(0)
+        self.0.pointer(path).and_then(Value::as_i64).unwrap_or(MISSING)
     }
 
     /// The word at a path; empty when it is not there.

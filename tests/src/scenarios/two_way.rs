@@ -1,7 +1,7 @@
 //! No frame is lost on a clean link, and nothing queues.
 
 use super::SMALL;
-use crate::booth::{Booth, Pair, Plan, Status};
+use crate::booth::{Booth, MISSING, Pair, Plan, Status};
 use crate::child::Side;
 use crate::clock::{now_us, sleep_until_us};
 use crate::report::Report;
@@ -55,9 +55,12 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// By how much a counter grew.
+    /// By how much a counter grew; [`MISSING`] when it is not in both.
     pub(super) fn grew(&self, path: &str) -> i64 {
-        self.end.number(path) - self.start.number(path)
+        match (self.start.number(path), self.end.number(path)) {
+            (MISSING, _) | (_, MISSING) => MISSING,
+            (start, end) => end - start,
+        }
     }
 
     pub(super) fn end(&self) -> &Status {

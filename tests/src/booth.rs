@@ -382,7 +382,7 @@ mod tests {
         }));
         assert!(status.connected());
         assert_eq!(status.number("/received/lost"), 3);
-        assert_eq!(status.number("/nothing/here"), 0);
+        assert_eq!(status.number("/nothing/here"), MISSING);
         assert_eq!(status.most_waiting(), 2);
         assert_eq!(status.stage_us("encode", "p50_us"), Some(7));
         assert_eq!(status.stage_us("decode", "p50_us"), None);

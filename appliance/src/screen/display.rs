@@ -123,8 +123,8 @@ struct Session {
     /// The picture on the screen, kept for the fade.
     last: Option<Picture>,
     in_flight: Option<InFlight>,
-    /// The ways of the pictures before these, while one of their framebuffers is still on the screen.
-    retired: Vec<Route>,
+    /// The way of the pictures before these, while one of its framebuffers is still on the screen.
+    retired: Option<Route>,
     /// What was last committed.
     placement: Placement,
     /// The card's words changed since it was drawn.
@@ -149,7 +149,7 @@ impl Session {
             show: Show::Card,
             last: None,
             in_flight: None,
-            retired: Vec::new(),
+            retired: None,
             placement,
             card_changed: false,
         };
@@ -191,8 +191,10 @@ impl Session {
                 }
             };
             tell(Event::Route(route.describe()));
-            // A framebuffer that is destroyed while it is shown takes the picture with it: keep it until the flip.
-            self.retired.extend(self.route.replace(route));
+            // A framebuffer that is destroyed while it is shown takes the picture with it: keep it until the flip. What was
+            // never flipped to is on no screen.
+            let before = self.route.replace(route);
+            self.retired = self.retired.take().or(before);
         }
         let Some(route) = &mut self.route else { return Ok(false) };
         match route.draw(&mut self.painter, &picture.frame, level) {
@@ -299,7 +301,7 @@ impl Session {
         let events = self.output.device.receive_events().map_err(self.output.device.fail("read events"))?;
         for event in events {
             let DrmEvent::PageFlip(flip) = event else { continue };
-            self.retired.clear();
+            self.retired = None;
             if let Some(Shown { session, number, mut stamps }) = self.in_flight.take().and_then(|f| f.picture)
             {
                 // A driver that stamps flips with another clock than ours would put them before the decoder.

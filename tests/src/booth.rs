@@ -1,14 +1,19 @@
 //! Booths under test: the binary `holobooth`, its configuration, and its status.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::child::{Running, Side};
 use crate::clock::{now_us, wait_until};
+
+/// A booth answers at once, or not at all.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why a booth could not be driven.
 #[derive(Debug, thiserror::Error)]
@@ -184,12 +189,27 @@ impl Booth {
         self.process.as_ref().map(Running::printed).unwrap_or_default()
     }
 
-    /// What `holobooth status --json` says; an empty status when it does not answer.
+    /// What the booth answers on its socket; an empty status when it does not answer.
+    ///
+    /// Without the command, whose start would take the processor from the booths.
     pub fn status(&self) -> Status {
-        let socket = self.dir.join("status.sock").display().to_string();
-        let output = run_once(&["status", "--json", "--socket", &socket]);
+        let mut text = String::new();
+        let asked = UnixStream::connect(self.socket()).and_then(|mut socket| {
+            socket.set_read_timeout(Some(PATIENCE))?;
+            socket.read_to_string(&mut text)
+        });
+        Status(asked.ok().and_then(|_| serde_json::from_str(&text).ok()).unwrap_or(Value::Null))
+    }
+
+    /// What `holobooth status --json` prints; an empty status when it prints none.
+    pub fn status_command(&self) -> Status {
+        let output = run_once(&["status", "--json", "--socket", &self.socket().display().to_string()]);
         let parsed = output.ok().and_then(|output| serde_json::from_slice(&output.stdout).ok());
         Status(parsed.unwrap_or(Value::Null))
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.dir.join("status.sock")
     }
 
     /// Waits until its status is as `ready` wants it; the milliseconds that took.
@@ -235,6 +255,12 @@ impl Status {
         self.0.pointer(path).and_then(Value::as_str).unwrap_or("")
     }
 
+    /// Whether it is of the same booth as an earlier one.
+    pub fn grown_from(&self, earlier: &Self) -> bool {
+        let frames = |status: &Self| status.number("/received/frames");
+        self.word("/name") == earlier.word("/name") && frames(self) >= frames(earlier) && frames(earlier) > 0
+    }
+
     /// Whether it says that both ends are connected.
     pub fn connected(&self) -> bool {
         self.0.pointer("/peer/connected").and_then(Value::as_bool).unwrap_or(false)
@@ -245,11 +271,14 @@ impl Status {
         self.number("/screen/shown") > 0 && matches!(self.word("/screen/card"), "" | "none")
     }
 
-    /// The most that ever waited in any mailbox.
-    pub fn most_waiting(&self) -> i64 {
+    /// The most that ever waited in any mailbox, and its name.
+    pub fn most_waiting(&self) -> (i64, String) {
         let boxes = self.0.pointer("/mailboxes").and_then(Value::as_array);
-        let waiting = |mailbox: &Value| mailbox.get("high_water").and_then(Value::as_i64);
-        boxes.into_iter().flatten().filter_map(waiting).max().unwrap_or(0)
+        let waiting = |mailbox: &Value| {
+            let name = mailbox.get("name").and_then(Value::as_str).unwrap_or("").to_owned();
+            Some((mailbox.get("high_water").and_then(Value::as_i64)?, name))
+        };
+        boxes.into_iter().flatten().filter_map(waiting).max().unwrap_or((MISSING, String::new()))
     }
 
     /// A figure of a stage, such as `p50_us` of `encode`, in microseconds.
@@ -383,7 +412,7 @@ mod tests {
         assert!(status.connected());
         assert_eq!(status.number("/received/lost"), 3);
         assert_eq!(status.number("/nothing/here"), MISSING);
-        assert_eq!(status.most_waiting(), 2);
+        assert_eq!(status.most_waiting().0, 2);
         assert_eq!(status.stage_us("encode", "p50_us"), Some(7));
         assert_eq!(status.stage_us("decode", "p50_us"), None);
     }

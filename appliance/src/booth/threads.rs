@@ -9,7 +9,7 @@ use crate::clock::now_us;
 use crate::codec::{self, Decoder, Encoder, JpegDecoder, Spec};
 use crate::config::Format;
 use crate::health::{CameraState, ScreenState};
-use crate::picture::{AccessUnit, Picture};
+use crate::picture::Picture;
 use crate::screen::{self, Event};
 use crate::stage::Converter;
 
@@ -130,7 +130,8 @@ pub(super) fn encode(shared: &Shared, name: &str, base: &Spec) -> Result<(), Err
     let mut sequence = 0u32;
     while !shared.stopping() {
         let Some(sample) = shared.samples.wait(LOOK_MS) else { continue };
-        if !shared.signals.connected.load(Relaxed) {
+        let connected = shared.signals.connected.load(Relaxed);
+        if !connected && encoder.is_some() {
             continue;
         }
         let picture = match sample {
@@ -147,12 +148,22 @@ pub(super) fn encode(shared: &Shared, name: &str, base: &Spec) -> Result<(), Err
             },
         };
         let fps = shared.camera_mfps.load(Relaxed) as f64 / 1000.0;
-        let keyframe = shared.signals.keyframe_for_peer.swap(false, Relaxed);
-        match code(&mut encoder, &mut converter, picture, keyframe, |picture| {
+        let coded = fit(&mut encoder, &mut converter, picture, |picture| {
             let spec = base.fitted(picture, fps);
             (Encoder::open(name, &spec), spec)
-        }) {
-            Ok(mut unit) => {
+        })
+        .and_then(|(open, mut picture, fresh)| {
+            if !connected {
+                // Only to have it open when somebody comes.
+                return Ok(None);
+            }
+            let keyframe = shared.signals.keyframe_for_peer.swap(false, Relaxed);
+            picture.stamps.staged_us = now_us();
+            open.encode(&mut picture, keyframe || fresh).map(Some)
+        });
+        match coded {
+            Ok(None) => {}
+            Ok(Some(mut unit)) => {
                 trouble.over();
                 unit.number = sequence;
                 sequence = sequence.wrapping_add(1);
@@ -173,29 +184,32 @@ pub(super) fn encode(shared: &Shared, name: &str, base: &Spec) -> Result<(), Err
     Ok(())
 }
 
-/// Converts and codes one picture, with a new encoder where the old does not fit it.
-fn code(
-    encoder: &mut Option<(Encoder, Spec)>,
+/// The encoder that fits `picture`, opened if there is none, the converted picture, and whether the encoder is new.
+fn fit<'a>(
+    encoder: &'a mut Option<(Encoder, Spec)>,
     converter: &mut Converter,
     picture: Picture,
-    keyframe: bool,
     open: impl FnOnce(&Picture) -> (Result<Encoder, codec::Error>, Spec),
-) -> Result<AccessUnit, codec::Error> {
-    let mut picture =
+) -> Result<(&'a mut Encoder, Picture, bool), codec::Error> {
+    let picture =
         converter.convert(picture).map_err(|source| codec::Error::Ffmpeg { call: "convert", source })?;
     let fits = encoder.as_ref().is_some_and(|(_, spec)| spec.fitted(&picture, spec.fps) == *spec);
     if !fits {
-        let (opened, spec) = open(&picture);
-        *encoder = Some((opened?, spec));
+        *encoder = None;
     }
-    let Some((open, _)) = encoder else { return Err(codec::Error::Delays) };
-    picture.stamps.staged_us = now_us();
-    open.encode(&mut picture, keyframe || !fits)
+    let open = match encoder {
+        Some((open, _)) => open,
+        none => {
+            let (opened, spec) = open(&picture);
+            &mut none.insert((opened?, spec)).0
+        }
+    };
+    Ok((open, picture, !fits))
 }
 
 /// Hand-over to mailbox: every coded picture decoded, the newest kept.
 pub(super) fn decode(shared: &Shared, name: &str, threads: u32) {
-    let mut decoder: Option<Decoder> = None;
+    let mut decoder = Decoder::open(name, threads).ok();
     let mut trouble = Trouble::default();
     let mut session = 0;
     // The number that decoding can go on with; none before a keyframe.
@@ -205,7 +219,10 @@ pub(super) fn decode(shared: &Shared, name: &str, threads: u32) {
         let unit = incoming.unit;
         if incoming.session != session {
             session = incoming.session;
-            (decoder, next) = (None, None);
+            next = None;
+            if let Some(open) = &mut decoder {
+                open.reset();
+            }
         }
         if !unit.keyframe && next != Some(unit.number) {
             next = None;

@@ -61,6 +61,11 @@ impl Decoder {
         self.name
     }
 
+    /// Forgets every picture: the next unit begins anew.
+    pub fn reset(&mut self) {
+        self.inner.flush();
+    }
+
     /// Decodes `unit`. `None` when it carries no picture.
     ///
     /// # Errors

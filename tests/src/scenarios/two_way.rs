@@ -35,6 +35,12 @@ fn run(context: &Context) -> Result<Report, Error> {
     mailboxes(&mut report, "480p A to B", &spans[0], &spans[1]);
     direction(&mut report, "480p B to A", &spans[1], &spans[0], long_s);
     mailboxes(&mut report, "480p B to A", &spans[1], &spans[0]);
+    let printed = pair.a.status_command();
+    report.check(
+        "480p: the status command agrees",
+        printed.connected() && printed.grown_from(spans[0].end()),
+        "",
+    );
     report.check("480p: both booths run on", pair.ended().is_none(), "");
     pair.a.stop();
     pair.b.stop();
@@ -87,9 +93,9 @@ pub(super) fn watch_while(pair: &mut Pair, happens: impl FnOnce()) -> [Span; 2] 
 
 /// No mailbox between `from`'s camera and `to`'s screen ever held more than one.
 fn mailboxes(report: &mut Report, title: &str, from: &Span, to: &Span) {
-    let waiting = from.end.most_waiting().max(to.end.most_waiting());
-    let held = from.end.answered() && to.end.answered() && waiting <= 1;
-    report.check(format!("{title}: mailboxes hold at most one"), held, waiting);
+    let (waiting, name) = from.end.most_waiting().max(to.end.most_waiting());
+    let held = from.end.answered() && to.end.answered() && (0..=1).contains(&waiting);
+    report.check(format!("{title}: mailboxes hold at most one"), held, format!("{waiting} in {name}"));
 }
 
 /// Checks that what one booth's camera gave was sent, received and shown, all of it.

@@ -7,11 +7,14 @@ use std::time::{Duration, Instant};
 use super::{Counts, Shared};
 use crate::codec::Choice;
 use crate::health::{CameraState, CodecStatus, PeerStatus, Received, Sent, State, Status};
-use crate::link;
 use crate::screen::{Card, Kind};
+use crate::{health, link};
 
 /// How long a booth may be coming up before what is missing counts as missing.
 const STARTING: Duration = Duration::from_secs(2);
+
+/// How often a status socket that could not be made is tried again.
+const SOCKET_RETRY: Duration = Duration::from_secs(1);
 
 /// Looks at the booth from time to time, and keeps its card right.
 #[derive(Default)]
@@ -88,8 +91,24 @@ fn card(shared: &Shared) -> Card {
     Card { kind, name: shared.config.booth.name.clone(), detail }
 }
 
+/// Answers `holobooth status` until the booth stops. A meeting goes on without it.
+pub(super) fn answer(shared: &Shared, choice: &Mutex<Option<Choice>>) {
+    let socket = &shared.config.health.socket;
+    let mut told = false;
+    while let Err(e) = health::serve(socket, &shared.stop, || status(shared, choice)) {
+        if !told {
+            log::error!("health: no status on {}: {e}; change health.socket", socket.display());
+            told = true;
+        }
+        std::thread::sleep(SOCKET_RETRY);
+        if shared.stopping() {
+            break;
+        }
+    }
+}
+
 /// The answer to `holobooth status`.
-pub(super) fn status(shared: &Shared, choice: &Mutex<Option<Choice>>) -> Status {
+fn status(shared: &Shared, choice: &Mutex<Option<Choice>>) -> Status {
     let link::Counters {
         connects,
         refused,

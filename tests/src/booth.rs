@@ -268,7 +268,7 @@ impl Status {
 
     /// Whether its screen shows the peer's picture and no card.
     pub fn shows_picture(&self) -> bool {
-        self.number("/screen/shown") > 0 && matches!(self.word("/screen/card"), "" | "none")
+        self.number("/screen/shown") > 0 && self.word("/screen/card").is_empty()
     }
 
     /// The most that ever waited in any mailbox, and its name.

@@ -23,8 +23,8 @@ pub struct Options {
 const EVERY_US: i64 = 1_000_000;
 
 /// Runs two booths. Every second `a.png`, `b.png` (the screens) and `a.json`, `b.json` (the status)
-/// are renewed in `out`, each whole or not at all. Ends when `stop` is set, when the file `stop`
-/// appears in `out`, when the time is up, or when a booth has ended. The booths' own files go into `dir`.
+/// are renewed in `out`, each whole or not at all. Ends when `stop` is set,
+/// when the time is up, or when a booth has ended. The booths' own files go into `dir`.
 ///
 /// # Errors
 /// When a camera, a screen or a booth fails to start, or `out` cannot be written.
@@ -48,7 +48,7 @@ pub fn run(out: &Path, dir: &Path, options: Options, stop: &AtomicBool) -> Resul
             break;
         }
         let over = options.seconds.is_some_and(|seconds| now_us() - start_us >= seconds * EVERY_US);
-        if over || wait(start_us + tick * EVERY_US, out, stop) {
+        if over || wait(start_us + tick * EVERY_US, stop) {
             break;
         }
     }
@@ -56,9 +56,9 @@ pub fn run(out: &Path, dir: &Path, options: Options, stop: &AtomicBool) -> Resul
 }
 
 /// Waits; whether to end.
-fn wait(until_us: i64, out: &Path, stop: &AtomicBool) -> bool {
+fn wait(until_us: i64, stop: &AtomicBool) -> bool {
     loop {
-        if stop.load(Ordering::Relaxed) || out.join("stop").exists() {
+        if stop.load(Ordering::Relaxed) {
             return true;
         }
         if now_us() >= until_us {

@@ -28,6 +28,7 @@ pub(super) fn capture(shared: &Shared, cheapest: Format) {
         format: camera.format,
         cheapest,
     };
+    shared.live().camera.state = CameraState::Searching;
     let mut number = 0;
     let mut lost_before = 0;
     while !shared.stopping() {

@@ -85,7 +85,7 @@ pub(crate) struct Screen {
     pub(crate) state: String,
     /// Size and rate.
     pub(crate) mode: String,
-    /// The card shown for want of a picture, or `none`.
+    /// The card shown for want of a picture; empty when there is one.
     pub(crate) card: String,
     /// Pictures of the other booth shown so far.
     pub(crate) shown: u64,

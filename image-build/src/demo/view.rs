@@ -87,7 +87,7 @@ fn table(names: [&str; 2], now: &[Option<Status>; 2], rates: [Option<f64>; 2]) -
         }),
         row("screen", &|_, s| or(&s.screen.mode, &s.screen.state)),
         row("shows", &|n, s| match s.screen.card.as_str() {
-            "" | "none" => format!("{} fps", rates[n].map_or("-".into(), |fps| format!("{fps:.1}"))),
+            "" => format!("{} fps", rates[n].map_or("-".into(), |fps| format!("{fps:.1}"))),
             card => format!("the card '{card}'"),
         }),
         String::new(),

@@ -9,6 +9,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
 
+use thread_priority::{
+    RealtimeThreadSchedulePolicy, ThreadPriority, ThreadPriorityValue, ThreadSchedulePolicy,
+    set_thread_priority_and_policy, thread_native_id,
+};
+
 use crate::camera::Sample;
 use crate::codec::{self, Choice, Encoder, Spec};
 use crate::config::{Config, Format};
@@ -171,7 +176,7 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
         let (shared, choice) = (&shared, &choice);
         // The screen first: a person on site sees within a moment that the booth lives.
         if shared.config.screen.device != "none" {
-            crew.start("display", move || {
+            crew.start_urgent("display", urgency::DISPLAY, move || {
                 threads::display(shared);
                 Ok(())
             });
@@ -191,19 +196,19 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
             let cheapest = if nv12 { Format::Nv12 } else { Format::Yu12 };
             // Not before the trial is over: it would keep the camera's first frames waiting.
             if shared.config.camera.device != "none" {
-                crew.start("capture", move || {
+                crew.start_urgent("capture", urgency::CAPTURE, move || {
                     threads::capture(shared, cheapest);
                     Ok(())
                 });
             }
-            crew.start("decode", move || {
+            crew.start_urgent("decode", urgency::DECODE, move || {
                 threads::decode(shared, decoder, spec.threads);
                 Ok(())
             });
             threads::encode(shared, encoder, &spec)
         });
         if let Some(link) = link {
-            crew.start("link", move || {
+            crew.start_urgent("link", urgency::LINK, move || {
                 let doors = link::Doors {
                     outgoing: &shared.outgoing,
                     incoming: &shared.incoming,
@@ -223,6 +228,29 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
     failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
 }
 
+/// Priorities of the threads that must not wait for a core, under SCHED_FIFO (sched(7)); the more urgent, the less there is
+/// to do. Encoding is not among them: in software it can fill a core, and nothing else would run.
+mod urgency {
+    pub(super) const DISPLAY: u8 = 40;
+    pub(super) const CAPTURE: u8 = 35;
+    /// Above the link: a coded picture is taken before the next is put beside it.
+    pub(super) const DECODE: u8 = 30;
+    pub(super) const LINK: u8 = 20;
+}
+
+/// Gives the calling thread, and those that it will start, a core whenever there is something to do. Where the system
+/// does not allow it, the booth works all the same, with less even times.
+fn become_urgent(name: &str, priority: u8) {
+    let fifo = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
+    let result = ThreadPriorityValue::try_from(priority).map_err(|e| e.to_string()).and_then(|value| {
+        set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Crossplatform(value), fifo)
+            .map_err(|e| e.to_string())
+    });
+    if let Err(e) = result {
+        log::info!("booth: no real-time scheduling for the {name} thread: {e}");
+    }
+}
+
 /// Starts the threads. One that fails ends the booth, so that whoever keeps it running starts it afresh.
 #[derive(Clone, Copy)]
 struct Crew<'scope, 'env> {
@@ -232,6 +260,18 @@ struct Crew<'scope, 'env> {
 }
 
 impl<'scope> Crew<'scope, '_> {
+    fn start_urgent(
+        self,
+        name: &'static str,
+        priority: u8,
+        body: impl FnOnce() -> Result<(), Error> + Send + 'scope,
+    ) {
+        self.start(name, move || {
+            become_urgent(name, priority);
+            body()
+        });
+    }
+
     fn start(self, name: &'static str, body: impl FnOnce() -> Result<(), Error> + Send + 'scope) {
         let fail = move |error| {
             self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);

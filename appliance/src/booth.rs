@@ -153,6 +153,8 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
         room: config.link.room.get_ref().clone(),
         identity,
         peer: link::Peer { address: *peer.address.get_ref(), fingerprint: peer.fingerprint },
+        max_kbps: *config.codec.bitrate_kbps.get_ref(),
+        deadline: Duration::from_millis((*config.link.deadline_ms.get_ref()).into()),
     });
     let shared = Shared {
         samples: Mailbox::latest("camera→encoder").map_err(system("a mailbox"))?,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{Counts, Shared};
 use crate::codec::Choice;
-use crate::health::{CameraState, CodecStatus, PeerStatus, Received, Sent, State, Status};
+use crate::health::{CameraState, CodecStatus, Line, PeerStatus, Received, Sent, State, Status};
 use crate::screen::{Card, Kind};
 use crate::{health, link};
 
@@ -123,6 +123,12 @@ fn status(shared: &Shared, choice: &Mutex<Option<Choice>>) -> Status {
         received_bytes,
         lost_frames,
         keyframe_requests,
+        repeated,
+        nacks,
+        repairs,
+        loss_permille,
+        queue_us,
+        line_kbps,
     } = &shared.counters;
     let Counts { camera_frames, send_dropped, decode_errors, decode_skipped, shown, out_of_order } =
         &shared.counts;
@@ -162,6 +168,14 @@ fn status(shared: &Shared, choice: &Mutex<Option<Choice>>) -> Status {
             connects: connects.load(Relaxed),
             refused: refused.load(Relaxed),
             garbage: garbage.load(Relaxed),
+            repeated: repeated.load(Relaxed),
+        },
+        line: Line {
+            rate_kbps: line_kbps.load(Relaxed),
+            queue_us: queue_us.load(Relaxed),
+            loss_permille: loss_permille.load(Relaxed),
+            repairs: repairs.load(Relaxed),
+            nacks: nacks.load(Relaxed),
         },
         sent: Sent {
             frames: sent_frames.load(Relaxed),

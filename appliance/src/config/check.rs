@@ -25,6 +25,7 @@ pub(super) fn limits(config: &Config) -> Result<(), Refusal> {
     within("camera.fps", &config.camera.fps, 1..=240, "pictures per second")?;
     within("codec.bitrate_kbps", &config.codec.bitrate_kbps, 100..=100_000, "kbit/s")?;
     within("codec.threads", &config.codec.threads, 0..=64, "threads (0: as the picture needs)")?;
+    within("link.deadline_ms", &config.link.deadline_ms, 20..=1_000, "ms")?;
 
     let room = &config.link.room;
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);

@@ -124,11 +124,18 @@ pub struct Link {
     pub listen: SocketAddr,
     /// First part of the broadcast's path; the same at both booths.
     pub room: Spanned<String>,
+    /// From a picture's capture to its being decodable at the other booth, in ms. What is lost on the way is repaired
+    /// within it where the line's round trip allows, and prevented by more parity where it does not.
+    pub deadline_ms: Spanned<u32>,
 }
 
 impl Default for Link {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([0, 0, 0, 0], 4433)), room: at("direct".into()) }
+        Self {
+            listen: SocketAddr::from(([0, 0, 0, 0], 4433)),
+            room: at("direct".into()),
+            deadline_ms: at(100),
+        }
     }
 }
 

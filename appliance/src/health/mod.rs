@@ -7,6 +7,6 @@ mod status;
 pub use socket::{ask, serve};
 pub use stages::{Stage, Stages};
 pub use status::{
-    CameraState, CameraStatus, CodecStatus, PeerStatus, Received, ScreenState, ScreenStatus, Sent, State,
-    Status,
+    CameraState, CameraStatus, CodecStatus, Line, PeerStatus, Received, ScreenState, ScreenStatus, Sent,
+    State, Status,
 };

@@ -94,6 +94,23 @@ pub struct PeerStatus {
     pub refused: u64,
     /// Datagrams that made no sense.
     pub garbage: u64,
+    /// Datagrams that came again.
+    pub repeated: u64,
+}
+
+/// The line to the other booth.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+pub struct Line {
+    /// What it is thought to carry, in kbit/s.
+    pub rate_kbps: u64,
+    /// The queue that stands on it, in µs.
+    pub queue_us: u64,
+    /// Share of our datagrams that are lost on it, in thousandths.
+    pub loss_permille: u64,
+    /// Shards sent again because the other booth asked.
+    pub repairs: u64,
+    /// Times that we asked for a frame's missing shards.
+    pub nacks: u64,
 }
 
 /// What went out.
@@ -172,6 +189,8 @@ pub struct Status {
     pub decoder: CodecStatus,
     /// The other booth.
     pub peer: PeerStatus,
+    /// The line to it.
+    pub line: Line,
     /// What went out.
     pub sent: Sent,
     /// What came in.
@@ -211,6 +230,16 @@ impl fmt::Display for Status {
             p.connects,
             p.refused,
             p.garbage
+        )?;
+        let l = &self.line;
+        writeln!(
+            f,
+            "line     {} kbit/s, queue {:.1} ms, {:.1} % lost, {} shards repaired, {} asked for",
+            l.rate_kbps,
+            l.queue_us as f64 / 1e3,
+            l.loss_permille as f64 / 10.0,
+            l.repairs,
+            l.nacks
         )?;
         let (s, r) = (&self.sent, &self.received);
         writeln!(

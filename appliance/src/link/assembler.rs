@@ -1,183 +1,333 @@
-//! Shards in, access units out, in order. Pure.
+//! Shards in, whole frames out, in order; and what to ask for again. Pure.
+//!
+//! ```text
+//!            first shard                 any `data` of its shards              all before it are out
+//! (unseen) ───────────────► open ─────────────────────────────────► whole ─────────────────────────► out
+//!     │                     │  ▲ │
+//!     └──── a later frame ──┘  └─┘ too much missing: asked for again, once a round trip
+//!           has begun       │
+//!                           └─► given up: the deadline is so far gone that starting afresh is quicker
+//! ```
 
 use std::collections::VecDeque;
 
+use bytes::{Bytes, BytesMut};
+
+use super::fec;
+use super::feedback::{MAX_RUNS, Nack, Run};
 use super::shard::{self, Shard};
 use crate::picture::AccessUnit;
-use bytes::Bytes;
 
-/// Frames under assembly at once; an older one is given up for a newer.
-const OPEN: usize = 4;
+/// Frames under way at once, from the first that is not out to the newest seen.
+const OPEN: usize = 64;
 /// A frame so far ahead of the newest cannot be: a session in which so many are missing has long ended.
 const FAR_AHEAD: u32 = 1_000;
+/// How much earlier than in the order of sending a datagram may come, in µs.
+const REORDER_US: u64 = 2_000;
+/// A frame whose last shards are missing is thought to have ended after so long a silence, in µs.
+const TAIL_US: u64 = 7_000;
+/// What an answer may take beyond the round trip, in µs.
+const ANSWER_US: u64 = 6_000;
+/// How long past its deadline a frame is still worth repairing, in round trips and µs: starting afresh takes longer.
+const OVERTIME: (u64, u64) = (2, 30_000);
+/// No frame is waited for longer than this, in µs.
+const PATIENCE_US: u64 = 1_000_000;
 
-/// A frame of which something has come.
-struct Partial {
-    frame: u32,
-    have: usize,
-    pieces: Vec<Option<Bytes>>,
-}
-
-/// What a shard made.
-#[derive(Debug)]
+/// What was made of one shard.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Made {
-    /// Nothing yet.
-    Nothing,
-    /// A whole frame, the newest; `lost` frames before it will never come.
-    Frame {
-        /// The access unit, with the sender's stamps.
-        unit: AccessUnit,
-        /// Frames missing between this one and the one before.
-        lost: u32,
-    },
+    /// It has its place.
+    Used,
+    /// Nobody needs it any more.
+    Late,
     /// It contradicts what came before.
     Nonsense,
 }
 
-/// Puts the shards of one session together.
-#[derive(Default)]
-pub(super) struct Assembler {
-    newest: Option<u32>,
-    open: VecDeque<Partial>,
-    /// Piece lists of finished frames, to be used again.
-    spare: Vec<Vec<Option<Bytes>>>,
+/// A frame of which something has come, or should have.
+struct Frame {
+    number: u32,
+    /// Data and parity shards; 0 while nothing of it has come.
+    counts: (usize, usize),
+    length: usize,
+    buffer: BytesMut,
+    have: Vec<bool>,
+    got: usize,
+    /// One past the last shard that has come in the first sending.
+    reached: usize,
+    /// When something was last heard of it, or, unseen, when its absence was noticed.
+    heard_us: u64,
+    /// When its deadline passes.
+    deadline_us: u64,
+    /// When it was last asked for, and how often.
+    asked: Option<(u64, u8)>,
+    whole: Option<AccessUnit>,
 }
 
-/// Whether `a` comes after `b`, in numbers that wrap.
-fn after(a: u32, b: u32) -> bool {
-    a != b && a.wrapping_sub(b) < 1 << 31
+impl Frame {
+    /// How many more shards it takes; `None` while that is unknown.
+    fn need(&self) -> Option<usize> {
+        (self.counts.0 > 0).then(|| self.counts.0.saturating_sub(self.got))
+    }
+}
+
+/// A frame that is out.
+#[derive(Debug)]
+pub(super) struct Out {
+    /// The access unit, with the sender's stamps.
+    pub(super) unit: AccessUnit,
+    /// Frames missing between this one and the one before.
+    pub(super) lost: u32,
+}
+
+/// Puts the frames of one session together.
+#[derive(Default)]
+pub(super) struct Assembler {
+    /// The frame that is to come out next; none before anything came.
+    next: Option<u32>,
+    /// From `next` on, without a gap.
+    frames: VecDeque<Frame>,
+    /// Frames given up since the last that came out.
+    lost: u32,
+    decoder: fec::Decoder,
+    spare: Vec<Frame>,
+    /// Access units on their way to the decoder, whose memory comes back.
+    lent: VecDeque<Bytes>,
 }
 
 impl Assembler {
-    /// Takes a shard.
-    pub(super) fn push(&mut self, shard: Shard) -> Made {
-        if self.newest.is_some_and(|newest| !after(shard.frame, newest)) {
-            // A repetition, or of a frame that was given up.
-            return Made::Nothing;
+    /// Takes a shard that came at `now_us`, `way_us` after it was sent.
+    pub(super) fn push(&mut self, shard: Shard, now_us: u64, way_us: u64) -> Made {
+        let next = *self.next.get_or_insert(shard.frame);
+        let ahead = shard.frame.wrapping_sub(next);
+        if ahead >= 1 << 31 {
+            return Made::Late;
         }
-        if self.newest.is_some_and(|newest| shard.frame.wrapping_sub(newest) > FAR_AHEAD) {
+        if ahead > FAR_AHEAD {
             return Made::Nonsense;
         }
-        let count = usize::from(shard.count);
-        let at = match self.open.iter().position(|p| p.frame == shard.frame) {
-            Some(at) => at,
-            None => {
-                if self.open.len() == OPEN {
-                    let oldest = (1..OPEN)
-                        .fold(0, |o, i| if after(self.open[o].frame, self.open[i].frame) { i } else { o });
-                    if !after(shard.frame, self.open[oldest].frame) {
-                        return Made::Nothing;
-                    }
-                    self.close(oldest);
-                }
-                let mut pieces = self.spare.pop().unwrap_or_default();
-                pieces.resize(count, None);
-                self.open.push_back(Partial { frame: shard.frame, have: 0, pieces });
-                self.open.len() - 1
-            }
-        };
-        let partial = &mut self.open[at];
-        if partial.pieces.len() != count {
+        let deadline_us = now_us + shard.left_us.saturating_sub(way_us);
+        let ahead = self.open(shard.frame, now_us, deadline_us);
+        let Some(frame) = self.frames.get_mut(ahead) else { return Made::Late };
+        let counts = (usize::from(shard.data), usize::from(shard.parity));
+        if frame.counts.0 == 0 {
+            let total = counts.0 + counts.1;
+            frame.counts = counts;
+            frame.length = shard.piece.len();
+            frame.have.clear();
+            frame.have.resize(total, false);
+            frame.buffer.clear();
+            frame.buffer.resize(total * shard.piece.len(), 0);
+            frame.deadline_us = deadline_us;
+        }
+        if frame.counts != counts || frame.length != shard.piece.len() {
             return Made::Nonsense;
         }
-        let Some(place @ None) = partial.pieces.get_mut(usize::from(shard.index)) else {
-            return Made::Nothing;
-        };
-        *place = Some(shard.piece);
-        partial.have += 1;
-        if partial.have < count {
-            return Made::Nothing;
+        let index = usize::from(shard.index);
+        if frame.whole.is_some() || frame.have.get(index) != Some(&false) {
+            return Made::Late;
         }
-        let unit = shard::join(shard.frame, &partial.pieces);
-        let lost = self.newest.map_or(0, |newest| shard.frame.wrapping_sub(newest) - 1);
-        self.newest = Some(shard.frame);
-        while let Some(old) = self.open.iter().position(|p| !after(p.frame, shard.frame)) {
-            self.close(old);
+        frame.have[index] = true;
+        frame.got += 1;
+        frame.reached = frame.reached.max(index + 1);
+        frame.heard_us = now_us;
+        // The one copy of the coded bytes on this side: into their place.
+        frame.buffer[index * frame.length..][..frame.length].copy_from_slice(&shard.piece);
+        if frame.got < counts.0 {
+            return Made::Used;
         }
-        unit.map_or(Made::Nonsense, |unit| Made::Frame { unit, lost })
+        if self.complete(ahead) { Made::Used } else { Made::Nonsense }
     }
 
-    fn close(&mut self, at: usize) {
-        if let Some(mut partial) = self.open.remove(at) {
-            partial.pieces.clear();
-            self.spare.push(partial.pieces);
+    /// Makes room for frame `number` and all before it; gives its place.
+    fn open(&mut self, number: u32, now_us: u64, deadline_us: u64) -> usize {
+        loop {
+            let Some(next) = self.next else { return 0 };
+            let ahead = number.wrapping_sub(next) as usize;
+            if ahead < OPEN {
+                while self.frames.len() <= ahead {
+                    let mut frame = self.spare.pop().unwrap_or_else(Frame::empty);
+                    frame.number = next.wrapping_add(self.frames.len() as u32);
+                    frame.heard_us = now_us;
+                    frame.deadline_us = deadline_us;
+                    self.frames.push_back(frame);
+                }
+                return ahead;
+            }
+            self.give_up();
+        }
+    }
+
+    /// Gives up the oldest frame.
+    fn give_up(&mut self) {
+        if let Some(frame) = self.frames.pop_front() {
+            self.recycle(frame);
+        }
+        self.lost = self.lost.saturating_add(1);
+        self.next = self.next.map(|next| next.wrapping_add(1));
+    }
+
+    fn recycle(&mut self, mut frame: Frame) {
+        if self.spare.len() < OPEN {
+            (frame.counts, frame.got, frame.reached, frame.asked, frame.whole) = ((0, 0), 0, 0, None, None);
+            self.spare.push(frame);
+        }
+    }
+
+    /// All that is needed of a frame is there.
+    fn complete(&mut self, at: usize) -> bool {
+        let Some(frame) = self.frames.get_mut(at) else { return false };
+        let (counts, length) = (frame.counts, frame.length);
+        if !frame.have[..counts.0].iter().all(|&have| have)
+            && self.decoder.restore(&mut frame.buffer, counts, length, |i| frame.have[i]).is_err()
+        {
+            return false;
+        }
+        let mut bytes = std::mem::take(&mut frame.buffer);
+        bytes.truncate(counts.0 * length);
+        let bytes = bytes.freeze();
+        frame.whole = shard::read_frame(frame.number, bytes.clone());
+        let sensible = frame.whole.is_some();
+        if !sensible {
+            // Nothing good can come of it any more.
+            frame.deadline_us = 0;
+        }
+        self.lend(bytes);
+        sensible
+    }
+
+    /// Remembers `bytes`, and takes back into use what nobody holds any more.
+    fn lend(&mut self, bytes: Bytes) {
+        self.lent.push_back(bytes);
+        if self.lent.len() < OPEN / 4 {
+            return;
+        }
+        let Some(oldest) = self.lent.pop_front() else { return };
+        if let (Ok(free), Some(frame)) =
+            (oldest.try_into_mut(), self.spare.iter_mut().find(|f| f.buffer.capacity() == 0))
+        {
+            frame.buffer = free;
+        }
+    }
+
+    /// The next frame that is ready, in order; what was given up before it is told with it.
+    pub(super) fn take(&mut self) -> Option<Out> {
+        let unit = self.frames.front_mut()?.whole.take()?;
+        if let Some(frame) = self.frames.pop_front() {
+            self.recycle(frame);
+        }
+        self.next = self.next.map(|next| next.wrapping_add(1));
+        Some(Out { unit, lost: std::mem::take(&mut self.lost) })
+    }
+
+    /// What comes after a hole can be decoded from a keyframe on: gives up what stands before the newest whole one.
+    fn skip_to_keyframe(&mut self) {
+        let keyframe = self.frames.iter().rposition(|f| f.whole.as_ref().is_some_and(|unit| unit.keyframe));
+        let before = keyframe.unwrap_or(0);
+        if !self.frames.iter().take(before).all(|f| f.whole.is_some()) {
+            (0..before).for_each(|_| self.give_up());
+        }
+    }
+
+    /// Lets time pass: gives up what is beyond hope, and tells through `ask` what to ask for again. Whether it takes a
+    /// keyframe to go on.
+    pub(super) fn tick(&mut self, now_us: u64, rtt_us: u64, mut ask: impl FnMut(Nack)) -> bool {
+        self.skip_to_keyframe();
+        let mut broken = false;
+        while let Some(front) = self.frames.front()
+            && front.whole.is_none()
+            && now_us >= given_up_us(front, rtt_us)
+        {
+            self.give_up();
+            broken = true;
+        }
+        let newest = self.frames.len().saturating_sub(1);
+        for (at, frame) in self.frames.iter_mut().enumerate() {
+            if frame.whole.is_none() && now_us >= due_us(frame, at < newest, rtt_us) {
+                let round = frame.asked.map_or(1, |(_, round)| round.saturating_add(1));
+                frame.asked = Some((now_us, round));
+                ask(nack(frame, round));
+            }
+        }
+        broken
+    }
+
+    /// When [`Assembler::tick`] has something to do next, in µs; `u64::MAX` for never.
+    pub(super) fn next_us(&self, rtt_us: u64) -> u64 {
+        let newest = self.frames.len().saturating_sub(1);
+        let front = self.frames.front().filter(|f| f.whole.is_none()).map(|f| given_up_us(f, rtt_us));
+        let due = self.frames.iter().enumerate().filter(|(_, f)| f.whole.is_none());
+        due.map(|(at, f)| due_us(f, at < newest, rtt_us)).chain(front).min().unwrap_or(u64::MAX)
+    }
+
+    /// Bytes that lie here, for tests of what a peer can make us keep.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        let frames = self.frames.iter().chain(&self.spare).map(|f| f.buffer.capacity()).sum::<usize>();
+        frames + self.lent.iter().map(Bytes::len).sum::<usize>()
+    }
+}
+
+impl Frame {
+    fn empty() -> Self {
+        Self {
+            number: 0,
+            counts: (0, 0),
+            length: 0,
+            buffer: BytesMut::new(),
+            have: Vec::new(),
+            got: 0,
+            reached: 0,
+            heard_us: 0,
+            deadline_us: 0,
+            asked: None,
+            whole: None,
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::super::shard::{cut, tests::unit};
-    use super::*;
+/// When `frame` is beyond hope.
+fn given_up_us(frame: &Frame, rtt_us: u64) -> u64 {
+    let hope = frame.deadline_us.saturating_add(OVERTIME.0 * rtt_us + OVERTIME.1);
+    hope.min(frame.heard_us.saturating_add(PATIENCE_US))
+}
 
-    fn shards(number: u32, size: usize) -> Vec<Shard> {
-        cut(&unit(number, size), number).map(|s| Shard::parse(s).unwrap()).collect()
-    }
+/// When `frame` is to be asked for (again); `followed` when a later one has begun.
+fn due_us(frame: &Frame, followed: bool, rtt_us: u64) -> u64 {
+    let answer_us = rtt_us + ANSWER_US;
+    let due = match frame.asked {
+        // A doubled wait each time: whoever cannot answer is not helped by more questions.
+        Some((asked_us, round)) => asked_us + (answer_us << u32::from(round - 1).min(4)),
+        None if followed => frame.heard_us + REORDER_US,
+        None => {
+            let (data, parity) = frame.counts;
+            let missing = frame.have[..frame.reached].iter().filter(|have| !**have).count();
+            // What is still to come cannot make up for what is missing.
+            let beyond = data > 0 && missing > parity;
+            frame.heard_us + if beyond { REORDER_US } else { TAIL_US }
+        }
+    };
+    // An answer that comes when all hope is gone is not worth asking for.
+    if due + rtt_us > given_up_us(frame, rtt_us) { u64::MAX } else { due }
+}
 
-    fn numbers(assembler: &mut Assembler, shards: impl IntoIterator<Item = Shard>) -> Vec<(u32, u32)> {
-        shards
-            .into_iter()
-            .filter_map(|s| match assembler.push(s) {
-                Made::Frame { unit, lost } => Some((unit.number, lost)),
-                _ => None,
-            })
-            .collect()
-    }
-
-    #[test]
-    fn in_order_and_whole() {
-        let mut a = Assembler::default();
-        let all = (5..20).flat_map(|n| shards(n, 900 * n as usize));
-        assert_eq!(numbers(&mut a, all), (5..20).map(|n| (n, 0)).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn reordered_and_repeated_within_a_frame() {
-        let mut a = Assembler::default();
-        let mut s = shards(1, 6_000);
-        s.reverse();
-        s.extend(shards(1, 6_000));
-        assert_eq!(numbers(&mut a, s), [(1, 0)]);
-    }
-
-    #[test]
-    fn a_hole_is_counted_and_late_shards_change_nothing() {
-        let mut a = Assembler::default();
-        let mut holed = shards(2, 6_000);
-        let late = holed.pop();
-        let all = shards(1, 500).into_iter().chain(holed).chain(shards(3, 500)).chain(late);
-        assert_eq!(numbers(&mut a, all), [(1, 0), (3, 1)]);
-    }
-
-    #[test]
-    fn numbers_wrap() {
-        let mut a = Assembler::default();
-        let all = [u32::MAX - 1, u32::MAX, 0, 1].into_iter().flat_map(|n| shards(n, 3_000));
-        assert_eq!(numbers(&mut a, all).len(), 4);
-    }
-
-    #[test]
-    fn memory_is_bounded_whatever_comes() {
-        let mut a = Assembler::default();
-        for n in 0..5_000 {
-            a.push(shards(n * 79, 6_000).remove(0));
-            assert!(a.open.len() <= OPEN && a.spare.len() <= OPEN);
+fn nack(frame: &Frame, round: u8) -> Nack {
+    let mut runs = [Run::default(); MAX_RUNS];
+    let mut count = 0;
+    for (index, have) in frame.have.iter().enumerate() {
+        if *have {
+            continue;
+        }
+        let index = index as u16;
+        match runs[..count].last_mut() {
+            Some(run) if run.start + run.length == index => run.length += 1,
+            _ if count < MAX_RUNS => {
+                runs[count] = Run { start: index, length: 1 };
+                count += 1;
+            }
+            _ => break,
         }
     }
-
-    #[test]
-    fn one_absurd_number_does_not_end_the_rest() {
-        let mut a = Assembler::default();
-        let all = shards(1, 500).into_iter().chain(shards(1 << 30, 500)).chain(shards(2, 500));
-        assert_eq!(numbers(&mut a, all), [(1, 0), (2, 0)]);
-    }
-
-    #[test]
-    fn a_contradiction_is_nonsense() {
-        let mut a = Assembler::default();
-        let mut s = shards(1, 6_000);
-        s[1].count += 1;
-        assert!(matches!(a.push(s[0].clone()), Made::Nothing));
-        assert!(matches!(a.push(s[1].clone()), Made::Nonsense));
-    }
+    let need = frame.need().map_or(u16::MAX, |need| need as u16);
+    Nack { frame: frame.number, round, need, runs, count }
 }

@@ -16,6 +16,7 @@ use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{Connection, ConnectionError, Endpoint, EndpointConfig, IdleTimeout, TransportConfig, VarInt};
 use tokio::task::JoinSet;
 
+use super::sender::Plan;
 use super::session::{self, Ended};
 use super::tls::{self, Pin};
 use super::{Config, Counters, Doors, Error};
@@ -36,7 +37,7 @@ const UNPROVEN: usize = 4;
 /// Kernel buffers of the socket, in bytes: a keyframe must fit while the link's thread is elsewhere.
 const SOCKET_BUFFER: usize = 4 << 20;
 /// What waits for a line slower than the encoder, in bytes: a keyframe, and no more. A queue is latency.
-const SEND_BUFFER: usize = 512 << 10;
+pub(super) const SEND_BUFFER: usize = 512 << 10;
 /// A handshake that takes longer is none.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(3);
 /// The last refusal is told again after so long.
@@ -223,8 +224,14 @@ impl<'a> Switchboard<'a> {
         self.connects_before = self.doors.counters.connects.load(Relaxed);
         let number = self.sessions;
         let (connection, us, doors) = (candidate.connection.clone(), self.us.clone(), self.doors);
+        let plan = Plan {
+            max_kbps: self.config.max_kbps,
+            deadline_us: u64::try_from(self.config.deadline.as_micros()).unwrap_or(u64::MAX),
+        };
         let session =
-            Box::pin(async move { session::run(&connection, candidate.dialled, &us, number, doors).await });
+            Box::pin(
+                async move { session::run(&connection, candidate.dialled, &us, number, plan, doors).await },
+            );
         self.current = Some((candidate.connection, session, Instant::now()));
     }
 
@@ -268,7 +275,14 @@ mod tests {
             let identity =
                 Identity { certificate: identity.certificate.clone(), key: identity.key.clone_key() };
             std::thread::spawn(move || {
-                let config = Config { listen, room: "test".into(), identity, peer };
+                let config = Config {
+                    listen,
+                    room: "test".into(),
+                    identity,
+                    peer,
+                    max_kbps: 8_000,
+                    deadline: Duration::from_millis(100),
+                };
                 run(config, end.doors()).unwrap();
             })
         }
@@ -297,7 +311,7 @@ mod tests {
     fn unit(number: u32, size: usize) -> AccessUnit {
         AccessUnit {
             data: vec![number as u8; size].into(),
-            keyframe: number == 0,
+            keyframe: true,
             number,
             stamps: Stamps::default(),
         }
@@ -323,12 +337,13 @@ mod tests {
             for (from, to) in [(&a, &b), (&b, &a)] {
                 // Nothing is repaired yet: on a busy machine the socket may overflow, and a large frame is lost.
                 let mut send = || {
+                    // Numbers on the wire count anew what is sent; the content tells which frame it is.
                     number += 1;
                     assert!(from.outgoing.put(unit(number, size)).is_none());
                     to.incoming.wait(1_000).map(|incoming| incoming.unit)
                 };
                 let got = (0..10).find_map(|_| send()).expect("a frame");
-                assert_eq!((got.number, got.data.len()), (number, size));
+                assert_eq!(got.data, unit(number, size).data);
             }
         }
         a.wait("a round trip", |e| e.counters.rtt_us.load(Relaxed) > 0);

@@ -1,8 +1,13 @@
 //! The `feedback` track: what goes back to the sender, and the clock that both booths share. Pure.
 //!
 //! ```text
-//! version:8  flags:8  sent_us:64  echo_us:64  held_us:32  newest:32  received:64  lost:64      (big endian)
+//! report:    kind:8=1  flags:8  sent_us:64  echo_us:64  held_us:32  newest:32  received:64  lost:64      (big endian)
+//! arrivals:  kind:8=2  base:32  base_us:64  count:16  {after:16}…
+//! nack:      kind:8=3  {frame:32  round:8  need:16  runs:8  {start:16  length:16}…}…
 //! ```
+//! `arrivals` tells of the datagrams of the `hologram` track numbered from `base` on when each came, in units of 8 µs after
+//! `base_us` on the receiver's clock, or 0xffff for not (yet). `nack` lists frames with how many shards they still need and
+//! which are missing; without runs nothing of the frame has come, and with `need` 0xffff not even its size is known.
 
 use std::collections::VecDeque;
 
@@ -10,14 +15,51 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::shard::MAX_TIME_US;
 
-const VERSION: u8 = 1;
-const LENGTH: usize = 42;
+const REPORT: u8 = 1;
+const ARRIVALS: u8 = 2;
+const NACK: u8 = 3;
+const REPORT_LENGTH: usize = 42;
+const ARRIVALS_HEADER: usize = 15;
 const KEYFRAME: u8 = 1;
 const CAMERA: u8 = 2;
+const MISSING: u16 = u16::MAX;
+const AFTER_UNIT_US: u64 = 8;
+/// The most datagrams that one `arrivals` tells of.
+pub(super) const MAX_ARRIVALS: usize = 512;
+/// The most runs of missing shards that are told of one frame.
+pub(super) const MAX_RUNS: usize = 12;
+/// The most frames in one `nack`.
+pub(super) const MAX_NACKS: usize = 16;
 
-/// One report to the other booth.
+/// What a datagram of the track says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Feedback {
+    /// How the other booth fares.
+    Report(Report),
+    /// When our datagrams came.
+    Arrivals(Arrivals),
+    /// What it wants again.
+    Nacks(Vec<Nack>),
+}
+
+impl Feedback {
+    /// Reads a datagram; `None` when it makes no sense.
+    pub(super) fn parse(mut bytes: Bytes) -> Option<Self> {
+        if bytes.is_empty() {
+            return None;
+        }
+        match bytes.get_u8() {
+            REPORT => Report::parse(bytes).map(Self::Report),
+            ARRIVALS => Arrivals::parse(bytes).map(Self::Arrivals),
+            NACK => Nack::parse_all(bytes).map(Self::Nacks),
+            _ => None,
+        }
+    }
+}
+
+/// How a booth fares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Feedback {
+pub(super) struct Report {
     /// We cannot decode without a keyframe.
     pub(super) keyframe: bool,
     /// Our camera gives pictures.
@@ -36,10 +78,10 @@ pub(super) struct Feedback {
     pub(super) lost: u64,
 }
 
-impl Feedback {
+impl Report {
     pub(super) fn write(&self) -> Bytes {
-        let mut out = BytesMut::with_capacity(LENGTH);
-        out.put_u8(VERSION);
+        let mut out = BytesMut::with_capacity(REPORT_LENGTH);
+        out.put_u8(REPORT);
         out.put_u8(if self.keyframe { KEYFRAME } else { 0 } | if self.camera { CAMERA } else { 0 });
         out.put_u64(self.sent_us);
         out.put_u64(self.echo_us);
@@ -50,23 +92,135 @@ impl Feedback {
         out.freeze()
     }
 
-    /// Reads a datagram; `None` when it makes no sense.
-    pub(super) fn parse(mut datagram: Bytes) -> Option<Self> {
-        if datagram.len() != LENGTH || datagram.get_u8() != VERSION {
+    fn parse(mut bytes: Bytes) -> Option<Self> {
+        if bytes.len() != REPORT_LENGTH - 1 {
             return None;
         }
-        let flags = datagram.get_u8();
+        let flags = bytes.get_u8();
         let report = Self {
             keyframe: flags & KEYFRAME != 0,
             camera: flags & CAMERA != 0,
-            sent_us: datagram.get_u64(),
-            echo_us: datagram.get_u64(),
-            held_us: datagram.get_u32(),
-            newest: datagram.get_u32(),
-            received: datagram.get_u64(),
-            lost: datagram.get_u64(),
+            sent_us: bytes.get_u64(),
+            echo_us: bytes.get_u64(),
+            held_us: bytes.get_u32(),
+            newest: bytes.get_u32(),
+            received: bytes.get_u64(),
+            lost: bytes.get_u64(),
         };
         (report.sent_us <= MAX_TIME_US && report.echo_us <= MAX_TIME_US).then_some(report)
+    }
+}
+
+/// When the datagrams from `base` on came, in the order of sending.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Arrivals {
+    /// The number of the first.
+    pub(super) base: u32,
+    base_us: u64,
+    after: Bytes,
+}
+
+impl Arrivals {
+    /// `came`: the arrival of each from `base` on, in µs; the first is there.
+    pub(super) fn write(base: u32, came: impl ExactSizeIterator<Item = Option<u64>> + Clone) -> Bytes {
+        let base_us = came.clone().flatten().min().unwrap_or(0);
+        let count = came.len().min(MAX_ARRIVALS);
+        let mut out = BytesMut::with_capacity(ARRIVALS_HEADER + 2 * count);
+        out.put_u8(ARRIVALS);
+        out.put_u32(base);
+        out.put_u64(base_us);
+        out.put_u16(count as u16);
+        for came_us in came.take(count) {
+            let after =
+                came_us.map(|us| (us.saturating_sub(base_us) / AFTER_UNIT_US).min((MISSING - 1).into()));
+            out.put_u16(after.map_or(MISSING, |after| after as u16));
+        }
+        out.freeze()
+    }
+
+    fn parse(mut bytes: Bytes) -> Option<Self> {
+        if bytes.len() < ARRIVALS_HEADER - 1 {
+            return None;
+        }
+        let (base, base_us, count) = (bytes.get_u32(), bytes.get_u64(), usize::from(bytes.get_u16()));
+        let sensible = count <= MAX_ARRIVALS && bytes.len() == 2 * count && base_us <= MAX_TIME_US;
+        sensible.then_some(Self { base, base_us, after: bytes })
+    }
+
+    /// The arrival of each, in µs on the receiver's clock.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Option<u64>> {
+        self.after.chunks_exact(2).map(|pair| {
+            let after = u16::from_be_bytes([pair[0], pair[1]]);
+            (after != MISSING).then(|| self.base_us + u64::from(after) * AFTER_UNIT_US)
+        })
+    }
+}
+
+/// Shards in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Run {
+    /// The first.
+    pub(super) start: u16,
+    /// How many.
+    pub(super) length: u16,
+}
+
+/// What one frame lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Nack {
+    /// The frame.
+    pub(super) frame: u32,
+    /// Which time it is asked for; the same question may come twice.
+    pub(super) round: u8,
+    /// How many shards make it whole; `u16::MAX` when its size is not known.
+    pub(super) need: u16,
+    /// What is missing, the first [`MAX_RUNS`] of it.
+    pub(super) runs: [Run; MAX_RUNS],
+    /// How many of `runs` count.
+    pub(super) count: usize,
+}
+
+impl Nack {
+    /// The runs that count.
+    pub(super) fn runs(&self) -> &[Run] {
+        self.runs.get(..self.count).unwrap_or(&[])
+    }
+
+    /// One datagram for all of `nacks`, of which there are at most [`MAX_NACKS`].
+    pub(super) fn write(nacks: &[Self]) -> Bytes {
+        let mut out = BytesMut::with_capacity(1 + nacks.len() * (8 + 4 * MAX_RUNS));
+        out.put_u8(NACK);
+        for nack in nacks.iter().take(MAX_NACKS) {
+            out.put_u32(nack.frame);
+            out.put_u8(nack.round);
+            out.put_u16(nack.need);
+            out.put_u8(nack.count as u8);
+            for run in nack.runs() {
+                out.put_u16(run.start);
+                out.put_u16(run.length);
+            }
+        }
+        out.freeze()
+    }
+
+    fn parse_all(mut bytes: Bytes) -> Option<Vec<Self>> {
+        let mut nacks = Vec::new();
+        while !bytes.is_empty() {
+            if bytes.len() < 8 || nacks.len() == MAX_NACKS {
+                return None;
+            }
+            let (frame, round, need) = (bytes.get_u32(), bytes.get_u8(), bytes.get_u16());
+            let count = usize::from(bytes.get_u8());
+            if count > MAX_RUNS || bytes.len() < 4 * count {
+                return None;
+            }
+            let mut runs = [Run::default(); MAX_RUNS];
+            for run in runs.iter_mut().take(count) {
+                *run = Run { start: bytes.get_u16(), length: bytes.get_u16() };
+            }
+            nacks.push(Self { frame, round, need, runs, count });
+        }
+        (!nacks.is_empty()).then_some(nacks)
     }
 }
 
@@ -85,7 +239,7 @@ pub(super) struct PeerClock {
 
 impl PeerClock {
     /// A report that answers one of ours came at `now_us`. Returns the round trip in µs; `None` when its times are absurd.
-    pub(super) fn exchange(&mut self, report: &Feedback, now_us: u64) -> Option<u64> {
+    pub(super) fn exchange(&mut self, report: &Report, now_us: u64) -> Option<u64> {
         if report.echo_us == 0 {
             return None;
         }
@@ -107,6 +261,21 @@ impl PeerClock {
     pub(super) fn offset_us(&self) -> Option<i64> {
         self.exchanges.iter().min_by_key(|e| e.0).map(|e| e.1)
     }
+
+    /// The round trip without queues, in µs, as good as it was of late.
+    pub(super) fn shortest_us(&self) -> Option<u64> {
+        self.exchanges.iter().map(|e| e.0).min()
+    }
+
+    /// The round trip as it is now, in µs: the median of the last few, so that one late report does not count.
+    pub(super) fn rtt_us(&self) -> Option<u64> {
+        let mut last: [u64; 5] = [u64::MAX; 5];
+        let recent = self.exchanges.iter().rev().take(5);
+        let count = recent.len();
+        last.iter_mut().zip(recent).for_each(|(slot, e)| *slot = e.0);
+        last.sort_unstable();
+        (count > 0).then(|| last[count / 2])
+    }
 }
 
 #[cfg(test)]
@@ -114,8 +283,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reports_read_what_they_write() {
-        let f = Feedback {
+    fn what_is_written_reads_again() {
+        let report = Report {
             keyframe: true,
             camera: false,
             sent_us: 1,
@@ -125,14 +294,40 @@ mod tests {
             received: 5,
             lost: 6,
         };
-        assert_eq!(Feedback::parse(f.write()), Some(f));
-        let bytes = f.write();
-        for length in 0..LENGTH {
-            assert_eq!(Feedback::parse(bytes.slice(..length)), None);
+        assert_eq!(Feedback::parse(report.write()), Some(Feedback::Report(report)));
+
+        let came = [Some(1_000_000), None, Some(1_000_800), Some(999_200)];
+        let Some(Feedback::Arrivals(arrivals)) = Feedback::parse(Arrivals::write(7, came.into_iter())) else {
+            panic!("no arrivals");
+        };
+        assert_eq!(arrivals.base, 7);
+        assert_eq!(arrivals.iter().collect::<Vec<_>>(), came);
+
+        let mut runs = [Run::default(); MAX_RUNS];
+        runs[0] = Run { start: 3, length: 2 };
+        runs[1] = Run { start: 9, length: 1 };
+        let some = Nack { frame: 12, round: 1, need: 2, runs, count: 2 };
+        let all = Nack { frame: 13, round: 2, need: u16::MAX, runs: Default::default(), count: 0 };
+        assert_eq!(Feedback::parse(Nack::write(&[some, all])), Some(Feedback::Nacks(vec![some, all])));
+    }
+
+    #[test]
+    fn what_is_cut_short_or_unknown_is_refused() {
+        let report = Report { sent_us: 5, ..Report::default() }.write();
+        let arrivals = Arrivals::write(1, [Some(5), None].into_iter());
+        let nack =
+            Nack { frame: 1, round: 1, need: 1, runs: [Run { start: 1, length: 1 }; MAX_RUNS], count: 3 };
+        for whole in [report, arrivals, Nack::write(&[nack])] {
+            for length in 0..whole.len() {
+                assert_eq!(Feedback::parse(whole.slice(..length)), None, "{length} of {}", whole.len());
+            }
+            let mut longer = whole.to_vec();
+            longer.push(0);
+            assert_eq!(Feedback::parse(longer.into()), None);
+            let mut other = whole.to_vec();
+            other[0] = 9;
+            assert_eq!(Feedback::parse(other.into()), None);
         }
-        let mut other = bytes.to_vec();
-        other[0] = 9;
-        assert_eq!(Feedback::parse(other.into()), None);
     }
 
     #[test]
@@ -143,20 +338,22 @@ mod tests {
             let t0 = 10_000_000 + i as u64 * 100_000;
             let (there, held) = ((t0 + one_way + queue).saturating_add_signed(offset), 1_000);
             let report =
-                Feedback { echo_us: t0, sent_us: there + held, held_us: held as u32, ..Feedback::default() };
+                Report { echo_us: t0, sent_us: there + held, held_us: held as u32, ..Report::default() };
             let back = t0 + one_way + queue + held + one_way;
             assert_eq!(clock.exchange(&report, back), Some(2 * one_way + queue));
         }
         assert_eq!(clock.offset_us(), Some(offset));
+        assert_eq!((clock.shortest_us(), clock.rtt_us()), (Some(40_000), Some(49_000)));
     }
 
     #[test]
     fn absurd_times_change_nothing() {
         let mut clock = PeerClock::default();
         for (echo_us, held_us, sent_us) in [(0, 0, 5), (u64::MAX, 0, 5), (100, u32::MAX, 5), (100, 50, 5)] {
-            let report = Feedback { echo_us, held_us, sent_us, ..Feedback::default() };
+            let report = Report { echo_us, held_us, sent_us, ..Report::default() };
             assert_eq!(clock.exchange(&report, 1_000), None);
         }
         assert_eq!(clock.offset_us(), None);
+        assert_eq!(clock.rtt_us(), None);
     }
 }

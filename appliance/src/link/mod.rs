@@ -1,21 +1,38 @@
 //! The wire between booths: MoQ tracks over QUIC, mutual TLS pinned by fingerprint, reconnecting for ever. Decodes nothing.
 //!
-//! [`shard`], [`assembler`], [`feedback`] and [`receiver`] are pure: bytes and times go in, frames and numbers come out. [`endpoint`] owns
-//! the socket, [`session`] one connection.
+//! ```text
+//!  encoder ─► sender ───► pacer ───► wire ═══► arrivals ─► assembler ─► decoder
+//!             fec, redundancy          ║        what came    fec, what to ask again
+//!             history, estimator ◄── feedback ◄─────┘
+//! ```
+//! All but [`endpoint`] (the socket, which connection), [`session`] (one connection, its loop) and [`wire`] are pure: bytes and
+//! times go in, frames, datagrams and numbers come out.
 
+mod arrivals;
 mod assembler;
 mod endpoint;
+mod estimator;
+mod fec;
 mod feedback;
+mod history;
+mod memory;
+mod pacer;
 mod receiver;
+mod redundancy;
+mod sender;
 mod session;
 mod shard;
+mod simulation;
 mod tls;
+mod wire;
 
 pub use endpoint::run;
+pub use simulation::{Outcome, simulate};
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use crate::mailbox::Mailbox;
 use crate::pairing::{Fingerprint, Identity};
@@ -62,6 +79,10 @@ pub struct Config {
     pub identity: Identity,
     /// Whom we talk to.
     pub peer: Peer,
+    /// The highest rate of the video, in kbit/s.
+    pub max_kbps: u32,
+    /// From a picture's capture to its being decodable at the other booth.
+    pub deadline: Duration,
 }
 
 /// What the link and the video threads say to each other besides frames, each with who sets it.
@@ -71,6 +92,10 @@ pub struct Signals {
     pub connected: AtomicBool,
     /// Link: the peer cannot decode without a keyframe; the encoder clears it.
     pub keyframe_for_peer: AtomicBool,
+    /// Link: what the video may take now, in kbit/s; 0 before the link knows.
+    pub target_kbps: AtomicU64,
+    /// Link: what was made is not sent yet; another picture now would only wait.
+    pub congested: AtomicBool,
     /// Link: the peer says that its camera gives pictures.
     pub peer_has_camera: AtomicBool,
     /// Decoder: we cannot decode without a keyframe.
@@ -108,6 +133,18 @@ pub struct Counters {
     pub lost_frames: AtomicU64,
     /// Keyframes that we asked for.
     pub keyframe_requests: AtomicU64,
+    /// Datagrams that came again.
+    pub repeated: AtomicU64,
+    /// Times that we asked for a frame's missing shards.
+    pub nacks: AtomicU64,
+    /// Shards that we sent again.
+    pub repairs: AtomicU64,
+    /// Share of our datagrams that are lost on the way, in thousandths.
+    pub loss_permille: AtomicU64,
+    /// The queue that stands on the way to the peer, in µs.
+    pub queue_us: AtomicU64,
+    /// What the line to the peer is thought to carry, in kbit/s.
+    pub line_kbps: AtomicU64,
 }
 
 impl Counters {

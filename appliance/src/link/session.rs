@@ -1,17 +1,20 @@
 //! One connection to the other booth: our tracks out, its tracks in.
 
+use std::convert::Infallible;
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use moq_net::{Timescale, Timestamp, broadcast, cache, origin, track};
-use tokio::io::unix::AsyncFd;
+use moq_net::{Timescale, broadcast, cache, origin, track};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::timeout;
 
+use super::feedback::Feedback;
 use super::receiver::Receiver;
-use super::{Counters, Doors, Signals, shard};
-use crate::clock::now_us;
+use super::sender::{Plan, Refused, Sender};
+use super::wire::{Event, Lane, MoqWire, Track, Wire};
+use super::{Counters, Doors, Signals};
+use crate::picture::AccessUnit;
 
 const HOLOGRAM: &str = "hologram";
 const FEEDBACK: &str = "feedback";
@@ -20,15 +23,12 @@ const CACHE_BYTES: u64 = 1 << 20;
 const CACHE_DURATION: Duration = Duration::from_secs(1);
 /// From a connection to flowing tracks.
 const SETUP_LIMIT: Duration = Duration::from_secs(3);
-/// How often the feedback is looked at, and every how many looks it is sent with nothing urgent in it.
-const FEEDBACK_TICK: Duration = Duration::from_millis(25);
-const FEEDBACK_EVERY: u32 = 4;
 /// Reports come ten times a second: without one for so long, in µs, the other side is not there, whatever the connection says.
 const UNHEARD_US: u64 = 3_000_000;
-/// A large frame goes out in bursts with a breath between: moq-net keeps the last 64 datagrams of a track until the connection
-/// takes them, and the other side's socket holds a few hundred. Together they allow 280 Mbit/s.
-const BURST: usize = 32;
-const BREATH: Duration = Duration::from_millis(1);
+/// How long a loop waits for a wire that has enough to do, in µs.
+const BREATH_US: u64 = 1_000;
+/// How often it looks around, in µs.
+const LOOK_US: u64 = 25_000;
 
 /// Why a session is over.
 #[derive(Debug, thiserror::Error)]
@@ -53,18 +53,11 @@ pub(super) enum Ended {
 
 /// The tracks of a session that is set up.
 struct Tracks {
-    hologram_out: track::Producer,
-    feedback_out: track::Producer,
-    incoming: Incoming,
+    hologram: Lane,
+    feedback: Lane,
     session: moq_net::Session,
     /// What the tracks hang on: they end when these are dropped.
     _roots: (broadcast::Producer, broadcast::Consumer, origin::Producer, origin::Producer),
-}
-
-/// The other booth's tracks.
-struct Incoming {
-    hologram: track::Subscriber,
-    feedback: track::Subscriber,
 }
 
 fn new_origin(tasks: &mut JoinSet<moq_net::Error>) -> origin::Producer {
@@ -83,23 +76,26 @@ pub(super) async fn run(
     dialled: bool,
     us: &str,
     number: u64,
+    plan: Plan,
     doors: Doors<'_>,
 ) -> Ended {
     let mut tasks = JoinSet::new();
-    let mut tracks = match timeout(SETUP_LIMIT, set_up(connection, dialled, us, &mut tasks)).await {
+    let tracks = match timeout(SETUP_LIMIT, set_up(connection, dialled, us, &mut tasks)).await {
         Ok(Ok(tracks)) => tracks,
         Ok(Err(ended)) => return ended,
         Err(_) => return Ended::Silent,
     };
     let _presence = Presence(doors.signals);
-    let receiver = Receiver::new(number, doors);
-    let ended = tokio::select! {
-        sent = send(&mut tracks.hologram_out, connection, doors) => sent.err(),
-        received = receive(&mut tracks.incoming, &mut tracks.feedback_out, connection, receiver, doors) => received.err(),
-        error = tracks.session.closed() => Some(error.into()),
-        error = connection.closed() => Some(error.into()),
+    let wire = MoqWire::new(connection, tracks.hologram, tracks.feedback, doors.outgoing.as_fd(), true);
+    let mut wire = match wire {
+        Ok(wire) => wire,
+        Err(e) => return e.into(),
     };
-    ended.unwrap_or(Ended::Closed)
+    tokio::select! {
+        Err(ended) = drive(&mut wire, number, plan, doors) => ended,
+        error = tracks.session.closed() => error.into(),
+        error = connection.closed() => error.into(),
+    }
 }
 
 async fn set_up(
@@ -145,8 +141,9 @@ async fn set_up(
     let feedback_in = broadcast_in.track(FEEDBACK)?.subscribe(subscription(200)).await?;
     let hologram_in = broadcast_in.track(HOLOGRAM)?.subscribe(subscription(100)).await?;
     let roots = (broadcast, broadcast_in, ours, theirs);
-    let incoming = Incoming { hologram: hologram_in, feedback: feedback_in };
-    Ok(Tracks { hologram_out, feedback_out, incoming, session, _roots: roots })
+    let hologram = Lane { ours: hologram_out, theirs: hologram_in };
+    let feedback = Lane { ours: feedback_out, theirs: feedback_in };
+    Ok(Tracks { hologram, feedback, session, _roots: roots })
 }
 
 /// The flags that hold while a session lasts; taken back however it ends.
@@ -159,89 +156,89 @@ impl Drop for Presence<'_> {
     }
 }
 
-/// Sends what the encoder makes. Beside [`receive`], so that neither waits for the other.
-async fn send(
-    hologram: &mut track::Producer,
-    connection: &quinn::Connection,
+/// Sends what the encoder makes, takes what comes, answers, until the session ends.
+pub(super) async fn drive(
+    wire: &mut impl Wire,
+    number: u64,
+    plan: Plan,
     doors: Doors<'_>,
-) -> Result<(), Ended> {
-    #[expect(
-        deprecated,
-        reason = "its successor is unsafe, for descriptors that may be closed; a borrowed one is not"
-    )]
-    let outgoing = AsyncFd::new(doors.outgoing.as_fd())?;
+) -> Result<Infallible, Ended> {
+    let (signals, counters) = (doors.signals, doors.counters);
+    let mut now = wire.now_us();
+    let since = now;
+    let mut receiver = Receiver::new(number, doors);
+    let mut sender = Sender::new(plan, receiver.rtt_us(), now);
     // What was made for the session before refers to pictures that this one never saw.
     doors.outgoing.clear();
-    let mut burst = 0;
     loop {
-        outgoing.readable().await?.clear_ready();
-        while let Some(mut unit) = doors.outgoing.take() {
-            if connection.datagram_send_buffer_space() < unit.data.len() + unit.data.len() / 8 {
-                // The line is slower than the encoder. What does not fit would be late, and what refers to it wrong.
-                Counters::add(&doors.counters.dropped_frames, 1);
-                doors.signals.keyframe_for_peer.store(true, Relaxed);
-                continue;
-            }
-            unit.stamps.sent_us = now_us();
-            let timestamp = Timestamp::from_micros(unit.stamps.capture_us)?;
-            let mut whole = false;
-            for shard in shard::cut(&unit, unit.number) {
-                if burst == BURST {
-                    sleep(BREATH).await;
-                    burst = 0;
-                }
-                hologram.append_datagram(timestamp, shard)?;
-                burst += 1;
-                whole = true;
-            }
-            if !whole {
-                log::error!(
-                    "link: a frame of {} bytes is too large to send; lower codec.bitrate_kbps",
-                    unit.data.len()
-                );
-                continue;
-            }
-            Counters::add(&doors.counters.sent_frames, 1);
-            Counters::add(&doors.counters.sent_bytes, unit.data.len() as u64);
-            Counters::add(&doors.counters.sent_keyframes, unit.keyframe.into());
+        receiver.tick(now);
+        sender.set_rtt_us(receiver.rtt_us());
+        sender.tick(now);
+        while let Some(answer) = receiver.poll(now) {
+            wire.send(Track::Feedback, answer)?;
         }
-        // Whoever waited for the next frame gave the connection time to take this one.
-        burst = 0;
+        while wire.ready()
+            && let Some(datagram) = sender.poll(now)
+        {
+            wire.send(Track::Hologram, datagram)?;
+        }
+        if now > receiver.heard_us().unwrap_or(since) + UNHEARD_US {
+            return Err(Ended::Unheard);
+        }
+        tell(&sender, &receiver, signals, counters);
+        let due = if wire.ready() { sender.next_us() } else { now + BREATH_US };
+        let until = due.min(receiver.next_us()).min(now + LOOK_US);
+        let event = wire.next(until.max(now)).await?;
+        now = wire.now_us();
+        match event {
+            Event::Time => {}
+            Event::Datagram(Track::Hologram, datagram) => receiver.datagram(datagram, now),
+            Event::Datagram(Track::Feedback, datagram) => match Feedback::parse(datagram) {
+                Some(Feedback::Report(report)) => receiver.report(&report, now),
+                Some(Feedback::Arrivals(arrivals)) if sender.arrivals(&arrivals, now) => {}
+                Some(Feedback::Nacks(nacks)) => nacks.iter().for_each(|nack| sender.nack(nack, now)),
+                Some(Feedback::Arrivals(_)) | None => Counters::add(&counters.garbage, 1),
+            },
+            Event::Outgoing => {
+                while let Some(unit) = doors.outgoing.take() {
+                    send(&mut sender, unit, wire.datagram(), now, doors);
+                }
+            }
+        }
     }
 }
 
-/// Takes what comes, and tells the other side about it.
-async fn receive(
-    tracks: &mut Incoming,
-    feedback_out: &mut track::Producer,
-    connection: &quinn::Connection,
-    mut receiver: Receiver<'_>,
-    doors: Doors<'_>,
-) -> Result<(), Ended> {
-    let mut tick = interval(FEEDBACK_TICK);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut ticks = 0u32;
-    let since = now_us();
-    loop {
-        tokio::select! {
-            datagram = tracks.hologram.recv_datagram() => {
-                receiver.shard(datagram?.ok_or(Ended::Closed)?.payload, now_us());
-            }
-            datagram = tracks.feedback.recv_datagram() => {
-                receiver.report(datagram?.ok_or(Ended::Closed)?.payload, now_us());
-            }
-            _ = tick.tick() => {
-                if now_us() > receiver.heard_us().unwrap_or(since) + UNHEARD_US {
-                    return Err(Ended::Unheard);
-                }
-                Counters::set(&doors.counters.rtt_us, connection.rtt().as_micros() as u64);
-                if ticks.is_multiple_of(FEEDBACK_EVERY) || doors.signals.keyframe_for_us.load(Relaxed) {
-                    let now = now_us();
-                    let report = receiver.next_report(now);
-                    feedback_out.append_datagram(Timestamp::from_micros(now)?, report.write())?;
-                }
-                ticks = ticks.wrapping_add(1);
-            }
+/// Gives a frame to the sender.
+fn send(sender: &mut Sender, mut unit: AccessUnit, datagram: usize, now: u64, doors: Doors<'_>) {
+    let counters = doors.counters;
+    unit.stamps.sent_us = now;
+    match sender.frame(&unit, datagram, now) {
+        Ok(()) => {
+            Counters::add(&counters.sent_frames, 1);
+            Counters::add(&counters.sent_bytes, unit.data.len() as u64);
+            Counters::add(&counters.sent_keyframes, unit.keyframe.into());
+            return;
         }
+        Err(Refused::TooLarge) => {
+            log::error!(
+                "link: a frame of {} bytes is too large to send; lower codec.bitrate_kbps",
+                unit.data.len()
+            );
+        }
+        Err(Refused::Full | Refused::NeedsKeyframe) => {}
     }
+    Counters::add(&counters.dropped_frames, 1);
+    doors.signals.keyframe_for_peer.store(true, Relaxed);
+}
+
+/// What the encoder must know, and what status shows.
+fn tell(sender: &Sender, receiver: &Receiver<'_>, signals: &Signals, counters: &Counters) {
+    signals.target_kbps.store(u64::from(sender.video_kbps()), Relaxed);
+    signals.congested.store(sender.congested(), Relaxed);
+    let (queue_us, line_kbps) = sender.line();
+    Counters::set(&counters.queue_us, queue_us);
+    Counters::set(&counters.line_kbps, line_kbps.into());
+    Counters::set(&counters.loss_permille, (sender.loss() * 1000.0) as u64);
+    Counters::set(&counters.repairs, sender.repairs_sent);
+    Counters::set(&counters.rtt_us, receiver.rtt_us());
 }

@@ -1,104 +1,148 @@
-//! How an access unit travels on the `hologram` track: cut into shards, one a datagram.
+//! What travels on the `hologram` track: one shard of a frame a datagram, or padding. Pure.
 //!
 //! ```text
-//! shard:  version:8  frame:32  index:16  count:16  piece of the blob…          (big endian, at most SHARD bytes)
-//! blob:   flags:8  capture_us:64  dequeued:32  staged:32  encoded:32  sent:32  access unit…
+//! shard:    kind:8=2  packet:32  frame:32  index:16  data:16  parity:16  left:16  piece…      (big endian)
+//! padding:  kind:8=3  packet:32  zeros…
+//! frame:    flags:8  length:32  capture_us:64  dequeued:32  staged:32  encoded:32  sent:32  access unit…  zeros…
 //! ```
-//! The four last times are µs since `capture_us`. `version` leaves room for parity shards beside the data shards.
+//! `packet` numbers the datagrams of the track in the order of sending, whatever they carry. Of a frame's `data + parity`
+//! shards, all of one length, any `data` give it back (see [`super::fec`]). `left` is what remained of the frame's deadline
+//! when the datagram was sent, in tenths of a millisecond. The frame's four last times are µs since `capture_us`.
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes};
 
 use crate::picture::{AccessUnit, Stamps};
 
-/// The largest datagram payload, in bytes: fits QUIC's minimum MTU with every header of MoQ around it.
-pub(super) const SHARD: usize = 1100;
-const VERSION: u8 = 1;
-const SHARD_HEADER: usize = 9;
-const PIECE: usize = SHARD - SHARD_HEADER;
-const BLOB_HEADER: usize = 25;
-const KEYFRAME: u8 = 1;
-/// The most shards of one frame: 4 MB, above any keyframe at the highest rate that the configuration allows.
-pub(super) const MAX_SHARDS: u16 = 4096;
-
+/// The largest datagram payload that fits every path, in bytes: QUIC's minimum MTU of 1200 (RFC 9000, section 14) less what
+/// QUIC, MoQ and a relay's own headers take.
+pub(super) const SAFE_DATAGRAM: usize = 1100;
+/// The largest that is used where the path allows more, in bytes.
+pub(super) const MAX_DATAGRAM: usize = 1440;
+/// Bytes of a shard's datagram before its piece.
+pub(super) const SHARD_HEADER: usize = 17;
+/// Bytes of a frame before its access unit.
+pub(super) const FRAME_HEADER: usize = 29;
+/// The most data shards of one frame: 4 MB, above any keyframe at the highest rate that the configuration allows.
+pub(super) const MAX_DATA: u16 = 4096;
+/// The most parity shards of one frame.
+pub(super) const MAX_PARITY: u16 = 2048;
 /// The latest time that can be meant, in µs: a century of uptime. Beyond it, arithmetic with times could overflow.
 pub(super) const MAX_TIME_US: u64 = 1 << 52;
 
-/// One datagram of a frame.
+const SHARD: u8 = 2;
+const PADDING: u8 = 3;
+const KEYFRAME: u8 = 1;
+const LEFT_UNIT_US: u64 = 100;
+
+/// A datagram of the track.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Datagram {
+    /// Its number.
+    pub(super) packet: u32,
+    /// What it carries; none for padding.
+    pub(super) shard: Option<Shard>,
+}
+
+/// A piece of a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Shard {
     /// The frame's number.
     pub(super) frame: u32,
-    /// Which piece this is.
+    /// Which shard: data first, then parity.
     pub(super) index: u16,
-    /// Of how many.
-    pub(super) count: u16,
-    /// The piece.
+    /// How many data shards the frame has.
+    pub(super) data: u16,
+    /// How many parity shards.
+    pub(super) parity: u16,
+    /// What was left of the deadline at sending, in µs.
+    pub(super) left_us: u64,
+    /// The bytes; as many in every shard of a frame, an even number.
     pub(super) piece: Bytes,
 }
 
-impl Shard {
+impl Datagram {
     /// Reads a datagram; `None` when it makes no sense.
-    pub(super) fn parse(mut datagram: Bytes) -> Option<Self> {
-        if datagram.len() <= SHARD_HEADER || datagram.len() > SHARD || datagram.get_u8() != VERSION {
+    pub(super) fn parse(mut bytes: Bytes) -> Option<Self> {
+        if bytes.len() < 5 || bytes.len() > MAX_DATAGRAM {
             return None;
         }
-        let (frame, index, count) = (datagram.get_u32(), datagram.get_u16(), datagram.get_u16());
-        let sensible = count > 0 && count <= MAX_SHARDS && index < count;
-        // All pieces but the last are full, which is what makes their places known.
-        let full = u32::from(index) + 1 == u32::from(count) || datagram.len() == PIECE;
-        (sensible && full).then_some(Self { frame, index, count, piece: datagram })
+        let (kind, packet) = (bytes.get_u8(), bytes.get_u32());
+        if kind == PADDING {
+            return Some(Self { packet, shard: None });
+        }
+        if kind != SHARD || bytes.len() <= SHARD_HEADER - 5 {
+            return None;
+        }
+        let (frame, index, data, parity) =
+            (bytes.get_u32(), bytes.get_u16(), bytes.get_u16(), bytes.get_u16());
+        let left_us = u64::from(bytes.get_u16()) * LEFT_UNIT_US;
+        let counts = (1..=MAX_DATA).contains(&data) && parity <= MAX_PARITY && index < data + parity;
+        let even = bytes.len().is_multiple_of(2);
+        (counts && even).then_some(Self {
+            packet,
+            shard: Some(Shard { frame, index, data, parity, left_us, piece: bytes }),
+        })
     }
 }
 
-/// Cuts `unit` into datagrams as frame number `frame`. Empty when it is larger than any frame may be.
-pub(super) fn cut(unit: &AccessUnit, frame: u32) -> impl Iterator<Item = Bytes> + use<> {
-    let total = BLOB_HEADER + unit.data.len();
-    let count = total.div_ceil(PIECE);
-    let fits = count <= usize::from(MAX_SHARDS);
+/// Writes the [`SHARD_HEADER`] bytes before a piece.
+pub(super) fn put_header(
+    mut out: impl BufMut,
+    packet: u32,
+    frame: u32,
+    index: u16,
+    counts: (u16, u16),
+    left_us: u64,
+) {
+    out.put_u8(SHARD);
+    out.put_u32(packet);
+    out.put_u32(frame);
+    out.put_u16(index);
+    out.put_u16(counts.0);
+    out.put_u16(counts.1);
+    out.put_u16(u16::try_from(left_us / LEFT_UNIT_US).unwrap_or(u16::MAX));
+}
+
+/// Writes `size` bytes of padding, at least five.
+pub(super) fn put_padding(mut out: impl BufMut, packet: u32, size: usize) {
+    out.put_u8(PADDING);
+    out.put_u32(packet);
+    out.put_bytes(0, size.saturating_sub(5));
+}
+
+/// The [`FRAME_HEADER`] bytes before `unit`.
+pub(super) fn frame_header(unit: &AccessUnit) -> [u8; FRAME_HEADER] {
     let s = &unit.stamps;
     let since = |t: u64| u32::try_from(t.saturating_sub(s.capture_us)).unwrap_or(u32::MAX);
-    let mut blob = BytesMut::with_capacity(if fits { total + count * SHARD_HEADER } else { 0 });
-    let mut header = [0u8; BLOB_HEADER];
+    let mut header = [0; FRAME_HEADER];
     let mut fields = &mut header[..];
     fields.put_u8(if unit.keyframe { KEYFRAME } else { 0 });
+    fields.put_u32(u32::try_from(unit.data.len()).unwrap_or(u32::MAX));
     fields.put_u64(s.capture_us);
     for t in [s.dequeued_us, s.staged_us, s.encoded_us, s.sent_us] {
         fields.put_u32(since(t));
     }
-    if fits {
-        let mut body = header.as_slice().chain(unit.data.as_ref());
-        for index in 0..count {
-            blob.put_u8(VERSION);
-            blob.put_u32(frame);
-            blob.put_u16(index as u16);
-            blob.put_u16(count as u16);
-            let piece = PIECE.min(body.remaining());
-            blob.put((&mut body).take(piece));
-        }
-    }
-    let mut blob = blob.freeze();
-    std::iter::from_fn(move || (!blob.is_empty()).then(|| blob.split_to(SHARD.min(blob.len()))))
+    header
 }
 
-/// The access unit that the pieces of a frame make, with the sender's stamps on the sender's clock; `None` when they make none.
-pub(super) fn join(frame: u32, pieces: &[Option<Bytes>]) -> Option<AccessUnit> {
-    let mut blob = BytesMut::with_capacity(pieces.len() * PIECE);
-    for piece in pieces {
-        blob.extend_from_slice(piece.as_ref()?);
-    }
-    let mut blob = blob.freeze();
-    if blob.len() < BLOB_HEADER {
+/// The access unit in a whole frame, with the sender's stamps on the sender's clock; `None` when there is none.
+pub(super) fn read_frame(number: u32, mut frame: Bytes) -> Option<AccessUnit> {
+    if frame.len() < FRAME_HEADER {
         return None;
     }
-    let flags = blob.get_u8();
-    let capture_us = blob.get_u64();
+    let flags = frame.get_u8();
+    let length = frame.get_u32() as usize;
+    let capture_us = frame.get_u64();
     if capture_us > MAX_TIME_US {
         return None;
     }
-    let mut since = || capture_us.saturating_add(blob.get_u32().into());
+    let mut since = || capture_us.saturating_add(frame.get_u32().into());
     let (dequeued_us, staged_us, encoded_us, sent_us) = (since(), since(), since(), since());
+    if length > frame.len() {
+        return None;
+    }
     let stamps = Stamps { capture_us, dequeued_us, staged_us, encoded_us, sent_us, ..Stamps::default() };
-    Some(AccessUnit { data: blob, keyframe: flags & KEYFRAME != 0, number: frame, stamps })
+    Some(AccessUnit { data: frame.split_to(length), keyframe: flags & KEYFRAME != 0, number, stamps })
 }
 
 #[cfg(test)]
@@ -121,48 +165,55 @@ pub(super) mod tests {
         }
     }
 
-    #[test]
-    fn what_is_cut_joins_again() {
-        for size in [0, 1, PIECE - BLOB_HEADER, PIECE - BLOB_HEADER + 1, 40_000, 300_000] {
-            let original = unit(30, size);
-            let shards: Vec<_> = cut(&original, 9).collect();
-            assert!(shards.iter().all(|s| s.len() <= SHARD));
-            let pieces: Vec<_> = shards
-                .into_iter()
-                .enumerate()
-                .map(|(i, s)| {
-                    let shard = Shard::parse(s).unwrap();
-                    assert_eq!((shard.frame, usize::from(shard.index)), (9, i));
-                    Some(shard.piece)
-                })
-                .collect();
-            let joined = join(9, &pieces).unwrap();
-            assert_eq!((joined.data, joined.keyframe, joined.stamps), (original.data, true, original.stamps));
-        }
+    fn datagram() -> Vec<u8> {
+        let mut bytes = Vec::new();
+        put_header(&mut bytes, 77, 9, 3, (10, 2), 55_500);
+        bytes.extend([5; 100]);
+        bytes
     }
 
     #[test]
-    fn what_is_too_large_is_not_cut() {
-        assert_eq!(cut(&unit(1, usize::from(MAX_SHARDS) * PIECE), 1).count(), 0);
+    fn what_is_written_reads_again() {
+        let read = Datagram::parse(datagram().into()).unwrap();
+        let piece = Bytes::from(vec![5; 100]);
+        let shard = Shard { frame: 9, index: 3, data: 10, parity: 2, left_us: 55_500, piece };
+        assert_eq!(read, Datagram { packet: 77, shard: Some(shard) });
+        let mut padding = Vec::new();
+        put_padding(&mut padding, 78, 600);
+        assert_eq!(padding.len(), 600);
+        assert_eq!(Datagram::parse(padding.into()), Some(Datagram { packet: 78, shard: None }));
+    }
+
+    #[test]
+    fn a_frame_reads_again_with_zeros_behind_it() {
+        let original = unit(30, 5_000);
+        let mut bytes = frame_header(&original).to_vec();
+        bytes.extend(&original.data[..]);
+        bytes.extend([0; 9]);
+        let read = read_frame(30, bytes.into()).unwrap();
+        assert_eq!((read.data, read.keyframe, read.stamps), (original.data, true, original.stamps));
     }
 
     #[test]
     fn nonsense_is_refused() {
-        let good = cut(&unit(1, 5_000), 1).next().unwrap();
-        assert!(Shard::parse(good.clone()).is_some());
+        let good = datagram();
         for length in 0..=SHARD_HEADER {
-            assert!(Shard::parse(good.slice(..length)).is_none());
+            assert_eq!(Datagram::parse(good[..length].to_vec().into()), None, "{length}");
         }
-        assert!(Shard::parse(good.slice(..500)).is_none(), "short, but not the last");
         let change = |at: usize, value: u8| {
-            let mut bytes = good.to_vec();
+            let mut bytes = good.clone();
             bytes[at] = value;
-            Shard::parse(bytes.into())
+            Datagram::parse(bytes.into())
         };
-        assert!(change(0, 2).is_none(), "another version");
-        assert!(change(5, 0xff).is_none(), "an index beyond the count");
-        assert!(change(8, 0).is_none(), "a count of nothing");
-        assert!(join(1, &[Some(Bytes::from_static(b"short"))]).is_none());
-        assert!(join(1, &[None]).is_none());
+        assert!(change(0, 1).is_none(), "another kind");
+        assert!(change(9, 0xff).is_none(), "an index beyond the counts");
+        assert!(change(11, 0xff).is_none(), "more data than a frame may have");
+        assert!(change(13, 0xff).is_none(), "more parity than a frame may have");
+        assert!(Datagram::parse(good[..good.len() - 1].to_vec().into()).is_none(), "an odd piece");
+        assert!(read_frame(1, Bytes::from_static(b"short")).is_none());
+        let mut frame = frame_header(&unit(1, 500)).to_vec();
+        assert!(read_frame(1, frame.clone().into()).is_none(), "longer than it is");
+        frame[5] = 0xff;
+        assert!(read_frame(1, frame.into()).is_none(), "a time beyond all times");
     }
 }

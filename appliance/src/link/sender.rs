@@ -1,0 +1,386 @@
+//! The sending half of a session: access units in, datagrams out, each at its time; what the other booth answers in. Pure.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+use super::estimator::{Estimator, Limits};
+use super::fec;
+use super::feedback::{Arrivals, Nack, Run};
+use super::history::History;
+use super::pacer::Pacer;
+use super::redundancy::{LossMeter, Redundancy};
+use super::shard::{self, FRAME_HEADER, MAX_DATA, MAX_PARITY, SHARD_HEADER};
+use crate::picture::AccessUnit;
+
+/// What IP, UDP, QUIC and MoQ put around a datagram of ours, in bytes.
+const AROUND: usize = 70;
+/// Sent frames that are kept for repair.
+const KEPT: usize = 64;
+/// A frame is kept for repair so long after its deadline, in µs.
+const KEPT_US: u64 = 500_000;
+/// How often a frame may be beyond its own parity, when a repair comes in time, and when none does.
+const MISS: (f32, f32) = (2e-3, 2e-5);
+/// What a repair takes besides one and a half round trips, in µs: noticing, sending.
+const REPAIR_US: u64 = 15_000;
+/// The two sendings of a repair are so far apart, in µs: a burst of losses seldom takes both.
+const APART_US: u64 = 4_000;
+/// The encoder is to wait while so much waits here, in µs of the pace.
+const BACKLOG_US: u64 = 30_000;
+/// Above so much, a frame is not taken any more, in µs of the pace.
+const FULL_US: u64 = 300_000;
+/// Repairs that wait at most; more is asked for than the line can give.
+const REPAIRS: usize = 1_024;
+/// The least that a line is taken to carry, in kbit/s.
+const FLOOR_KBPS: u32 = 150;
+/// A session begins at this share of the highest rate.
+const START: f32 = 0.6;
+/// Bytes of padding that go before the first frame: the first datagrams of a connection find everything asleep.
+const WARM_UP: usize = 12_000;
+/// What parity, headers and repairs may take beyond the video at its highest rate.
+const EXTRA: f32 = 1.6;
+/// Of the line's rate, the share that the video is planned with: frames differ in size.
+const HEADROOM: f32 = 0.95;
+
+/// A frame on its way, or kept for repair.
+#[derive(Debug)]
+struct Frame {
+    number: u32,
+    counts: (u16, u16),
+    /// Bytes of a shard's datagram.
+    slot: usize,
+    deadline_us: u64,
+    /// Shards not yet sent.
+    waiting: BytesMut,
+    /// Datagrams that went, in the order of their index.
+    sent: Vec<Bytes>,
+    /// The newest question about it that was answered.
+    round: u8,
+}
+
+/// A shard to be sent again.
+#[derive(Debug, Clone, Copy)]
+struct Repair {
+    frame: u32,
+    index: u16,
+    not_before_us: u64,
+}
+
+/// A burst of padding under way.
+#[derive(Debug, Clone, Copy)]
+struct Padding {
+    left: usize,
+    kbps: u32,
+    next_us: u64,
+}
+
+/// Why a frame was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// It refers to one that was not taken: the next must be a keyframe.
+    NeedsKeyframe,
+    /// Too much waits: the line is slower than the encoder.
+    Full,
+    /// No frame may be that large.
+    TooLarge,
+}
+
+/// What the link is set for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plan {
+    /// The highest rate of the video, in kbit/s.
+    pub(super) max_kbps: u32,
+    /// From a picture's capture to its being decodable at the other booth, in µs.
+    pub(super) deadline_us: u64,
+}
+
+/// Sends the frames of one session.
+pub(super) struct Sender {
+    plan: Plan,
+    estimator: Estimator,
+    meter: LossMeter,
+    redundancy: Redundancy,
+    fec: fec::Encoder,
+    pacer: Pacer,
+    history: History,
+    frames: VecDeque<Frame>,
+    repairs: VecDeque<Repair>,
+    probe: Option<Padding>,
+    spare: Vec<(BytesMut, Vec<Bytes>)>,
+    next_frame: u32,
+    needs_keyframe: bool,
+    rtt_us: u64,
+    waiting_bytes: usize,
+    /// Of the bytes on the line, the share that is coded video.
+    efficiency: f32,
+    /// Bytes of repairs since the last frame.
+    repaired_bytes: usize,
+    /// Shards sent again.
+    pub(super) repairs_sent: u64,
+}
+
+impl Sender {
+    /// A sender that first warms the path with a little padding, from `now_us` on.
+    pub(super) fn new(plan: Plan, rtt_us: u64, now_us: u64) -> Self {
+        let ceiling_kbps = (plan.max_kbps as f32 * EXTRA) as u32;
+        let start_kbps = ((ceiling_kbps as f32 * START) as u32).max(FLOOR_KBPS);
+        let limits =
+            Limits { start_kbps, floor_kbps: FLOOR_KBPS, ceiling_kbps: ceiling_kbps.max(FLOOR_KBPS) };
+        Self {
+            plan,
+            estimator: Estimator::new(limits),
+            meter: LossMeter::default(),
+            redundancy: Redundancy::default(),
+            fec: fec::Encoder::default(),
+            pacer: Pacer::new(ceiling_kbps * 3),
+            history: History::default(),
+            frames: VecDeque::new(),
+            repairs: VecDeque::new(),
+            probe: Some(Padding { left: WARM_UP, kbps: start_kbps, next_us: now_us }),
+            spare: Vec::new(),
+            next_frame: 0,
+            needs_keyframe: true,
+            rtt_us,
+            waiting_bytes: 0,
+            efficiency: 0.75,
+            repaired_bytes: 0,
+            repairs_sent: 0,
+        }
+    }
+
+    /// The round trip is now `rtt_us`.
+    pub(super) fn set_rtt_us(&mut self, rtt_us: u64) {
+        self.rtt_us = rtt_us;
+    }
+
+    /// Takes a frame to be sent in datagrams of up to `datagram` bytes.
+    ///
+    /// # Errors
+    /// [`Refused`]; then the next that is taken is a keyframe.
+    pub(super) fn frame(&mut self, unit: &AccessUnit, datagram: usize, now_us: u64) -> Result<(), Refused> {
+        if self.needs_keyframe && !unit.keyframe {
+            return Err(Refused::NeedsKeyframe);
+        }
+        self.needs_keyframe = true;
+        if self.backlog_us() > FULL_US {
+            return Err(Refused::Full);
+        }
+        let most =
+            datagram.clamp(shard::SAFE_DATAGRAM, shard::MAX_DATAGRAM).saturating_sub(SHARD_HEADER) & !1;
+        let total = FRAME_HEADER + unit.data.len();
+        let data = total.div_ceil(most);
+        if data > usize::from(MAX_DATA) {
+            return Err(Refused::TooLarge);
+        }
+        let length = total.div_ceil(data).next_multiple_of(2);
+        let deadline_us = unit.stamps.capture_us + self.plan.deadline_us;
+        let repairable = now_us + self.rtt_us * 3 / 2 + REPAIR_US < deadline_us;
+        let miss = if repairable { MISS.0 } else { MISS.1 };
+        let parity = self.redundancy.parity(data, self.meter.loss(), miss).min(MAX_PARITY.into());
+        let slot = SHARD_HEADER + length;
+
+        self.forget(now_us);
+        let (mut waiting, sent) = self.spare.pop().unwrap_or_default();
+        waiting.reserve((data + parity) * slot);
+        let header = shard::frame_header(unit);
+        let mut body = header.iter().chain(&unit.data[..]).copied();
+        for _ in 0..data {
+            waiting.extend_from_slice(&[0; SHARD_HEADER]);
+            let end = waiting.len() + length;
+            // The one copy of the coded bytes on this side: into datagrams.
+            waiting.extend(body.by_ref().take(length));
+            waiting.resize(end, 0);
+        }
+        if parity > 0 {
+            let pieces = waiting.chunks_exact(slot).map(|slot| &slot[SHARD_HEADER..]);
+            let made = self.fec.encode(pieces, parity, length).map_err(|_| Refused::TooLarge)?;
+            for piece in made.recovery_iter() {
+                waiting.extend_from_slice(&[0; SHARD_HEADER]);
+                waiting.extend_from_slice(piece);
+            }
+        }
+        self.needs_keyframe = false;
+        let wire = (data + parity) * (slot + AROUND) + std::mem::take(&mut self.repaired_bytes);
+        self.efficiency += (unit.data.len() as f32 / wire as f32 - self.efficiency) * 0.05;
+        self.waiting_bytes += waiting.len();
+        self.frames.push_back(Frame {
+            number: self.next_frame,
+            counts: (data as u16, parity as u16),
+            slot,
+            deadline_us,
+            waiting,
+            sent,
+            round: 0,
+        });
+        self.next_frame = self.next_frame.wrapping_add(1);
+        Ok(())
+    }
+
+    /// Lets go of frames that nobody will ask for.
+    fn forget(&mut self, now_us: u64) {
+        while let Some(oldest) = self.frames.front()
+            && oldest.waiting.is_empty()
+            && (self.frames.len() >= KEPT || now_us > oldest.deadline_us + KEPT_US)
+        {
+            if let Some(Frame { mut waiting, mut sent, .. }) = self.frames.pop_front() {
+                sent.clear();
+                waiting.clear();
+                if self.spare.len() < KEPT {
+                    self.spare.push((waiting, sent));
+                }
+            }
+        }
+    }
+
+    /// How long what waits will take, in µs.
+    pub(super) fn backlog_us(&self) -> u64 {
+        self.pacer.span_us(self.waiting_bytes)
+    }
+
+    /// Whether the encoder had better wait.
+    pub(super) fn congested(&self) -> bool {
+        self.backlog_us() > BACKLOG_US
+    }
+
+    /// What the video may take, in kbit/s.
+    pub(super) fn video_kbps(&self) -> u32 {
+        let video = self.estimator.target_kbps() as f32 * self.efficiency * HEADROOM;
+        (video as u32).clamp(FLOOR_KBPS / 2, self.plan.max_kbps)
+    }
+
+    /// The estimated queue on the way, in µs, and the rate of the line, in kbit/s.
+    pub(super) fn line(&self) -> (u64, u32) {
+        (self.estimator.queue_us(), self.estimator.target_kbps())
+    }
+
+    /// Share of datagrams lost, 0 to 1.
+    pub(super) fn loss(&self) -> f32 {
+        self.meter.loss().share
+    }
+
+    /// The other booth tells of arrivals. Whether that makes sense.
+    pub(super) fn arrivals(&mut self, report: &Arrivals, now_us: u64) -> bool {
+        let pacer = &mut self.pacer;
+        let Some((arrivals, lost)) = self.history.settle(report, &mut self.meter, |train| pacer.learn(train))
+        else {
+            return false;
+        };
+        self.estimator.report(arrivals, lost, now_us);
+        self.pacer.at_least((self.estimator.target_kbps() as f32 * 1.2) as u32);
+        true
+    }
+
+    /// The other booth asks for shards again.
+    pub(super) fn nack(&mut self, nack: &Nack, now_us: u64) {
+        let Some(frame) = self.frames.iter_mut().find(|f| f.number == nack.frame) else { return };
+        if nack.round <= frame.round || self.repairs.len() >= REPAIRS {
+            return;
+        }
+        frame.round = nack.round;
+        let whole = [Run { start: 0, length: frame.counts.0 }];
+        let runs = if nack.runs().is_empty() { &whole } else { nack.runs() };
+        let sent = frame.sent.len() as u32;
+        let missing = runs
+            .iter()
+            .flat_map(|r| u32::from(r.start)..u32::from(r.start) + u32::from(r.length))
+            .filter(|&i| i < sent);
+        let need = usize::from(nack.need).min(frame.counts.0.into());
+        // Of what is missing, enough, and as much again as the loss makes wise; then all of it once more, a little later.
+        let spare = self.redundancy.parity(need.max(1), self.meter.loss(), MISS.0);
+        let chosen = missing.take(need + spare);
+        let first = self.repairs.len();
+        self.repairs.extend(chosen.map(|index| Repair {
+            frame: nack.frame,
+            index: index as u16,
+            not_before_us: now_us,
+        }));
+        let enough = self.repairs.len() - first >= need + spare && need > 2;
+        if !enough {
+            for i in first..self.repairs.len() {
+                let again = Repair { not_before_us: now_us + APART_US, ..self.repairs[i] };
+                self.repairs.push_back(again);
+            }
+        }
+    }
+
+    /// Lets time pass without an answer.
+    pub(super) fn tick(&mut self, now_us: u64) {
+        self.estimator.tick(now_us, self.history.unanswered_us());
+        if self.probe.is_none()
+            && self.waiting_bytes == 0
+            && let Some(probe) = self.estimator.probe(now_us)
+        {
+            self.probe =
+                Some(Padding { left: probe.bytes as usize, kbps: probe.kbps.max(1), next_us: now_us });
+        }
+    }
+
+    /// The next datagram that may go at `now_us`: repairs first, then frames in order, then padding.
+    pub(super) fn poll(&mut self, now_us: u64) -> Option<Bytes> {
+        if self.pacer.ready(now_us)
+            && let Some(datagram) = self.repair(now_us).or_else(|| self.first_sending(now_us))
+        {
+            self.pacer.spend(datagram.len() + AROUND);
+            return Some(datagram);
+        }
+        self.padding(now_us)
+    }
+
+    fn repair(&mut self, now_us: u64) -> Option<Bytes> {
+        loop {
+            // Waiting ones stand behind those that are due, but for a few.
+            let at = self.repairs.iter().position(|r| r.not_before_us <= now_us)?;
+            let Repair { frame, index, .. } = self.repairs.remove(at)?;
+            let Some(frame) = self.frames.iter().find(|f| f.number == frame) else { continue };
+            let Some(before) = frame.sent.get(usize::from(index)) else { continue };
+            let mut datagram = BytesMut::with_capacity(frame.slot);
+            let left_us = frame.deadline_us.saturating_sub(now_us);
+            shard::put_header(&mut datagram, self.history.next(), frame.number, index, frame.counts, left_us);
+            datagram.extend_from_slice(&before[SHARD_HEADER..]);
+            self.history.push(now_us, (datagram.len() + AROUND) as u32, None, false);
+            self.repaired_bytes += datagram.len() + AROUND;
+            self.repairs_sent += 1;
+            return Some(datagram.freeze());
+        }
+    }
+
+    fn first_sending(&mut self, now_us: u64) -> Option<Bytes> {
+        if self.waiting_bytes == 0 {
+            return None;
+        }
+        let frame = self.frames.iter_mut().find(|f| !f.waiting.is_empty())?;
+        let mut datagram = frame.waiting.split_to(frame.slot.min(frame.waiting.len()));
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(datagram.len());
+        let left_us = frame.deadline_us.saturating_sub(now_us);
+        let index = frame.sent.len() as u16;
+        let header = &mut datagram[..SHARD_HEADER];
+        shard::put_header(header, self.history.next(), frame.number, index, frame.counts, left_us);
+        let datagram = datagram.freeze();
+        frame.sent.push(datagram.clone());
+        self.history.push(now_us, (datagram.len() + AROUND) as u32, Some(frame.number), false);
+        Some(datagram)
+    }
+
+    fn padding(&mut self, now_us: u64) -> Option<Bytes> {
+        let probe = self.probe.as_mut().filter(|probe| now_us >= probe.next_us)?;
+        let size = shard::SAFE_DATAGRAM;
+        let wire = size + AROUND;
+        probe.next_us += wire as u64 * 8_000 / u64::from(probe.kbps);
+        probe.left = probe.left.saturating_sub(wire);
+        if probe.left == 0 {
+            self.probe = None;
+        }
+        let mut datagram = BytesMut::with_capacity(size);
+        shard::put_padding(&mut datagram, self.history.next(), size);
+        self.history.push(now_us, wire as u32, None, true);
+        Some(datagram.freeze())
+    }
+
+    /// When [`Sender::poll`] may have something, in µs; `u64::MAX` for never.
+    pub(super) fn next_us(&self) -> u64 {
+        let repair = self.repairs.iter().map(|r| r.not_before_us).min();
+        let frame = (self.waiting_bytes > 0).then_some(0);
+        let paced = repair.into_iter().chain(frame).min().map(|us| us.max(self.pacer.next_us()));
+        paced.into_iter().chain(self.probe.map(|p| p.next_us)).min().unwrap_or(u64::MAX)
+    }
+}

@@ -1,0 +1,342 @@
+//! Two links over a wire in memory, for hours in seconds, under faults by seed.
+//!
+//! What stands at the ends is as much of a booth as the link can tell: an encoder that obeys its signals, and a decoder that
+//! wants every frame it refers to.
+
+use std::cell::RefCell;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Waker};
+
+use fastrand::Rng;
+
+use super::memory::{Line, MemoryWire, World};
+use super::sender::Plan;
+use super::session::drive;
+use super::{Counters, Doors, Incoming, Signals};
+use crate::mailbox::Mailbox;
+use crate::picture::{AccessUnit, Stamps};
+
+const FRAME_US: u64 = 33_333;
+const MAX_KBPS: u32 = 4_000;
+const DEADLINE_US: u64 = 100_000;
+/// From the end of a session to the next.
+const REDIAL_US: u64 = 200_000;
+/// Faults change after so long, in µs, and every so often all is well for a while.
+const FAULT_US: std::ops::Range<u64> = 300_000..6_000_000;
+const CLEAN_US: u64 = 12_000_000;
+/// After faults, a picture must move again within this time, in µs.
+const RECOVERY_US: u64 = 5_000_000;
+/// A longer gap between two frames is a freeze, in µs.
+const FREEZE_US: u64 = 200_000;
+
+/// What happened in a simulation.
+#[derive(Debug, Default, Clone, serde::Serialize)]
+pub struct Outcome {
+    /// Virtual seconds.
+    pub seconds: u64,
+    /// Frames given to the links, both ways together.
+    pub sent: u64,
+    /// Of these, decoded at the other side.
+    pub decoded: u64,
+    /// Frames that the links gave up.
+    pub lost: u64,
+    /// Shards sent again.
+    pub repairs: u64,
+    /// Keyframes asked for.
+    pub keyframe_requests: u64,
+    /// Gaps of more than 200 ms between two decoded frames, in a session.
+    pub freezes: u64,
+    /// Sessions.
+    pub sessions: u64,
+    /// Datagrams that came twice.
+    pub repeated: u64,
+    /// Datagrams that made no sense to their receiver.
+    pub garbage: u64,
+    /// What must never happen, and did.
+    pub violations: Vec<String>,
+}
+
+/// What stands around one link.
+struct Ports {
+    outgoing: Mailbox<AccessUnit>,
+    incoming: Mailbox<Incoming>,
+    signals: Signals,
+    counters: Counters,
+    stop: AtomicBool,
+}
+
+impl Ports {
+    fn new() -> nix::Result<Self> {
+        Ok(Self {
+            outgoing: Mailbox::bounded("out", 4)?,
+            incoming: Mailbox::bounded("in", 256)?,
+            signals: Signals::default(),
+            counters: Counters::default(),
+            stop: AtomicBool::new(false),
+        })
+    }
+
+    fn doors(&self) -> Doors<'_> {
+        Doors {
+            outgoing: &self.outgoing,
+            incoming: &self.incoming,
+            signals: &self.signals,
+            counters: &self.counters,
+            stop: &self.stop,
+        }
+    }
+}
+
+/// The rest of a booth.
+#[derive(Default)]
+struct Actor {
+    /// The frame that the encoder makes next, over all sessions.
+    next: u32,
+    decoder: Decoder,
+}
+
+#[derive(Default)]
+struct Decoder {
+    session: u64,
+    /// The link's number that it can go on with.
+    next: Option<u32>,
+    /// The number that the encoder gave the frame last decoded.
+    last: Option<u32>,
+    decoded: u64,
+    decoded_us: u64,
+    freezes: u64,
+    violations: Vec<String>,
+}
+
+/// The bytes of frame `number`: from its number alone, so that the other end can check them.
+fn content(number: u32, size: usize) -> Vec<u8> {
+    let mut bytes = vec![0; size.max(4)];
+    Rng::with_seed(number.into()).fill(&mut bytes[4..]);
+    bytes[..4].copy_from_slice(&number.to_be_bytes());
+    bytes
+}
+
+impl Actor {
+    /// A camera's tick: whether there is a frame for the link.
+    fn encode(&mut self, ports: &Ports, now_us: u64, rng: &mut Rng) -> bool {
+        let signals = &ports.signals;
+        if !signals.connected.load(Relaxed) || signals.congested.load(Relaxed) {
+            return false;
+        }
+        let keyframe = signals.keyframe_for_peer.swap(false, Relaxed);
+        let kbps = match signals.target_kbps.load(Relaxed) {
+            0 => MAX_KBPS.into(),
+            kbps => kbps,
+        };
+        let mean = kbps * FRAME_US / 8_000;
+        let size = mean * rng.u64(60..140) / 100 * if keyframe { 3 } else { 1 };
+        let stamps = Stamps { capture_us: now_us - 5_000, sent_us: now_us, ..Stamps::default() };
+        let data = content(self.next, size as usize).into();
+        let unit = AccessUnit { data, keyframe, number: self.next, stamps };
+        self.next = self.next.wrapping_add(1);
+        if ports.outgoing.put(unit).is_some() {
+            signals.keyframe_for_peer.store(true, Relaxed);
+        }
+        true
+    }
+
+    /// Takes what the link gives.
+    fn decode(&mut self, ports: &Ports, now_us: u64) {
+        let d = &mut self.decoder;
+        while let Some(Incoming { session, unit }) = ports.incoming.take() {
+            if session != d.session {
+                (d.session, d.next, d.decoded_us) = (session, None, now_us);
+            }
+            if !unit.keyframe && d.next != Some(unit.number) {
+                d.next = None;
+                ports.signals.keyframe_for_us.store(true, Relaxed);
+                continue;
+            }
+            ports.signals.keyframe_for_us.store(false, Relaxed);
+            d.next = Some(unit.number.wrapping_add(1));
+            let number = unit.data.first_chunk().map_or(u32::MAX, |bytes| u32::from_be_bytes(*bytes));
+            if d.last.is_some_and(|last| number <= last) {
+                d.violations.push(format!("frame {number} shown after {:?}", d.last));
+            }
+            if unit.data[..] != content(number, unit.data.len())[..] {
+                d.violations.push(format!("frame {number} is not what was sent"));
+            }
+            d.freezes += u64::from(now_us - d.decoded_us > FREEZE_US);
+            (d.last, d.decoded_us) = (Some(number), now_us);
+            d.decoded += 1;
+        }
+    }
+}
+
+/// Something is wrong with a line, or nothing.
+fn fault(rng: &mut Rng) -> Line {
+    let mut line = Line { delay_us: rng.u64(1_000..60_000), ..Line::CLEAN };
+    match rng.u8(..8) {
+        0 => line.loss = rng.f32() * 0.1,
+        1 => (line.loss, line.burst) = (rng.f32() * 0.01, 1.0 + rng.f32() * 12.0),
+        2 => line.jitter_us = rng.u64(1_000..40_000),
+        3 => line.double = rng.f32() * 0.3,
+        4 => line.overtaken = rng.f32() * 0.2,
+        5 => (line.kbps, line.queue_us) = (rng.u64(400..20_000), rng.u64(10_000..1_000_000)),
+        6 => line.down = true,
+        _ => {
+            line.loss = rng.f32() * 0.05;
+            line.jitter_us = rng.u64(1_000..20_000);
+            line.double = 0.05;
+            line.overtaken = 0.05;
+            line.kbps = rng.u64(2_000..20_000);
+        }
+    }
+    line
+}
+
+/// Two booths, the lines between them, and what is to come.
+struct Stage {
+    world: Rc<RefCell<World>>,
+    rng: Rng,
+    actors: [Actor; 2],
+    /// When each camera gives its next frame.
+    camera_us: [u64; 2],
+    /// When the lines change next.
+    fault_us: u64,
+    /// While all is well: since when, and what each decoder had decoded last.
+    clean: Option<(u64, [u64; 2])>,
+}
+
+impl Stage {
+    /// Does what is due. While all is well, whoever shows nothing new for long is stuck.
+    fn tick(&mut self, ports: &[Ports; 2]) {
+        let now_us = self.world.borrow().now_us();
+        for (side, (actor, ports)) in self.actors.iter_mut().zip(ports).enumerate() {
+            actor.decode(ports, now_us);
+            if now_us >= self.camera_us[side] {
+                self.camera_us[side] += FRAME_US;
+                if actor.encode(ports, now_us, &mut self.rng) {
+                    self.world.borrow_mut().outgoing[side] = true;
+                }
+            }
+        }
+        if now_us >= self.fault_us {
+            self.judge(now_us);
+            self.change(now_us);
+        }
+    }
+
+    /// At the end of a time when all was well.
+    fn judge(&mut self, now_us: u64) {
+        let Some((since_us, before)) = self.clean.take() else { return };
+        for (side, actor) in self.actors.iter_mut().enumerate() {
+            let d = &mut actor.decoder;
+            let frames = d.decoded - before[side];
+            let expected = (CLEAN_US - RECOVERY_US) / FRAME_US / 2;
+            if frames < expected || now_us - d.decoded_us > RECOVERY_US {
+                let (from, to) = (since_us / 1_000, now_us / 1_000);
+                d.violations.push(format!("{frames} frames from {from} to {to} ms, while nothing was wrong"));
+            }
+        }
+    }
+
+    fn change(&mut self, now_us: u64) {
+        let rng = &mut self.rng;
+        let mut world = self.world.borrow_mut();
+        if rng.u8(..6) == 0 {
+            (0..2).for_each(|from| world.set_line(from, Line::CLEAN));
+            self.fault_us = now_us + CLEAN_US;
+            self.clean = Some((now_us, [0, 1].map(|side| self.actors[side].decoder.decoded)));
+        } else {
+            (0..2).for_each(|from| world.set_line(from, fault(rng)));
+            self.fault_us = now_us + rng.u64(FAULT_US);
+        }
+    }
+
+    /// When something is due next.
+    fn next_us(&self) -> u64 {
+        self.camera_us.into_iter().fold(self.fault_us, u64::min)
+    }
+
+    /// One session, until it ends for one side or the time is over.
+    fn session(&mut self, ports: &[Ports; 2], number: u64, end_us: u64) {
+        let plan = Plan { max_kbps: MAX_KBPS, deadline_us: DEADLINE_US };
+        let mut wires = [0, 1].map(|side| MemoryWire::new(&self.world, side));
+        let [wire_a, wire_b] = &mut wires;
+        let mut drives = (
+            pin!(drive(wire_a, number, plan, ports[0].doors())),
+            pin!(drive(wire_b, number, plan, ports[1].doors())),
+        );
+        let mut context = Context::from_waker(Waker::noop());
+        while self.world.borrow().now_us() < end_us {
+            let over = drives.0.as_mut().poll(&mut context).is_ready()
+                || drives.1.as_mut().poll(&mut context).is_ready();
+            if over {
+                return;
+            }
+            self.tick(ports);
+            let limit_us = self.next_us().min(end_us);
+            self.world.borrow_mut().advance(limit_us);
+        }
+    }
+}
+
+/// Two booths under faults by `seed` for `seconds` of virtual time.
+///
+/// # Errors
+/// When the system gives no event descriptors.
+pub fn simulate(seed: u64, seconds: u64) -> nix::Result<Outcome> {
+    let start_us = 10_000_000;
+    let end_us = start_us + seconds * 1_000_000;
+    let mut stage = Stage {
+        world: World::new(seed, start_us),
+        rng: Rng::with_seed(seed ^ 0x9E37_79B9),
+        actors: Default::default(),
+        camera_us: [start_us, start_us + FRAME_US / 2],
+        fault_us: start_us,
+        clean: None,
+    };
+    let ports = [Ports::new()?, Ports::new()?];
+    let now_us = |stage: &Stage| stage.world.borrow().now_us();
+    let mut outcome = Outcome { seconds, ..Outcome::default() };
+    while now_us(&stage) < end_us {
+        outcome.sessions += 1;
+        stage.session(&ports, outcome.sessions, end_us);
+        stage.world.borrow_mut().reset();
+        for ports in &ports {
+            ports.signals.connected.store(false, Relaxed);
+        }
+        // The time until the booths have found each other again.
+        let until_us = now_us(&stage) + REDIAL_US;
+        while now_us(&stage) < until_us {
+            stage.tick(&ports);
+            let limit_us = stage.next_us().min(until_us);
+            stage.world.borrow_mut().advance(limit_us);
+        }
+    }
+    for (ports, actor) in ports.iter().zip(stage.actors) {
+        let count = |counter: &AtomicU64| counter.load(Relaxed);
+        let c = &ports.counters;
+        outcome.sent += count(&c.sent_frames);
+        outcome.decoded += actor.decoder.decoded;
+        outcome.freezes += actor.decoder.freezes;
+        outcome.lost += count(&c.lost_frames);
+        outcome.repairs += count(&c.repairs);
+        outcome.keyframe_requests += count(&c.keyframe_requests);
+        outcome.repeated += count(&c.repeated);
+        outcome.garbage += count(&c.garbage);
+        outcome.violations.extend(actor.decoder.violations);
+    }
+    Ok(outcome)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_end_in_pictures_again() {
+        let outcome = simulate(1, 120).unwrap();
+        println!("{outcome:?}");
+        assert!(outcome.violations.is_empty(), "{outcome:?}");
+        assert!(outcome.decoded > 2_000 && outcome.repairs > 0 && outcome.repeated > 0, "{outcome:?}");
+    }
+}

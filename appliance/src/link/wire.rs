@@ -1,0 +1,154 @@
+//! What carries datagrams between two booths.
+//!
+//! A session ([`super::session`]) knows this face alone. [`MoqWire`] is MoQ over QUIC; [`super::memory`] is two ends in one
+//! process, with a clock and faults of its own.
+
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use bytes::Bytes;
+use moq_net::{Timestamp, track};
+use tokio::io::unix::AsyncFd;
+use tokio::time::sleep;
+
+use super::session::Ended;
+use super::shard::{MAX_DATAGRAM, SAFE_DATAGRAM};
+use crate::clock::now_us;
+
+/// The tracks of a booth, each a stream of datagrams that may be lost, doubled and reordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Track {
+    /// Frames.
+    Hologram,
+    /// What goes back.
+    Feedback,
+}
+
+/// What a session waits for.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// A datagram came.
+    Datagram(Track, Bytes),
+    /// The encoder has put something into the hand-over.
+    Outgoing,
+    /// The time has come.
+    Time,
+}
+
+/// Carries datagrams to the other booth and from it.
+pub(super) trait Wire {
+    /// The time, in µs.
+    fn now_us(&self) -> u64;
+
+    /// The largest datagram that will pass, in bytes.
+    fn datagram(&self) -> usize;
+
+    /// Whether a datagram given now would go at once, and not wait for others.
+    fn ready(&self) -> bool;
+
+    /// Gives a datagram on its way. What becomes of it is not known.
+    ///
+    /// # Errors
+    /// When the session is over.
+    fn send(&mut self, track: Track, datagram: Bytes) -> Result<(), Ended>;
+
+    /// Waits for a datagram, for the hand-over, or until `until_us`.
+    ///
+    /// # Errors
+    /// When the session is over.
+    async fn next(&mut self, until_us: u64) -> Result<Event, Ended>;
+}
+
+/// A MoQ track of ours and the same track of the other booth.
+pub(super) struct Lane {
+    /// Ours.
+    pub(super) ours: track::Producer,
+    /// The other booth's.
+    pub(super) theirs: track::Subscriber,
+}
+
+/// MoQ datagram tracks over one QUIC connection.
+pub(super) struct MoqWire<'a> {
+    connection: &'a quinn::Connection,
+    hologram: Lane,
+    feedback: Lane,
+    outgoing: AsyncFd<BorrowedFd<'a>>,
+    /// The connection leads to the other booth itself, so that its MTU is the path's.
+    direct: bool,
+    /// Datagrams given since MoQ last had a chance to pass them on.
+    given: usize,
+}
+
+/// moq-net keeps the last 64 datagrams of a track until the connection takes them.
+const BURST: usize = 32;
+/// What may wait in QUIC, in bytes: enough that the line never runs dry between two looks.
+const WAITING: usize = 32 << 10;
+/// What MoQ writes before a datagram's payload, at most: subscription, sequence number and time, in bytes.
+const MOQ_HEADER: usize = 20;
+
+impl<'a> MoqWire<'a> {
+    /// `outgoing` is readable while the encoder's hand-over holds something.
+    pub(super) fn new(
+        connection: &'a quinn::Connection,
+        hologram: Lane,
+        feedback: Lane,
+        outgoing: BorrowedFd<'a>,
+        direct: bool,
+    ) -> std::io::Result<Self> {
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe, for descriptors that may be closed; a borrowed one is not"
+        )]
+        let outgoing = AsyncFd::new(outgoing)?;
+        Ok(Self { connection, hologram, feedback, outgoing, direct, given: 0 })
+    }
+}
+
+impl Wire for MoqWire<'_> {
+    fn now_us(&self) -> u64 {
+        now_us()
+    }
+
+    fn datagram(&self) -> usize {
+        let found = self.connection.max_datagram_size().filter(|_| self.direct).unwrap_or(0);
+        found.saturating_sub(MOQ_HEADER).clamp(SAFE_DATAGRAM, MAX_DATAGRAM)
+    }
+
+    fn ready(&self) -> bool {
+        let waiting =
+            super::endpoint::SEND_BUFFER.saturating_sub(self.connection.datagram_send_buffer_space());
+        self.given < BURST && waiting < WAITING
+    }
+
+    fn send(&mut self, track: Track, datagram: Bytes) -> Result<(), Ended> {
+        let lane = match track {
+            Track::Hologram => &mut self.hologram,
+            Track::Feedback => &mut self.feedback,
+        };
+        lane.ours.append_datagram(Timestamp::from_micros(now_us())?, datagram)?;
+        self.given += 1;
+        Ok(())
+    }
+
+    async fn next(&mut self, until_us: u64) -> Result<Event, Ended> {
+        if std::mem::take(&mut self.given) > 0 {
+            // MoQ's and QUIC's own tasks pass on what was given.
+            tokio::task::yield_now().await;
+        }
+        let wait = Duration::from_micros(until_us.saturating_sub(now_us()));
+        tokio::select! {
+            biased;
+            datagram = self.feedback.theirs.recv_datagram() => {
+                Ok(Event::Datagram(Track::Feedback, datagram?.ok_or(Ended::Closed)?.payload))
+            }
+            datagram = self.hologram.theirs.recv_datagram() => {
+                Ok(Event::Datagram(Track::Hologram, datagram?.ok_or(Ended::Closed)?.payload))
+            }
+            readable = self.outgoing.readable() => {
+                readable?.clear_ready();
+                Ok(Event::Outgoing)
+            }
+            () = sleep(wait) => Ok(Event::Time),
+        }
+    }
+}

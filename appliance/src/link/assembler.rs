@@ -30,7 +30,9 @@ const TAIL_US: u64 = 7_000;
 const ANSWER_US: u64 = 6_000;
 /// How long past its deadline a frame is still worth repairing, in round trips and µs: starting afresh takes longer.
 const OVERTIME: (u64, u64) = (2, 30_000);
-/// No frame is waited for longer than this, in µs.
+/// A frame of which nothing came for so long beyond a round trip is not coming in any more, in µs.
+const SILENCE_US: u64 = 20_000;
+/// No frame is waited for longer than this past its deadline, in µs.
 const PATIENCE_US: u64 = 1_000_000;
 
 /// What was made of one shard.
@@ -286,10 +288,11 @@ impl Frame {
     }
 }
 
-/// When `frame` is beyond hope.
+/// When `frame` is beyond hope: its deadline is long past, and it is not still coming in.
 fn given_up_us(frame: &Frame, rtt_us: u64) -> u64 {
     let hope = frame.deadline_us.saturating_add(OVERTIME.0 * rtt_us + OVERTIME.1);
-    hope.min(frame.heard_us.saturating_add(PATIENCE_US))
+    let silence = frame.heard_us.saturating_add(rtt_us + SILENCE_US);
+    hope.max(silence).min(frame.deadline_us.saturating_add(PATIENCE_US))
 }
 
 /// When `frame` is to be asked for (again); `followed` when a later one has begun.

@@ -13,6 +13,9 @@ use super::session::Ended;
 use super::shard::SAFE_DATAGRAM;
 use super::wire::{Event, Track, Wire};
 
+/// What IP, UDP, QUIC and MoQ put around a datagram, in bytes.
+const AROUND: u64 = 70;
+
 /// What a line does to datagrams, one way.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Line {
@@ -71,6 +74,7 @@ pub(super) struct World {
     serial: u64,
     /// Whether the encoder of this end has put something into the hand-over.
     pub(super) outgoing: [bool; 2],
+    carried_bytes: u64,
     /// How long each end wants to wait.
     until_us: [u64; 2],
 }
@@ -86,12 +90,18 @@ impl World {
             serial: 0,
             outgoing: [false; 2],
             until_us: [u64::MAX; 2],
+            carried_bytes: 0,
         }))
     }
 
     /// The time, in µs.
     pub(super) fn now_us(&self) -> u64 {
         self.now_us
+    }
+
+    /// What the ends have given to the lines, headers included.
+    pub(super) fn carried_bytes(&self) -> u64 {
+        self.carried_bytes
     }
 
     /// The line from end `from` becomes `line`.
@@ -118,14 +128,15 @@ impl World {
         let (rng, now_us) = (&mut self.rng, self.now_us);
         let Some(way) = self.ways.get_mut(from) else { return };
         let line = way.line;
+        let bytes = datagram.len() as u64 + AROUND;
+        self.carried_bytes += bytes;
         let leave = 1.0 / line.burst.max(1.0);
         way.losing = if way.losing { rng.f32() >= leave } else { rng.f32() < line.loss };
         let waits_us = way.free_us.saturating_sub(now_us);
         if line.down || way.losing || waits_us > line.queue_us {
             return;
         }
-        let bits = (datagram.len() as u64 + 70) * 8;
-        way.free_us = now_us.max(way.free_us) + bits * 1_000 / line.kbps.max(1);
+        way.free_us = now_us.max(way.free_us) + bytes * 8_000 / line.kbps.max(1);
         let jitter_us = if line.jitter_us > 0 { rng.u64(..line.jitter_us) } else { 0 };
         let mut at_us = (way.free_us + line.delay_us + jitter_us).max(way.last_us);
         if rng.f32() < line.overtaken {

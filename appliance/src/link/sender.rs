@@ -21,6 +21,8 @@ const KEPT: usize = 64;
 const KEPT_US: u64 = 500_000;
 /// How often a frame may be beyond its own parity, when a repair comes in time, and when none does.
 const MISS: (f32, f32) = (2e-3, 2e-5);
+/// Where repairs come in time, parity is at most a third of the data and this: against long bursts they are the cheaper way.
+const MORE: usize = 3;
 /// What a repair takes besides one and a half round trips, in µs: noticing, sending.
 const REPAIR_US: u64 = 15_000;
 /// The two sendings of a repair are so far apart, in µs: a burst of losses seldom takes both.
@@ -176,7 +178,9 @@ impl Sender {
         let deadline_us = unit.stamps.capture_us + self.plan.deadline_us;
         let repairable = now_us + self.rtt_us * 3 / 2 + REPAIR_US < deadline_us;
         let miss = if repairable { MISS.0 } else { MISS.1 };
-        let parity = self.redundancy.parity(data, self.meter.loss(), miss).min(MAX_PARITY.into());
+        let most_parity = if repairable { data / 3 + MORE } else { usize::from(MAX_PARITY) };
+        let parity =
+            self.redundancy.parity(data, self.meter.loss(), miss).min(most_parity).min(MAX_PARITY.into());
         let slot = SHARD_HEADER + length;
 
         self.forget(now_us);

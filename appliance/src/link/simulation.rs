@@ -21,6 +21,8 @@ use crate::picture::{AccessUnit, Stamps};
 const FRAME_US: u64 = 33_333;
 const MAX_KBPS: u32 = 4_000;
 const DEADLINE_US: u64 = 100_000;
+/// How far off the clocks may be that the booths find, in µs.
+const CLOCK_US: u64 = 1_000;
 /// From the end of a session to the next.
 const REDIAL_US: u64 = 200_000;
 /// Faults change after so long, in µs, and every so often all is well for a while.
@@ -40,6 +42,10 @@ pub struct Outcome {
     pub sent: u64,
     /// Of these, decoded at the other side.
     pub decoded: u64,
+    /// Of these, within their deadline.
+    pub on_time: u64,
+    /// Bytes on the lines over bytes of coded frames, less one.
+    pub overhead: f64,
     /// Frames that the links gave up.
     pub lost: u64,
     /// Shards sent again.
@@ -105,6 +111,7 @@ struct Decoder {
     /// The number that the encoder gave the frame last decoded.
     last: Option<u32>,
     decoded: u64,
+    on_time: u64,
     decoded_us: u64,
     freezes: u64,
     violations: Vec<String>,
@@ -127,7 +134,7 @@ impl Actor {
         }
         let keyframe = signals.keyframe_for_peer.swap(false, Relaxed);
         let kbps = match signals.target_kbps.load(Relaxed) {
-            0 => MAX_KBPS.into(),
+            0 => 1_000,
             kbps => kbps,
         };
         let mean = kbps * FRAME_US / 8_000;
@@ -166,6 +173,8 @@ impl Actor {
             d.freezes += u64::from(now_us - d.decoded_us > FREEZE_US);
             (d.last, d.decoded_us) = (Some(number), now_us);
             d.decoded += 1;
+            // Before the clocks have met, the stamps are the sender's: the same clock here.
+            d.on_time += u64::from(now_us <= unit.stamps.capture_us + DEADLINE_US + CLOCK_US);
         }
     }
 }
@@ -201,6 +210,8 @@ struct Stage {
     camera_us: [u64; 2],
     /// When the lines change next.
     fault_us: u64,
+    /// The highest rate of the video, in kbit/s.
+    max_kbps: u32,
     /// While all is well: since when, and what each decoder had decoded last.
     clean: Option<(u64, [u64; 2])>,
 }
@@ -258,7 +269,7 @@ impl Stage {
 
     /// One session, until it ends for one side or the time is over.
     fn session(&mut self, ports: &[Ports; 2], number: u64, end_us: u64) {
-        let plan = Plan { max_kbps: MAX_KBPS, deadline_us: DEADLINE_US };
+        let plan = Plan { max_kbps: self.max_kbps, deadline_us: DEADLINE_US };
         let mut wires = [0, 1].map(|side| MemoryWire::new(&self.world, side));
         let [wire_a, wire_b] = &mut wires;
         let mut drives = (
@@ -284,6 +295,11 @@ impl Stage {
 /// # Errors
 /// When the system gives no event descriptors.
 pub fn simulate(seed: u64, seconds: u64) -> nix::Result<Outcome> {
+    run(seed, seconds, MAX_KBPS, None)
+}
+
+/// The same with video of up to `max_kbps`, under faults, or over `line` both ways.
+fn run(seed: u64, seconds: u64, max_kbps: u32, line: Option<Line>) -> nix::Result<Outcome> {
     let start_us = 10_000_000;
     let end_us = start_us + seconds * 1_000_000;
     let mut stage = Stage {
@@ -291,9 +307,13 @@ pub fn simulate(seed: u64, seconds: u64) -> nix::Result<Outcome> {
         rng: Rng::with_seed(seed ^ 0x9E37_79B9),
         actors: Default::default(),
         camera_us: [start_us, start_us + FRAME_US / 2],
-        fault_us: start_us,
+        fault_us: if line.is_some() { u64::MAX } else { start_us },
+        max_kbps,
         clean: None,
     };
+    if let Some(line) = line {
+        (0..2).for_each(|from| stage.world.borrow_mut().set_line(from, line));
+    }
     let ports = [Ports::new()?, Ports::new()?];
     let now_us = |stage: &Stage| stage.world.borrow().now_us();
     let mut outcome = Outcome { seconds, ..Outcome::default() };
@@ -312,11 +332,14 @@ pub fn simulate(seed: u64, seconds: u64) -> nix::Result<Outcome> {
             stage.world.borrow_mut().advance(limit_us);
         }
     }
+    let mut coded = 0;
     for (ports, actor) in ports.iter().zip(stage.actors) {
         let count = |counter: &AtomicU64| counter.load(Relaxed);
         let c = &ports.counters;
+        coded += count(&c.sent_bytes);
         outcome.sent += count(&c.sent_frames);
         outcome.decoded += actor.decoder.decoded;
+        outcome.on_time += actor.decoder.on_time;
         outcome.freezes += actor.decoder.freezes;
         outcome.lost += count(&c.lost_frames);
         outcome.repairs += count(&c.repairs);
@@ -325,6 +348,7 @@ pub fn simulate(seed: u64, seconds: u64) -> nix::Result<Outcome> {
         outcome.garbage += count(&c.garbage);
         outcome.violations.extend(actor.decoder.violations);
     }
+    outcome.overhead = stage.world.borrow().carried_bytes() as f64 / coded as f64 - 1.0;
     Ok(outcome)
 }
 
@@ -334,9 +358,28 @@ mod tests {
 
     #[test]
     fn faults_end_in_pictures_again() {
-        let outcome = simulate(1, 120).unwrap();
+        let outcome = simulate(1, 60).unwrap();
         println!("{outcome:?}");
         assert!(outcome.violations.is_empty(), "{outcome:?}");
-        assert!(outcome.decoded > 2_000 && outcome.repairs > 0 && outcome.repeated > 0, "{outcome:?}");
+        assert!(outcome.decoded > 1_000 && outcome.repairs > 0 && outcome.repeated > 0, "{outcome:?}");
+    }
+
+    #[test]
+    fn losses_are_repaired_in_time() {
+        let line = Line { delay_us: 20_000, kbps: 30_000, ..Line::CLEAN };
+        for (loss, burst, late, overhead) in
+            [(0.0, 1.0, 0.0, 0.2), (0.02, 1.0, 0.0, 0.28), (0.05, 1.0, 0.005, 0.5), (0.005, 6.0, 0.005, 0.8)]
+        {
+            let outcome = run(3, 15, 8_000, Some(Line { loss, burst, ..line })).unwrap();
+            println!("{loss} {burst}: {outcome:?}");
+            // The last few are still under way.
+            let missed = outcome.sent.saturating_sub(outcome.on_time + 8);
+            assert!(
+                missed as f64 <= late * outcome.sent as f64,
+                "{loss} {burst}: {missed} late, {outcome:?}"
+            );
+            assert!(outcome.overhead < overhead, "{loss} {burst}: {outcome:?}");
+            assert_eq!((outcome.freezes, outcome.violations.len()), (0, 0), "{loss} {burst}: {outcome:?}");
+        }
     }
 }

@@ -7,10 +7,12 @@ mod decoder;
 mod encoder;
 mod hardware;
 mod jpeg;
+mod rate;
+mod regions;
 mod trial;
 
 pub use decoder::{Decoder, names as decoders};
-pub use encoder::{Encoder, Spec, names as encoders};
+pub use encoder::{Encoder, Spec, Steering, names as encoders};
 pub use jpeg::JpegDecoder;
 pub use trial::{Choice, choose};
 

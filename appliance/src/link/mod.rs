@@ -71,6 +71,8 @@ pub struct Signals {
     pub connected: AtomicBool,
     /// Link: the peer cannot decode without a keyframe; the encoder clears it.
     pub keyframe_for_peer: AtomicBool,
+    /// Link: what the video may take now, in kbit/s; 0 before the link knows.
+    pub target_kbps: AtomicU64,
     /// Link: the peer says that its camera gives pictures.
     pub peer_has_camera: AtomicBool,
     /// Decoder: we cannot decode without a keyframe.

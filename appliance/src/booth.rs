@@ -1,5 +1,6 @@
 //! Wires the rooms into a booth: a thread for each device and each codec, one for the network, and what stands between them.
 
+mod coder;
 mod report;
 mod threads;
 
@@ -15,7 +16,7 @@ use thread_priority::{
 };
 
 use crate::camera::Sample;
-use crate::codec::{self, Choice, Encoder, Spec};
+use crate::codec::{self, Choice, Encoder, Plan, Spec};
 use crate::config::{Config, Format};
 use crate::health;
 use crate::link::{self, Incoming};
@@ -81,6 +82,7 @@ struct Shared {
 struct Counts {
     camera_frames: AtomicU64,
     send_dropped: AtomicU64,
+    thinned: AtomicU64,
     decode_errors: AtomicU64,
     decode_skipped: AtomicU64,
     shown: AtomicU64,
@@ -95,6 +97,8 @@ struct Live {
     screen: health::ScreenStatus,
     stages: health::Stages,
     last_shown: Option<(u64, u32)>,
+    /// How pictures are coded now.
+    plan: Option<Plan>,
     sent_kbps: u64,
     received_kbps: u64,
     state: health::State,

@@ -130,7 +130,7 @@ fn status(shared: &Shared, choice: &Mutex<Option<Choice>>) -> Status {
         queue_us,
         line_kbps,
     } = &shared.counters;
-    let Counts { camera_frames, send_dropped, decode_errors, decode_skipped, shown, out_of_order } =
+    let Counts { camera_frames, send_dropped, thinned, decode_errors, decode_skipped, shown, out_of_order } =
         &shared.counts;
     let choice = choice.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let codec = |pick: fn(Choice) -> (&'static str, Vec<String>)| {
@@ -182,6 +182,12 @@ fn status(shared: &Shared, choice: &Mutex<Option<Choice>>) -> Status {
             keyframes: sent_keyframes.load(Relaxed),
             bytes: sent_bytes.load(Relaxed),
             bitrate_kbps: live.sent_kbps,
+            target_kbps: shared.signals.target_kbps.load(Relaxed),
+            size: live.plan.map_or_else(String::new, |p| format!("{}x{}", p.size.0, p.size.1)),
+            fps: live
+                .plan
+                .map_or(0.0, |p| shared.camera_mfps.load(Relaxed) as f64 / 1e3 / f64::from(p.every)),
+            thinned: thinned.load(Relaxed),
             dropped: send_dropped.load(Relaxed) + dropped_frames.load(Relaxed),
         },
         received: Received {

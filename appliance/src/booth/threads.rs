@@ -3,15 +3,15 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use super::coder::Coder;
 use super::{Error, Shared};
 use crate::camera::{self, Device, Sample, Stream, jpeg_bytes};
 use crate::clock::now_us;
-use crate::codec::{self, Decoder, Encoder, JpegDecoder, Spec};
+use crate::codec::{self, Decoder, JpegDecoder, Spec};
 use crate::config::Format;
 use crate::health::{CameraState, ScreenState};
 use crate::picture::Picture;
 use crate::screen::{self, Event};
-use crate::stage::Converter;
 
 /// How long a thread waits before it looks at `stop` again, in ms.
 const LOOK_MS: u16 = 100;
@@ -119,20 +119,25 @@ impl Trouble {
     }
 }
 
-/// Mailbox to hand-over: the newest picture, in the encoder's format, coded.
+/// Mailbox to hand-over: the newest picture, coded within what the line gives.
 ///
 /// # Errors
 /// When the encoder `name` works no more.
 pub(super) fn encode(shared: &Shared, name: &str, base: &Spec) -> Result<(), Error> {
-    let mut encoder: Option<(Encoder, Spec)> = None;
-    let mut converter = Converter::to(Encoder::input_of(name));
+    let mut coder = Coder::new(name, base);
+    let mut told = None;
     let mut jpeg = JpegDecoder::new()?;
     let (mut trouble, mut jpeg_trouble) = (Trouble::default(), Trouble::default());
     let mut sequence = 0u32;
     while !shared.stopping() {
         let Some(sample) = shared.samples.wait(LOOK_MS) else { continue };
         let connected = shared.signals.connected.load(Relaxed);
-        if !connected && encoder.is_some() {
+        if !connected && coder.is_open() {
+            continue;
+        }
+        let (Sample::Raw(taken) | Sample::Jpeg(taken)) = &sample;
+        if connected && (!coder.due(taken.number) || shared.signals.congested.load(Relaxed)) {
+            shared.counts.thinned.fetch_add(1, Relaxed);
             continue;
         }
         let picture = match sample {
@@ -149,19 +154,19 @@ pub(super) fn encode(shared: &Shared, name: &str, base: &Spec) -> Result<(), Err
             },
         };
         let fps = shared.camera_mfps.load(Relaxed) as f64 / 1000.0;
-        let coded = fit(&mut encoder, &mut converter, picture, |picture| {
-            let spec = base.fitted(picture, fps);
-            (Encoder::open(name, &spec), spec)
-        })
-        .and_then(|(open, mut picture, fresh)| {
-            if !connected {
-                // Only to have it open when somebody comes.
-                return Ok(None);
-            }
+        let target_kbps = shared.signals.target_kbps.load(Relaxed);
+        let plan = coder.plan(&picture, fps, target_kbps, now_us());
+        let coded = if connected {
             let keyframe = shared.signals.keyframe_for_peer.swap(false, Relaxed);
-            picture.stamps.staged_us = now_us();
-            open.encode(&mut picture, keyframe || fresh).map(Some)
-        });
+            coder.encode(picture, keyframe).map(Some)
+        } else {
+            // Only to have it open when somebody comes.
+            coder.fit(picture).map(|_| None)
+        };
+        if told != Some(plan) {
+            told = Some(plan);
+            shared.live().plan = told;
+        }
         match coded {
             Ok(None) => {}
             Ok(Some(mut unit)) => {
@@ -174,7 +179,7 @@ pub(super) fn encode(shared: &Shared, name: &str, base: &Spec) -> Result<(), Err
                 }
             }
             Err(e) => {
-                encoder = None;
+                coder.close();
                 trouble.met(name, &e);
                 if trouble.0 == FAILURES {
                     return Err(e.into());
@@ -183,29 +188,6 @@ pub(super) fn encode(shared: &Shared, name: &str, base: &Spec) -> Result<(), Err
         }
     }
     Ok(())
-}
-
-/// The encoder that fits `picture`, opened if there is none, the converted picture, and whether the encoder is new.
-fn fit<'a>(
-    encoder: &'a mut Option<(Encoder, Spec)>,
-    converter: &mut Converter,
-    picture: Picture,
-    open: impl FnOnce(&Picture) -> (Result<Encoder, codec::Error>, Spec),
-) -> Result<(&'a mut Encoder, Picture, bool), codec::Error> {
-    let picture =
-        converter.convert(picture).map_err(|source| codec::Error::Ffmpeg { call: "convert", source })?;
-    let fits = encoder.as_ref().is_some_and(|(_, spec)| spec.fitted(&picture, spec.fps) == *spec);
-    if !fits {
-        *encoder = None;
-    }
-    let open = match encoder {
-        Some((open, _)) => open,
-        none => {
-            let (opened, spec) = open(&picture);
-            &mut none.insert((opened?, spec)).0
-        }
-    };
-    Ok((open, picture, !fits))
 }
 
 /// Hand-over to mailbox: every coded picture decoded, the newest kept.

@@ -7,11 +7,15 @@ mod decoder;
 mod encoder;
 mod hardware;
 mod jpeg;
+mod rate;
+mod regions;
+mod steer;
 mod trial;
 
 pub use decoder::{Decoder, names as decoders};
-pub use encoder::{Encoder, Spec, names as encoders};
+pub use encoder::{Encoder, Spec, Steering, names as encoders};
 pub use jpeg::JpegDecoder;
+pub use steer::{Plan, Sparing, Steer};
 pub use trial::{Choice, choose};
 
 /// What can be wrong with a codec, and what to do about it.

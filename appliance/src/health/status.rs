@@ -124,6 +124,14 @@ pub struct Sent {
     pub bytes: u64,
     /// Over the last second, in kbit/s.
     pub bitrate_kbps: u64,
+    /// What the line gives the video now, in kbit/s; 0 when it is not known.
+    pub target_kbps: u64,
+    /// Of the pictures as they are coded: `640x480`.
+    pub size: String,
+    /// Pictures coded per second.
+    pub fps: f64,
+    /// Pictures of the camera left out because the line is too narrow for all of them.
+    pub thinned: u64,
     /// Coded, but the link was too slow to take them.
     pub dropped: u64,
 }
@@ -242,10 +250,11 @@ impl fmt::Display for Status {
             l.nacks
         )?;
         let (s, r) = (&self.sent, &self.received);
+        let allowed = if s.target_kbps == 0 { String::new() } else { format!(" of {}", s.target_kbps) };
         writeln!(
             f,
-            "sent     {} frames ({} key), {} kbit/s, {} dropped",
-            s.frames, s.keyframes, s.bitrate_kbps, s.dropped
+            "sent     {} frames ({} key), {}{allowed} kbit/s, {} at {:.1} fps, {} thinned, {} dropped",
+            s.frames, s.keyframes, s.bitrate_kbps, s.size, s.fps, s.thinned, s.dropped
         )?;
         writeln!(
             f,

@@ -1,14 +1,18 @@
-//! Between camera and encoder: for now, just the encoder's pixel format. Touches no device; what is unsafe here are calls into
+//! Between camera and encoder: for now, just the encoder's pixel format and the size that the line allows. Touches no device; what is unsafe here are calls into
 //! FFmpeg that ffmpeg-next has no safe face for.
 
 use ffmpeg_next::{Error, ffi, format::Pixel, frame, software::scaling};
 
 use crate::picture::Picture;
 
-/// Brings pictures into one pixel format, at their own size.
+/// A picture's pixel format, width and height.
+type Shape = (Pixel, u32, u32);
+
+/// Brings pictures into one pixel format.
 pub struct Converter {
     to: Pixel,
-    scaler: Option<(scaling::Context, Pixel, u32, u32)>,
+    /// With the shapes that it was made for: from, to.
+    scaler: Option<(scaling::Context, Shape, Shape)>,
     /// Reused from picture to picture, unless the encoder still holds it.
     out: frame::Video,
 }
@@ -27,16 +31,27 @@ impl Converter {
     /// # Errors
     /// When FFmpeg knows no way from one format to the other.
     pub fn convert(&mut self, picture: Picture) -> Result<Picture, Error> {
+        let size = (picture.frame.width(), picture.frame.height());
+        self.scale(picture, size)
+    }
+
+    /// As [`Converter::convert`], and `size` pixels wide and high.
+    ///
+    /// # Errors
+    /// When FFmpeg knows no way from one format to the other, or the size is none.
+    pub fn scale(&mut self, picture: Picture, size: (u32, u32)) -> Result<Picture, Error> {
         let from = &picture.frame;
-        if from.format() == self.to {
+        let shapes = ((from.format(), from.width(), from.height()), (self.to, size.0, size.1));
+        if shapes.0 == shapes.1 {
             return Ok(picture);
         }
-        let key = (from.format(), from.width(), from.height());
-        if self.scaler.as_ref().is_none_or(|s| (s.1, s.2, s.3) != key) {
-            let flags = scaling::Flags::POINT;
-            let scaler = scaling::Context::get(key.0, key.1, key.2, self.to, key.1, key.2, flags)?;
-            self.scaler = Some((scaler, key.0, key.1, key.2));
-            self.out = frame::Video::new(self.to, key.1, key.2);
+        if self.scaler.as_ref().is_none_or(|s| (s.1, s.2) != shapes) {
+            let (from, to) = shapes;
+            let same_size = (from.1, from.2) == size;
+            let flags = if same_size { scaling::Flags::POINT } else { scaling::Flags::BILINEAR };
+            let scaler = scaling::Context::get(from.0, from.1, from.2, to.0, to.1, to.2, flags)?;
+            self.scaler = Some((scaler, from, to));
+            self.out = frame::Video::new(to.0, to.1, to.2);
         }
         let Some((scaler, ..)) = &mut self.scaler else { return Err(Error::Bug) };
         // SAFETY: the frame is ours; FFmpeg gives it new memory when somebody else still holds the old.
@@ -95,6 +110,22 @@ mod tests {
         assert_eq!(out.number, 5);
         assert!((0..32).all(|y| out.frame.data(0)[y * out.frame.stride(0)..][..64].iter().all(|&p| p == 77)));
         assert_eq!((out.frame.data(1)[0], out.frame.data(2)[0]), (130, 130));
+    }
+
+    #[test]
+    fn a_smaller_picture_keeps_its_values_and_its_edge() {
+        let mut c = Converter::to(Pixel::YUV420P);
+        for format in [Pixel::YUV420P, Pixel::NV12] {
+            let mut p = picture(format);
+            let stride = p.frame.stride(0);
+            p.frame.data_mut(0).chunks_mut(stride).for_each(|row| row[32..64].fill(177));
+            let out = c.scale(p, (32, 16)).unwrap();
+            assert_eq!((out.frame.width(), out.frame.height(), out.number), (32, 16, 5));
+            let row = &out.frame.data(0)[5 * out.frame.stride(0)..][..32];
+            assert!(row[..14].iter().all(|&v| v == 77) && row[18..].iter().all(|&v| v == 177), "{row:?}");
+        }
+        // And back at its own size.
+        assert_eq!(c.convert(picture(Pixel::YUV420P)).unwrap().frame.width(), 64);
     }
 
     #[test]

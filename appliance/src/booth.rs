@@ -152,7 +152,15 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
         listen: config.link.listen,
         room: config.link.room.get_ref().clone(),
         identity,
-        peer: link::Peer { address: *peer.address.get_ref(), fingerprint: peer.fingerprint },
+        peer: link::Peer {
+            address: peer.address.as_ref().map(|address| *address.get_ref()),
+            fingerprint: *peer.fingerprint.get_ref(),
+        },
+        relay: config.relay.as_ref().map(|relay| link::Relay {
+            host: relay.address.get_ref().host.clone(),
+            port: relay.address.get_ref().port,
+            fingerprint: relay.fingerprint,
+        }),
     });
     let shared = Shared {
         samples: Mailbox::latest("camera→encoder").map_err(system("a mailbox"))?,

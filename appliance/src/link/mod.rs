@@ -1,21 +1,25 @@
 //! The wire between booths: MoQ tracks over QUIC, mutual TLS pinned by fingerprint, reconnecting for ever. Decodes nothing.
 //!
-//! [`shard`], [`assembler`], [`feedback`] and [`receiver`] are pure: bytes and times go in, frames and numbers come out. [`endpoint`] owns
-//! the socket, [`session`] one connection.
+//! [`shard`], [`assembler`], [`feedback`], [`receiver`] and [`route`] are pure: bytes and times go in, frames, numbers and
+//! decisions come out. [`endpoint`] owns the connections, [`moq`] what is spoken on one, [`session`] one meeting over it.
 
 mod assembler;
 mod endpoint;
 mod feedback;
+mod moq;
+mod network;
 mod receiver;
+mod route;
 mod session;
 mod shard;
+mod socket;
 mod tls;
 
 pub use endpoint::run;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use crate::mailbox::Mailbox;
 use crate::pairing::{Fingerprint, Identity};
@@ -38,6 +42,12 @@ pub enum Error {
     /// TLS refused our own key.
     #[error("link: {0}; remove the booth's data folder to make a new key")]
     Tls(#[from] rustls::Error),
+    /// A relay without a fingerprint, on a system without roots.
+    #[error(
+        "link: this system vouches for no certificate at all; put the relay's into relay.fingerprint, or install the \
+         package ca-certificates"
+    )]
+    NoRoots,
     /// The system gave no thread, timer or descriptor.
     #[error("link: {0}")]
     System(#[from] io::Error),
@@ -46,10 +56,21 @@ pub enum Error {
 /// The other booth.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer {
-    /// Where it is.
-    pub address: SocketAddr,
+    /// Where it is; none when only it can dial, or both meet at a relay.
+    pub address: Option<SocketAddr>,
     /// Who it must prove to be.
     pub fingerprint: Fingerprint,
+}
+
+/// A relay at which both booths can be.
+#[derive(Debug, Clone)]
+pub struct Relay {
+    /// Its address, or its DNS name.
+    pub host: String,
+    /// Its UDP port.
+    pub port: u16,
+    /// The certificate it must show; without one, any that this system's roots vouch for.
+    pub fingerprint: Option<Fingerprint>,
 }
 
 /// What a link is made of.
@@ -62,6 +83,8 @@ pub struct Config {
     pub identity: Identity,
     /// Whom we talk to.
     pub peer: Peer,
+    /// Where to meet when the direct way does not work.
+    pub relay: Option<Relay>,
 }
 
 /// What the link and the video threads say to each other besides frames, each with who sets it.
@@ -69,6 +92,10 @@ pub struct Config {
 pub struct Signals {
     /// Link: a peer is there.
     pub connected: AtomicBool,
+    /// Link: the way to the peer; 0 for none, 1 for direct, 2 for the relay. See [`Signals::route`].
+    route: AtomicU8,
+    /// Link: when the last report came from the peer, in µs; 0 for never.
+    heard_us: AtomicU64,
     /// Link: the peer cannot decode without a keyframe; the encoder clears it.
     pub keyframe_for_peer: AtomicBool,
     /// Link: the peer says that its camera gives pictures.
@@ -77,6 +104,17 @@ pub struct Signals {
     pub keyframe_for_us: AtomicBool,
     /// Capture: our camera gives pictures.
     pub camera: AtomicBool,
+}
+
+impl Signals {
+    /// `direct` or `relay`, the way that carries the meeting; empty when there is none.
+    pub fn route(&self) -> &'static str {
+        match self.route.load(Relaxed) {
+            1 => "direct",
+            2 => "relay",
+            _ => "",
+        }
+    }
 }
 
 /// What the link counts.

@@ -83,6 +83,7 @@ impl<'a> Receiver<'a> {
             signals.connected.store(true, Relaxed);
         }
         self.heard = Some((report.sent_us, now_us));
+        signals.heard_us.store(now_us, Relaxed);
         self.clock.exchange(&report, now_us);
         if let Some(offset) = self.clock.offset_us() {
             Counters::set(&counters.clock_offset_us, offset as u64);

@@ -113,5 +113,7 @@ pub const ALL: &[Scenario] = &[
     scenarios::bad_config::SCENARIO,
     scenarios::wrong_peer::SCENARIO,
     scenarios::garbage::SCENARIO,
+    scenarios::roam::SCENARIO,
+    scenarios::relay_cluster::SCENARIO,
     bench::LATENCY,
 ];

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::future::pending;
+use std::net::SocketAddr;
 use std::pin::Pin as Pinned;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -80,7 +81,7 @@ struct Switchboard<'a> {
     lines: BTreeMap<Id, Line>,
     session: Option<(Id, Session<'a>)>,
     handshakes: JoinSet<Shaken>,
-    /// The dial under way and how many there were, for each of [`WAYS`].
+    /// The dial under way and how many there were, for each [`Way`].
     dials: [(Option<AbortHandle>, u32); 2],
     attending: JoinSet<(Id, Ended)>,
     meet: mpsc::Sender<(Id, Tracks)>,
@@ -88,6 +89,8 @@ struct Switchboard<'a> {
     last_id: Id,
     /// Connections that became the session so far.
     sessions: u64,
+    /// Where the other booth last spoke to us directly.
+    seen_at: Option<SocketAddr>,
     last_refused: Option<Instant>,
     last_way: Option<Way>,
 }
@@ -115,6 +118,7 @@ impl<'a> Switchboard<'a> {
             met,
             last_id: 0,
             sessions: 0,
+            seen_at: None,
             last_refused: None,
             last_way: None,
         }
@@ -183,20 +187,41 @@ impl<'a> Switchboard<'a> {
             self.last_way = None;
             log::info!("link: the other booth is gone");
         }
-        for (n, way) in WAYS.into_iter().enumerate() {
-            let (dial, attempts) = &mut self.dials[n];
-            if let Some(socket) = &self.socket
-                && self.route.dial(way, now)
-            {
-                let dialling = socket.dial(way, &self.config, *attempts);
-                *attempts = attempts.wrapping_add(1);
-                let new = self.handshakes.spawn(async move { (Some(way), dialling.await) });
-                if let Some(old) = dial.replace(new) {
-                    old.abort();
-                }
+        if self.route.way() == Some(Way::Direct)
+            && let Some((id, _)) = &self.session
+        {
+            self.seen_at = self.lines.get(id).map(|line| line.connection.remote_address());
+        }
+        for way in WAYS {
+            if self.socket.is_some() && self.route.dial(way, now) {
+                self.dial(way);
             }
         }
         self.tidy();
+    }
+
+    fn dial(&mut self, way: Way) {
+        let Some(socket) = &self.socket else { return };
+        let (under_way, attempts) = &mut self.dials[way as usize];
+        let attempt = *attempts;
+        *attempts = attempt.wrapping_add(1);
+        let new = match way {
+            Way::Direct => {
+                // It may have moved since the configuration was written.
+                let mut addresses: Vec<_> = self.seen_at.into_iter().chain(self.config.peer.address).collect();
+                addresses.dedup();
+                let dial = socket.dial_peer(addresses, attempt);
+                self.handshakes.spawn(async move { (Some(way), dial.await) })
+            }
+            Way::Relay => {
+                let Some(relay) = &self.config.relay else { return };
+                let dial = socket.dial_relay(relay, attempt);
+                self.handshakes.spawn(async move { (Some(way), dial.await) })
+            }
+        };
+        if let Some(old) = under_way.replace(new) {
+            old.abort();
+        }
     }
 
     /// The other booth was heard in a new session.
@@ -360,7 +385,7 @@ mod tests {
     use crate::link::{Peer, Relay, tests::End};
     use crate::pairing::{Fingerprint, Identity};
     use crate::picture::{AccessUnit, Stamps};
-    use std::net::{SocketAddr, UdpSocket};
+    use std::net::UdpSocket;
     use std::sync::atomic::AtomicBool;
 
     impl End {

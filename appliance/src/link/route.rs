@@ -175,7 +175,10 @@ impl Route {
             Way::Relay => self.session.is_none_or(|s| s.way == Way::Relay) || self.is_quiet(now_us),
         };
         if welcome {
-            self.line_mut(way).newest = Some(Up { id, stays, since_us: now_us });
+            let line = self.line_mut(way);
+            // Where it came from, it can be dialled.
+            line.known = true;
+            line.newest = Some(Up { id, stays, since_us: now_us });
         }
         welcome
     }

@@ -7,11 +7,11 @@ use std::time::Duration;
 use nix::sys::socket::{setsockopt, sockopt};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{Connection, Endpoint, EndpointConfig, IdleTimeout, TransportConfig, VarInt};
-use tokio::time::timeout;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 
-use super::route::Way;
 use super::tls::{self, Pin};
-use super::{Config, Error};
+use super::{Config, Error, Relay};
 
 /// A silent peer is gone after this.
 const IDLE: Duration = Duration::from_secs(2);
@@ -29,6 +29,8 @@ const SEND_BUFFER: usize = 512 << 10;
 const IMPATIENT: Duration = Duration::from_secs(1);
 const PATIENT: Duration = Duration::from_secs(3);
 const PATIENT_EVERY: u32 = 4;
+/// Of several addresses of one booth, each is dialled so much after the one before it.
+const HEAD_START: Duration = Duration::from_millis(200);
 
 /// Why a dial came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -81,35 +83,61 @@ impl Socket {
         Ok(Self { endpoint, listen: config.listen, to_relay })
     }
 
-    /// Dials the other booth, or the relay, for the `attempt`th time.
-    pub(super) fn dial(
+    /// Dials the other booth at the addresses where it may be, the likeliest first.
+    pub(super) fn dial_peer(
         &self,
-        way: Way,
-        config: &Config,
+        addresses: Vec<SocketAddr>,
         attempt: u32,
     ) -> impl Future<Output = Result<Connection, Failed>> + Send + 'static {
-        let (endpoint, to_relay, v4) = (self.endpoint.clone(), self.to_relay.clone(), self.listen.is_ipv4());
-        let (peer, relay) = (config.peer.address, config.relay.clone());
-        let patience = if attempt % PATIENT_EVERY == PATIENT_EVERY - 1 { PATIENT } else { IMPATIENT };
-        let dial = async move {
-            let connecting = match (way, peer, relay, to_relay) {
-                (Way::Direct, Some(address), ..) => endpoint.connect(address, tls::NAME)?,
-                (Way::Relay, _, Some(relay), Some(client)) => {
-                    let found = tokio::net::lookup_host((relay.host.as_str(), relay.port)).await?;
-                    let usable: Vec<_> = found.filter(|address| address.is_ipv4() == v4).collect();
-                    // Each of several in turn.
-                    let turn = attempt as usize % usable.len().max(1);
-                    let family = if v4 { "IPv4" } else { "IPv6" };
-                    let address = usable.get(turn).ok_or(Failed::Family(family))?;
-                    endpoint.connect_with(client, *address, &relay.host)?
+        let endpoint = self.endpoint.clone();
+        in_time(attempt, async move {
+            let mut dials = JoinSet::new();
+            for (n, address) in (0..).zip(addresses) {
+                let endpoint = endpoint.clone();
+                dials.spawn(async move {
+                    sleep(n * HEAD_START).await;
+                    Ok(endpoint.connect(address, tls::NAME)?.await?)
+                });
+            }
+            let mut last = Err(Failed::Late);
+            while let Some(Ok(result)) = dials.join_next().await {
+                last = result;
+                if last.is_ok() {
+                    break;
                 }
-                // Not asked for: the route knows which addresses there are.
-                _ => return Err(Failed::Late),
-            };
-            Ok(connecting.await?)
-        };
-        async move { timeout(patience, dial).await.unwrap_or(Err(Failed::Late)) }
+            }
+            last
+        })
     }
+
+    /// Dials the relay.
+    pub(super) fn dial_relay(
+        &self,
+        relay: &Relay,
+        attempt: u32,
+    ) -> impl Future<Output = Result<Connection, Failed>> + Send + 'static {
+        let (endpoint, client, v4) = (self.endpoint.clone(), self.to_relay.clone(), self.listen.is_ipv4());
+        let (host, port) = (relay.host.clone(), relay.port);
+        in_time(attempt, async move {
+            let found = tokio::net::lookup_host((host.as_str(), port)).await?;
+            let usable: Vec<_> = found.filter(|address| address.is_ipv4() == v4).collect();
+            // Each of several in turn.
+            let turn = attempt as usize % usable.len().max(1);
+            let family = if v4 { "IPv4" } else { "IPv6" };
+            let address = *usable.get(turn).ok_or(Failed::Family(family))?;
+            // There is a configuration where there is a relay.
+            let client = client.ok_or(Failed::Late)?;
+            Ok(endpoint.connect_with(client, address, &host)?.await?)
+        })
+    }
+}
+
+async fn in_time(
+    attempt: u32,
+    dial: impl Future<Output = Result<Connection, Failed>>,
+) -> Result<Connection, Failed> {
+    let patience = if attempt % PATIENT_EVERY == PATIENT_EVERY - 1 { PATIENT } else { IMPATIENT };
+    timeout(patience, dial).await.unwrap_or(Err(Failed::Late))
 }
 
 fn transport() -> TransportConfig {

@@ -40,7 +40,8 @@ impl Tool {
         // Versions that a lock file names may have been withdrawn since.
         let installed =
             self.install(&root, true, &log, &step).or_else(|_| self.install(&root, false, &log, &step));
-        installed.with_context(|| format!("{name} cannot be installed; all of it is in {}", log.display()))?;
+        installed
+            .with_context(|| format!("{name} cannot be installed; all of it is in {}", log.display()))?;
         step.done("");
         Ok(program)
     }

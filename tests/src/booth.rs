@@ -156,9 +156,8 @@ impl Booth {
         let path = self.dir.join("holobooth.toml");
         let mut config = config(self.side, &self.dir, plan, peer_fingerprint);
         if let Some((address, fingerprint)) = &self.relay {
-            config.push_str(&format!(
-                "\n[relay]\naddress = \"{address}\"\nfingerprint = \"{fingerprint}\"\n"
-            ));
+            config
+                .push_str(&format!("\n[relay]\naddress = \"{address}\"\nfingerprint = \"{fingerprint}\"\n"));
         }
         fs::write(&path, config)
             .map_err(|source| Error::System { what: path.display().to_string(), source })?;

@@ -82,12 +82,7 @@ impl Running {
     ///
     /// # Errors
     /// As [`Running::start`].
-    pub fn start_in(
-        namespace: &str,
-        program: &Path,
-        arguments: &[String],
-        log: &Path,
-    ) -> io::Result<Self> {
+    pub fn start_in(namespace: &str, program: &Path, arguments: &[String], log: &Path) -> io::Result<Self> {
         let out = File::options().create(true).append(true).open(log)?;
         let child = Command::new("ip")
             .args(["netns", "exec", namespace])

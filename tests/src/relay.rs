@@ -20,7 +20,10 @@ pub fn binary() -> io::Result<PathBuf> {
     if path.is_file() {
         return Ok(path);
     }
-    let why = format!("no relay at {}: `cargo xtask scenario` installs one and names it in HOLOBOOTH_RELAY_BIN", path.display());
+    let why = format!(
+        "no relay at {}: `cargo xtask scenario` installs one and names it in HOLOBOOTH_RELAY_BIN",
+        path.display()
+    );
     Err(io::Error::new(io::ErrorKind::NotFound, why))
 }
 
@@ -41,7 +44,8 @@ impl Relay {
     pub fn new(namespace: &str, dir: &Path) -> io::Result<Self> {
         let dir = dir.join(namespace);
         std::fs::create_dir_all(&dir)?;
-        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).map_err(io::Error::other)?;
+        let made =
+            rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).map_err(io::Error::other)?;
         let (certificate, key) = (dir.join("cert.pem"), dir.join("key.pem"));
         std::fs::write(&certificate, made.cert.pem())?;
         std::fs::write(&key, made.signing_key.serialize_pem())?;

@@ -132,7 +132,9 @@ mod tests {
         let peer = format!("[peer]\nfingerprint = \"{}\"\n", "0".repeat(64));
         let relay = |address: &str| format!("{peer}[relay]\naddress = \"{address}\"");
         let at = |address: &str| refusal(&relay(address));
-        for nowhere in ["relay.example.org", "relay.example.org:0", ":443", "10.0.0.1.9:443", "a/b:443", "[::1]:x"] {
+        for nowhere in
+            ["relay.example.org", "relay.example.org:0", ":443", "10.0.0.1.9:443", "a/b:443", "[::1]:x"]
+        {
             let e = at(nowhere);
             assert!(e.contains(&format!(":4:11: `{nowhere}` is no `host:port`")), "{e}");
         }

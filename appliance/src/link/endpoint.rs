@@ -208,7 +208,8 @@ impl<'a> Switchboard<'a> {
         let new = match way {
             Way::Direct => {
                 // It may have moved since the configuration was written.
-                let mut addresses: Vec<_> = self.seen_at.into_iter().chain(self.config.peer.address).collect();
+                let mut addresses: Vec<_> =
+                    self.seen_at.into_iter().chain(self.config.peer.address).collect();
                 addresses.dedup();
                 let dial = socket.dial_peer(addresses, attempt);
                 self.handshakes.spawn(async move { (Some(way), dial.await) })
@@ -230,7 +231,10 @@ impl<'a> Switchboard<'a> {
         let code = if way == Way::Direct { 1 } else { 2 };
         self.doors.signals.route.store(code, Relaxed);
         let Some(line) = self.lines.get(id) else { return };
-        let (by, at) = (if way == Way::Direct { "directly" } else { "through the relay" }, line.connection.remote_address());
+        let (by, at) = (
+            if way == Way::Direct { "directly" } else { "through the relay" },
+            line.connection.remote_address(),
+        );
         if self.last_way.replace(way) == Some(way) {
             log::info!("link: a new session {by}, {at}");
         } else {
@@ -520,7 +524,11 @@ mod tests {
     }
 
     /// Runs a relay until the flag is set.
-    fn relay_thread(identity: Identity, listen: SocketAddr, stop: Arc<AtomicBool>) -> std::thread::JoinHandle<()> {
+    fn relay_thread(
+        identity: Identity,
+        listen: SocketAddr,
+        stop: Arc<AtomicBool>,
+    ) -> std::thread::JoinHandle<()> {
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
@@ -545,8 +553,7 @@ mod tests {
         let stop = Arc::new(AtomicBool::new(false));
         let relay = relay_thread(ir, pr, stop.clone());
         let nowhere = |fingerprint| Peer { address: None, fingerprint };
-        let threads =
-            [a.start(&ia, pa, nowhere(fb), at.clone()), b.start(&ib, pb, nowhere(fa), at.clone())];
+        let threads = [a.start(&ia, pa, nowhere(fb), at.clone()), b.start(&ib, pb, nowhere(fa), at.clone())];
         for (from, to) in [(&a, &b), (&b, &a)] {
             to.wait("the relay", |e| e.signals.connected.load(Relaxed) && e.signals.route() == "relay");
             let send = || {
@@ -563,7 +570,9 @@ mod tests {
         let again = End::new();
         let ta = again.start(&ia, pa, Peer { address: Some(pb), fingerprint: fb }, at);
         for end in [&again, &b] {
-            end.wait("the direct way", |e| e.signals.connected.load(Relaxed) && e.signals.route() == "direct");
+            end.wait("the direct way", |e| {
+                e.signals.connected.load(Relaxed) && e.signals.route() == "direct"
+            });
         }
         for end in [&again, &b] {
             end.stop.store(true, Relaxed);

@@ -268,8 +268,17 @@ mod tests {
     fn what_others_announce_is_none_of_our_business() {
         let mut runs = Runs::of("room/b");
         for path in [
-            "", "room/b", "room/b/", "room/b/x", "room/b/1/2", "room/bb/1", "other/b/1", "room/b/01", "room/b/+1",
-            "room/b/99999999999999999999", "room/b/-1",
+            "",
+            "room/b",
+            "room/b/",
+            "room/b/x",
+            "room/b/1/2",
+            "room/bb/1",
+            "other/b/1",
+            "room/b/01",
+            "room/b/+1",
+            "room/b/99999999999999999999",
+            "room/b/-1",
         ] {
             assert!(!runs.update(path, true), "{path}");
         }

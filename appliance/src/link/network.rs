@@ -19,7 +19,10 @@ impl Network {
     /// Within a tokio runtime.
     pub(super) fn new() -> Self {
         let listener = listen().map_err(std::io::Error::from).and_then(|fd| {
-            #[expect(deprecated, reason = "its successor is unsafe, for descriptors that may be closed; an owned one is not")]
+            #[expect(
+                deprecated,
+                reason = "its successor is unsafe, for descriptors that may be closed; an owned one is not"
+            )]
             AsyncFd::new(fd)
         });
         if let Err(e) = &listener {

@@ -23,6 +23,10 @@ pub(super) struct Receiver<'a> {
     clock: PeerClock,
     /// `sent_us` of the newest report from the other side, and when it came.
     heard: Option<(u64, u64)>,
+    /// When the first report of ours left; none before.
+    first_sent_us: Option<u64>,
+    /// Whether a report answered one of ours. A relay hands out what it last had of a peer that is long gone.
+    met: bool,
     newest: u32,
     keyframe_granted_us: u64,
     asking: bool,
@@ -36,6 +40,8 @@ impl<'a> Receiver<'a> {
             assembler: Assembler::default(),
             clock: PeerClock::default(),
             heard: None,
+            first_sent_us: None,
+            met: false,
             newest: 0,
             keyframe_granted_us: 0,
             asking: false,
@@ -76,14 +82,18 @@ impl<'a> Receiver<'a> {
         {
             return;
         }
-        let first = self.heard.is_none();
+        let answers = self.first_sent_us.is_some_and(|first_us| report.echo_us >= first_us);
+        let first = answers && !self.met;
         if first {
+            self.met = true;
             // It listens, so what is sent from here on can arrive.
             Counters::add(&counters.connects, 1);
             signals.connected.store(true, Relaxed);
         }
         self.heard = Some((report.sent_us, now_us));
-        signals.heard_us.store(now_us, Relaxed);
+        if answers {
+            signals.heard_us.store(now_us, Relaxed);
+        }
         self.clock.exchange(&report, now_us);
         if let Some(offset) = self.clock.offset_us() {
             Counters::set(&counters.clock_offset_us, offset as u64);
@@ -95,6 +105,11 @@ impl<'a> Receiver<'a> {
         }
     }
 
+    /// Whether the other side is there and hears us.
+    pub(super) fn has_met(&self) -> bool {
+        self.met
+    }
+
     /// When the other side was last heard, in µs; none before the first report.
     pub(super) fn heard_us(&self) -> Option<u64> {
         self.heard.map(|(_, at_us)| at_us)
@@ -103,6 +118,7 @@ impl<'a> Receiver<'a> {
     /// What to tell the other side at `now_us`.
     pub(super) fn next_report(&mut self, now_us: u64) -> Feedback {
         let (signals, counters) = (self.doors.signals, self.doors.counters);
+        self.first_sent_us.get_or_insert(now_us);
         let keyframe = signals.keyframe_for_us.load(Relaxed);
         if keyframe && !self.asking {
             Counters::add(&counters.keyframe_requests, 1);
@@ -188,6 +204,23 @@ mod tests {
             granted += u32::from(end.signals.keyframe_for_peer.swap(false, Relaxed));
         }
         assert_eq!(granted, 8);
+    }
+
+    #[test]
+    fn only_who_answers_is_there() {
+        let end = End::new();
+        let mut receiver = Receiver::new(1, end.doors());
+        let report = |receiver: &mut Receiver<'_>, echo_us, now_us| {
+            receiver.report(Feedback { echo_us, sent_us: now_us, ..Feedback::default() }.write(), now_us);
+            end.signals.connected.load(Relaxed)
+        };
+        assert!(!report(&mut receiver, 900, 1_000), "before we said anything");
+        receiver.next_report(2_000);
+        assert!(!report(&mut receiver, 1_999, 3_000), "an answer to an earlier session");
+        assert_eq!(end.signals.heard_us.load(Relaxed), 0);
+        assert!(report(&mut receiver, 2_000, 4_000));
+        assert_eq!((end.signals.heard_us.load(Relaxed), end.counters.connects.load(Relaxed)), (4_000, 1));
+        assert!(end.signals.keyframe_for_peer.load(Relaxed));
     }
 
     #[test]

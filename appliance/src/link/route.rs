@@ -194,6 +194,9 @@ impl Route {
         }
         if way == Way::Relay {
             self.judge_direct(now_us);
+            // What was given up is dialled anew, and not waited for.
+            let given_up = self.session.map(|session| session.id);
+            self.direct.newest = self.direct.newest.filter(|up| Some(up.id) != given_up);
         }
         self.session = Some(Session { id, way, since_us: now_us, heard_us: None });
         match way {
@@ -344,9 +347,13 @@ impl Route {
 
     /// What carried does so no longer, and no other direct connection is there to do it.
     fn judge_direct(&mut self, now_us: u64) {
-        let short = |s: Session| s.way == Way::Direct && s.heard_us.is_some() && now_us < s.since_us + TRUST_US;
+        let short =
+            |s: Session| s.way == Way::Direct && s.heard_us.is_some() && now_us < s.since_us + TRUST_US;
         if self.session.is_some_and(short) {
             self.short_lived = self.short_lived.saturating_add(1);
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

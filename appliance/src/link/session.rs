@@ -129,7 +129,11 @@ async fn receive(
     loop {
         tokio::select! {
             datagram = tracks.hologram.recv_datagram() => {
-                receiver.shard(datagram?.ok_or(Ended::Closed)?.payload, now_us());
+                let datagram = datagram?.ok_or(Ended::Closed)?;
+                // What a relay still had of a run that is over is no picture of now.
+                if receiver.has_met() {
+                    receiver.shard(datagram.payload, now_us());
+                }
             }
             datagram = tracks.feedback.recv_datagram() => {
                 receiver.report(datagram?.ok_or(Ended::Closed)?.payload, now_us());
@@ -139,7 +143,8 @@ async fn receive(
                     return Err(Ended::Unheard);
                 }
                 Counters::set(&doors.counters.rtt_us, connection.rtt().as_micros() as u64);
-                if ticks.is_multiple_of(FEEDBACK_EVERY) || doors.signals.keyframe_for_us.load(Relaxed) {
+                let urgent = doors.signals.keyframe_for_us.load(Relaxed) || !receiver.has_met();
+                if ticks.is_multiple_of(FEEDBACK_EVERY) || urgent {
                     let now = now_us();
                     let report = receiver.next_report(now);
                     feedback_out.append_datagram(Timestamp::from_micros(now)?, report.write())?;

@@ -168,8 +168,8 @@ pub(super) fn configs(
 /// [`NoRoots`](super::Error::NoRoots) without a fingerprint on a system that trusts nobody.
 pub(super) fn relay_config(fingerprint: Option<Fingerprint>) -> Result<rustls::ClientConfig, super::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder =
-        rustls::ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS13])?;
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])?;
     let builder = match fingerprint {
         Some(fingerprint) => builder.dangerous().with_custom_certificate_verifier(Pin::new(fingerprint)),
         None => {

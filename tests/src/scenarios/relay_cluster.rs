@@ -50,7 +50,11 @@ fn run(context: &Context) -> Result<Report, Error> {
     let started = pair.start(plan, plan);
     for (relay, name) in relays.iter().zip(["1", "2"]) {
         let log = relay.log();
-        report.check(format!("relay {name} is up"), !log.is_empty(), if started.is_err() { tail(&log, 20) } else { String::new() });
+        report.check(
+            format!("relay {name} is up"),
+            !log.is_empty(),
+            if started.is_err() { tail(&log, 20) } else { String::new() },
+        );
     }
     if let Err(error) = started {
         report.check("both live through the relays", false, error);
@@ -64,7 +68,11 @@ fn run(context: &Context) -> Result<Report, Error> {
         flow::watch(&pair, 3_000, |_| false);
         relays[n].kill();
         let dark = flow::watch(&pair, 4_000, |_| false).gap_ms;
-        report.check(format!("relay {name} killed: nothing flows"), dark >= 3_000, format!("{dark} ms without a picture"));
+        report.check(
+            format!("relay {name} killed: nothing flows"),
+            dark >= 3_000,
+            format!("{dark} ms without a picture"),
+        );
         relays[n].start().map_err(system("a relay"))?;
         let took_ms = flow::watch(&pair, PATIENCE_MS, over("relay")).took_ms;
         let found = took_ms.map_or("not back".to_owned(), |ms| format!("{ms} ms"));

@@ -51,7 +51,8 @@ fn run(context: &Context) -> Result<Report, Error> {
         // What was under way when the address went is no flow.
         let seen = merged(flow::watch(&pair, 1_000, |_| false), flow::watch(&pair, PATIENCE_MS, direct));
         let in_time = seen.took_ms.is_some() && seen.gap_ms <= GAP_MS;
-        let found = if seen.took_ms.is_some() { format!("a gap of {} ms", seen.gap_ms) } else { "never".into() };
+        let found =
+            if seen.took_ms.is_some() { format!("a gap of {} ms", seen.gap_ms) } else { "never".into() };
         report.check(format!("{what}: pictures flow again within {GAP_MS} ms"), in_time, found);
         report.figure(&format!("{}_gap_ms", what.to_lowercase().replace(' ', "_")), seen.gap_ms);
         report.check(format!("{what}: no process ended"), pair.ended().is_none(), "");

@@ -59,10 +59,11 @@ fn a_direct_session_is_left_alone() {
 #[test]
 fn a_quiet_session_is_replaced_but_not_dropped() {
     let mut route = carried(Way::Direct);
-    assert_eq!(dials(&mut route, T0 + S + QUIET_US), (false, false));
-    let now = T0 + S + QUIET_US + 1;
+    assert_eq!(dials(&mut route, T0 + S + 500 * MS), (false, false));
+    let now = T0 + S + 601 * MS;
     assert_eq!(dials(&mut route, now), (true, true));
     assert!(route.up(2, Way::Relay, true, true, now + 20 * MS));
+    assert!(!route.dial(Way::Relay, now + 2 * S), "one that is up is waited for");
     assert!(route.keeps(1, now) && route.way() == Some(Way::Direct), "it may yet come back");
     assert!(route.met(2, now + 40 * MS));
     assert!(
@@ -76,7 +77,7 @@ fn a_quiet_session_is_replaced_but_not_dropped() {
 #[test]
 fn a_session_that_is_heard_again_stays() {
     let mut route = carried(Way::Direct);
-    let now = T0 + S + QUIET_US + 1;
+    let now = T0 + S + 601 * MS;
     assert_eq!(dials(&mut route, now), (true, true));
     assert!(route.up(2, Way::Relay, true, true, now + MS));
     route.heard(now + 2 * MS);

@@ -156,7 +156,15 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
         listen: config.link.listen,
         room: config.link.room.get_ref().clone(),
         identity,
-        peer: link::Peer { address: *peer.address.get_ref(), fingerprint: peer.fingerprint },
+        peer: link::Peer {
+            address: peer.address.as_ref().map(|address| *address.get_ref()),
+            fingerprint: *peer.fingerprint.get_ref(),
+        },
+        relay: config.relay.as_ref().map(|relay| link::Relay {
+            host: relay.address.get_ref().host.clone(),
+            port: relay.address.get_ref().port,
+            fingerprint: relay.fingerprint,
+        }),
         max_kbps: *config.codec.bitrate_kbps.get_ref(),
         deadline: Duration::from_millis((*config.link.deadline_ms.get_ref()).into()),
     });

@@ -9,10 +9,8 @@ use anyhow::{Context, Result, bail};
 use crate::progress::{self, Step};
 use crate::scenario::{self, Kind};
 use crate::setup::Group;
-use crate::{cargo, folders, interrupt, rig, setup};
+use crate::{cargo, folders, interrupt, rig, setup, tools};
 
-/// The checker of dependencies; a version of ours, so that all judge alike.
-const CARGO_DENY: &str = "0.20.2";
 /// Set to 1, what cannot be checked counts as failed.
 const STRICT: &str = "CI_STRICT";
 
@@ -158,7 +156,7 @@ fn shell_scripts(log: &Path) -> Result<Verdict> {
 
 fn deny(log: &Path, checks: &[&str]) -> Result<Verdict> {
     let mut unreachable = false;
-    let mut command = Command::new(cargo_deny(log)?);
+    let mut command = Command::new(tools::CARGO_DENY.program()?);
     command.current_dir(folders::checkout()).arg("check").args(checks);
     let result = progress::logged(&mut command, log, |line| {
         unreachable |= line.contains("failed to fetch advisory database");
@@ -174,26 +172,4 @@ fn deny(log: &Path, checks: &[&str]) -> Result<Verdict> {
 
 fn is_strict() -> bool {
     std::env::var_os(STRICT).is_some_and(|value| !value.is_empty() && value != "0")
-}
-
-/// The checker of dependencies, compiled on first use into the cache.
-fn cargo_deny(log: &Path) -> Result<PathBuf> {
-    let root = folders::cache_of("tools")?.join(format!("cargo-deny-{CARGO_DENY}"));
-    let program = root.join("bin/cargo-deny");
-    if !program.exists() {
-        let mut install = cargo::cargo();
-        // In the checkout's own build folder it would wait for, and be taken for, the workspace's own build.
-        install.env_remove("CARGO_TARGET_DIR").args([
-            "install",
-            "--locked",
-            "--version",
-            CARGO_DENY,
-            "--root",
-        ]);
-        let step = Step::begin("compiling cargo-deny, once (a few minutes)");
-        progress::logged(install.arg(&root).arg("cargo-deny"), log, |_| {})
-            .context("cargo-deny cannot be installed")?;
-        step.done("");
-    }
-    Ok(program)
 }

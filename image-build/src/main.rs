@@ -10,6 +10,7 @@ mod progress;
 mod rig;
 mod scenario;
 mod setup;
+mod tools;
 
 use std::process::ExitCode;
 

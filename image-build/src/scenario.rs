@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::cargo::{self, Programs};
 use crate::rig::{self, options::Options, run::Running, run::Stream};
-use crate::setup;
+use crate::{setup, tools};
 
 /// `cargo xtask scenario`.
 #[derive(clap::Args)]
@@ -52,6 +52,9 @@ struct Common {
     extra: Vec<String>,
 }
 
+/// Names the relay's program to a scenario that needs it.
+const RELAY: &str = "HOLOBOOTH_RELAY_BIN";
+
 /// What a scenario or bench is about, and what it needs.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Scenario {
@@ -64,6 +67,9 @@ pub(crate) struct Scenario {
     /// The rig it wants.
     #[serde(default)]
     pub(crate) rig: Options,
+    /// Whether booths are to meet at a relay in it.
+    #[serde(default)]
+    pub(crate) relay: bool,
     /// Seconds after which it has hung.
     pub(crate) time_limit_s: u32,
 }
@@ -145,7 +151,11 @@ pub(crate) fn run(
     let mut command = vec![programs.tests.display().to_string(), "run".into(), scenario.name.clone()];
     command.extend(flags.iter().cloned());
     let options = Options { time_limit_s: scenario.time_limit_s, ..scenario.rig.clone() };
-    Running::start(&options, command, programs.environment())?.wait(on_output)
+    let mut environment = programs.environment();
+    if scenario.relay {
+        environment.push((RELAY.into(), tools::MOQ_RELAY.program()?.display().to_string()));
+    }
+    Running::start(&options, command, environment)?.wait(on_output)
 }
 
 /// How a scenario ended, for a summary.

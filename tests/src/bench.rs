@@ -17,6 +17,7 @@ pub(crate) const LATENCY: Scenario = Scenario {
     summary: "glass to glass from camera A to screen B: us, GStreamer over RTP and over SRT, in one run",
     kind: Kind::Bench,
     rig: TWO_BOOTHS,
+    relay: false,
     time_limit_s: 900,
     run: latency,
 };

@@ -113,6 +113,8 @@ pub struct Booth {
     side: Side,
     dir: PathBuf,
     fingerprint: String,
+    /// The relay's address and fingerprint, where it meets its peer when it must.
+    relay: Option<(String, String)>,
     process: Option<Running>,
 }
 
@@ -127,7 +129,7 @@ impl Booth {
             .map_err(|source| Error::System { what: dir.display().to_string(), source })?;
         let _ = fs::remove_file(dir.join("log"));
         let fingerprint = identity(&dir.join("data"))?;
-        Ok(Self { side, dir, fingerprint, process: None })
+        Ok(Self { side, dir, fingerprint, relay: None, process: None })
     }
 
     /// Which side it stands on.
@@ -140,6 +142,11 @@ impl Booth {
         &self.fingerprint
     }
 
+    /// From its next start on, it knows a relay, which shows a certificate with this fingerprint.
+    pub fn meet_at(&mut self, address: &str, fingerprint: &str) {
+        self.relay = Some((address.to_owned(), fingerprint.to_owned()));
+    }
+
     /// Starts it with this plan and a peer whose certificate has this fingerprint.
     ///
     /// # Errors
@@ -147,7 +154,11 @@ impl Booth {
     pub fn start(&mut self, plan: Plan, peer_fingerprint: &str) -> Result<(), Error> {
         self.process = None;
         let path = self.dir.join("holobooth.toml");
-        let config = config(self.side, &self.dir, plan, peer_fingerprint);
+        let mut config = config(self.side, &self.dir, plan, peer_fingerprint);
+        if let Some((address, fingerprint)) = &self.relay {
+            config
+                .push_str(&format!("\n[relay]\naddress = \"{address}\"\nfingerprint = \"{fingerprint}\"\n"));
+        }
         fs::write(&path, config)
             .map_err(|source| Error::System { what: path.display().to_string(), source })?;
         self.restart()
@@ -266,6 +277,11 @@ impl Status {
         self.0.pointer("/peer/connected").and_then(Value::as_bool).unwrap_or(false)
     }
 
+    /// The way that carries the meeting: `direct`, `relay`, or nothing.
+    pub fn route(&self) -> &str {
+        self.word("/peer/route")
+    }
+
     /// Whether its screen shows the peer's picture and no card.
     pub fn shows_picture(&self) -> bool {
         self.number("/screen/shown") > 0 && self.word("/screen/card").is_empty()
@@ -369,7 +385,7 @@ fps = {fps}
 format = "{format}"
 
 [link]
-listen = "{own}:{PORT}"
+listen = "0.0.0.0:{PORT}"
 
 [peer]
 address = "{peer}:{PORT}"
@@ -383,7 +399,6 @@ mode = "{width}x{height}"
 socket = "{dir}/status.sock"
 "#,
         name = side.name().to_uppercase(),
-        own = side.address(),
         peer = side.other().address(),
     )
 }

@@ -75,9 +75,17 @@ impl Running {
     /// # Errors
     /// When the log cannot be made or the program not be started.
     pub fn start(side: Side, program: &Path, arguments: &[String], log: &Path) -> io::Result<Self> {
+        Self::start_in(side.name(), program, arguments, log)
+    }
+
+    /// The same in any network namespace.
+    ///
+    /// # Errors
+    /// As [`Running::start`].
+    pub fn start_in(namespace: &str, program: &Path, arguments: &[String], log: &Path) -> io::Result<Self> {
         let out = File::options().create(true).append(true).open(log)?;
         let child = Command::new("ip")
-            .args(["netns", "exec", side.name()])
+            .args(["netns", "exec", namespace])
             .arg(program)
             .args(arguments)
             .stdin(Stdio::null())

@@ -64,6 +64,8 @@ pub struct Scenario {
     pub kind: Kind,
     /// What it runs in.
     pub rig: Rig,
+    /// Whether it needs the stock relay; it finds it as [`relay::binary`](crate::relay::binary).
+    pub relay: bool,
     /// When it is given up, in seconds.
     pub time_limit_s: u32,
     /// Does it.
@@ -78,6 +80,7 @@ impl Scenario {
             "summary": self.summary,
             "kind": match self.kind { Kind::Scenario => "scenario", Kind::Bench => "bench" },
             "rig": { "cores": self.rig.cores, "memory_mib": self.rig.memory_mib, "two_booths": true },
+            "relay": self.relay,
             "time_limit_s": self.time_limit_s,
         })
     }
@@ -110,5 +113,7 @@ pub const ALL: &[Scenario] = &[
     scenarios::bad_config::SCENARIO,
     scenarios::wrong_peer::SCENARIO,
     scenarios::garbage::SCENARIO,
+    scenarios::roam::SCENARIO,
+    scenarios::relay_cluster::SCENARIO,
     bench::LATENCY,
 ];

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{Counts, Shared};
 use crate::codec::Choice;
+use crate::config::Config;
 use crate::health::{CameraState, CodecStatus, Line, PeerStatus, Received, Sent, State, Status};
 use crate::screen::{Card, Kind};
 use crate::{health, link};
@@ -75,10 +76,17 @@ fn state(shared: &Shared) -> State {
     }
 }
 
+/// Where the other booth is looked for.
+fn whereabouts(config: &Config) -> String {
+    let direct = config.peer.as_ref().and_then(|peer| peer.address.as_ref()).map(|a| a.get_ref().to_string());
+    let relay = || config.relay.as_ref().map(|relay| format!("at the relay {}", relay.address.get_ref()));
+    direct.or_else(relay).unwrap_or_default()
+}
+
 /// The card to show when there is no picture.
 fn card(shared: &Shared) -> Card {
     let peer = shared.config.peer.as_ref();
-    let at_peer = || peer.map_or_else(String::new, |p| p.address.get_ref().to_string());
+    let at_peer = || whereabouts(&shared.config);
     let (kind, detail) = match state(shared) {
         State::Starting => (Kind::Starting, String::new()),
         State::NoCamera => (Kind::NoCamera, shared.live().camera_trouble.clone()),
@@ -158,11 +166,8 @@ fn status(shared: &Shared, choice: &Mutex<Option<Choice>>) -> Status {
         decoder: codec(|c| (c.decoder, c.decoders_tried)),
         peer: PeerStatus {
             connected: shared.signals.connected.load(Relaxed),
-            address: shared
-                .config
-                .peer
-                .as_ref()
-                .map_or_else(String::new, |p| p.address.get_ref().to_string()),
+            address: whereabouts(&shared.config),
+            route: shared.signals.route().to_owned(),
             rtt_us: rtt_us.load(Relaxed),
             clock_offset_us: clock_offset_us.load(Relaxed) as i64,
             connects: connects.load(Relaxed),

@@ -50,14 +50,42 @@ pub(super) fn limits(config: &Config) -> Result<(), Refusal> {
     }
     one_of("codec.encoder", &config.codec.encoder, codec::encoders())?;
     one_of("codec.decoder", &config.codec.decoder, codec::decoders())?;
+    whereabouts(config)?;
+    Ok(())
+}
+
+/// Where the other booth and the relay are.
+fn whereabouts(config: &Config) -> Result<(), Refusal> {
+    let v4 = config.link.listen.is_ipv4();
+    let other_kind = "`link.listen` is of the other kind: both must be IPv4, or both IPv6";
+    if let Some(relay) = &config.relay {
+        let place = relay.address.get_ref();
+        let refuse = |why: &str| Err((relay.address.span(), format!("`relay.address` is {place}; {why}")));
+        if config.peer.is_none() {
+            return refuse("add a section `[peer]` with the `fingerprint` of the booth to meet there");
+        }
+        match place.ip() {
+            Some(ip) if ip.is_unspecified() => return refuse("it must be the relay's own address"),
+            Some(ip) if ip.is_ipv4() != v4 => return refuse(other_kind),
+            _ => {}
+        }
+    }
     if let Some(peer) = &config.peer {
-        let address = peer.address.get_ref();
-        let refuse = |why: &str| Err((peer.address.span(), format!("`peer.address` is {address}; {why}")));
-        if address.port() == 0 || address.ip().is_unspecified() {
+        let Some(address) = &peer.address else {
+            if config.relay.is_some() {
+                return Ok(());
+            }
+            let reason = "`peer` has neither an address nor a relay to meet at: add `address = \"192.0.2.7:4433\"` here, or a \
+                          section `[relay]` with `address = \"relay.example.org:443\"`";
+            return Err((peer.fingerprint.span(), reason.into()));
+        };
+        let place = address.get_ref();
+        let refuse = |why: &str| Err((address.span(), format!("`peer.address` is {place}; {why}")));
+        if place.port() == 0 || place.ip().is_unspecified() {
             return refuse("it must be the other booth's own address and port, such as \"192.0.2.7:4433\"");
         }
-        if address.is_ipv4() != config.link.listen.is_ipv4() {
-            return refuse("`link.listen` is of the other kind: both must be IPv4, or both IPv6");
+        if place.is_ipv4() != v4 {
+            return refuse(other_kind);
         }
     }
     Ok(())

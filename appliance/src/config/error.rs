@@ -121,8 +121,33 @@ mod tests {
         };
         assert!(peer("0.0.0.0:4433").contains(":2:11: `peer.address` is 0.0.0.0:4433; it must be"));
         assert!(peer("[::1]:4433").contains("both must be IPv4"));
+        let alone = refusal(&format!("[peer]\nfingerprint = \"{}\"", "0".repeat(64)));
+        assert!(alone.contains(":2:15: `peer` has neither") && alone.contains("`[relay]`"), "{alone}");
         assert!(refusal("[link]\nroom = \"a/b\"").contains(":2:8: `link.room`"));
         assert!(refusal("[camera]\nformat = \"nv21\"").contains("unknown variant `nv21`"));
+    }
+
+    #[test]
+    fn a_relay_is_refused_with_what_is_allowed() {
+        let peer = format!("[peer]\nfingerprint = \"{}\"\n", "0".repeat(64));
+        let relay = |address: &str| format!("{peer}[relay]\naddress = \"{address}\"");
+        let at = |address: &str| refusal(&relay(address));
+        for nowhere in
+            ["relay.example.org", "relay.example.org:0", ":443", "10.0.0.1.9:443", "a/b:443", "[::1]:x"]
+        {
+            let e = at(nowhere);
+            assert!(e.contains(&format!(":4:11: `{nowhere}` is no `host:port`")), "{e}");
+        }
+        assert!(at("0.0.0.0:443").contains(":4:11: `relay.address` is 0.0.0.0:443; it must be"));
+        assert!(at("[::1]:443").contains("`relay.address` is [::1]:443; `link.listen` is of the other kind"));
+        let e = refusal("[relay]\naddress = \"10.0.0.1:443\"");
+        assert!(e.contains(":2:11: `relay.address` is 10.0.0.1:443; add a section `[peer]`"), "{e}");
+        assert!(refusal(&format!("{peer}[relay]\n")).contains("missing field `address`"));
+        let e = refusal(&format!("{}\nfingerprint = \"ab\"", relay("r.example:443")));
+        assert!(e.contains(":5:15: not a fingerprint"), "{e}");
+        for good in ["10.0.0.1:443", "relay.example.org:443", "localhost:4443"] {
+            Config::parse(Path::new("b.toml"), &relay(good)).unwrap();
+        }
     }
 
     #[test]

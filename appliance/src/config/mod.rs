@@ -5,7 +5,7 @@ mod error;
 mod schema;
 
 pub use error::Error;
-pub use schema::{Booth, Camera, Codec, Config, Format, Health, Link, Peer, Screen};
+pub use schema::{Booth, Camera, Codec, Config, Format, Health, Link, Peer, Relay, RelayAddress, Screen};
 
 use std::path::Path;
 

@@ -1,6 +1,7 @@
 //! The keys of `holobooth.toml`, each with its unit and default.
 
-use std::net::SocketAddr;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -27,6 +28,8 @@ pub struct Config {
     pub link: Link,
     /// Whom it shows; without it the booth waits and says so.
     pub peer: Option<Peer>,
+    /// Where booths meet that cannot reach each other; without it they only speak directly.
+    pub relay: Option<Relay>,
     /// What it shows on.
     pub screen: Screen,
     /// How it is asked about itself.
@@ -143,10 +146,74 @@ impl Default for Link {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Peer {
-    /// UDP address and port of the other booth.
-    pub address: Spanned<SocketAddr>,
+    /// UDP address and port of the other booth. Without it this booth waits to be called, and looks at the relay.
+    pub address: Option<Spanned<SocketAddr>>,
     /// SHA-256 of the other booth's certificate, as `holobooth identity` prints it there.
-    pub fingerprint: Fingerprint,
+    pub fingerprint: Spanned<Fingerprint>,
+}
+
+/// `[relay]`: a moq-relay that both booths reach, the same one or two of one cluster. It is used while the direct way does
+/// not work. Whoever may publish there can pose as the other booth: let it be a relay that you trust.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Relay {
+    /// Its UDP address and port, or DNS name and port.
+    pub address: Spanned<RelayAddress>,
+    /// SHA-256 of its certificate; without it the certificate must be one that this system's roots vouch for.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+/// `host:port`, where the host is an IP address (IPv6 in brackets) or a DNS name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelayAddress {
+    /// Name or address, without brackets.
+    pub host: String,
+    /// UDP port.
+    pub port: u16,
+}
+
+impl RelayAddress {
+    /// Reads `host:port`.
+    pub fn parse(text: &str) -> Option<Self> {
+        if let Ok(address) = text.parse::<SocketAddr>() {
+            return (address.port() != 0)
+                .then(|| Self { host: address.ip().to_string(), port: address.port() });
+        }
+        let (host, port) = text.rsplit_once(':')?;
+        let port = port.parse().ok().filter(|&port| port != 0)?;
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+        // What ends in a number looks like an address (RFC 1123, section 2.1), and is none, or it had been read above.
+        let number = host.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
+        let name = !number && host.len() <= 253 && host.chars().all(plain);
+        name.then(|| Self { host: host.to_owned(), port })
+    }
+
+    /// The address, when the host is one and no name.
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.host.parse().ok()
+    }
+}
+
+impl fmt::Display for RelayAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for RelayAddress {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| {
+            serde::de::Error::custom(format!(
+                "`{text}` is no `host:port`; write the relay's address or DNS name and its UDP port, such as \
+                 \"192.0.2.9:443\" or \"relay.example.org:443\""
+            ))
+        })
+    }
 }
 
 /// `[screen]`

@@ -82,8 +82,10 @@ pub struct CodecStatus {
 pub struct PeerStatus {
     /// Whether a session is up.
     pub connected: bool,
-    /// Its address.
+    /// Where it is looked for: its address, or the relay.
     pub address: String,
+    /// The way that carries the meeting: `direct`, `relay`, or nothing.
+    pub route: String,
     /// Smoothed round trip in µs.
     pub rtt_us: u64,
     /// Its clock minus ours, in µs.
@@ -228,7 +230,11 @@ impl fmt::Display for Status {
         )?;
         writeln!(f, "codec    {} → {}", self.encoder.name, self.decoder.name)?;
         let p = &self.peer;
-        let up = if p.connected { "connected" } else { "not connected" };
+        let up = match (p.connected, p.route.as_str()) {
+            (false, _) => "not connected",
+            (true, "relay") => "connected through the relay",
+            (true, _) => "connected",
+        };
         writeln!(
             f,
             "peer     {} {up}, RTT {:.1} ms, clock {:+.1} ms, {} sessions, {} refused, {} garbage",

@@ -176,23 +176,20 @@ impl Assembler {
         }
     }
 
-    /// All that is needed of a frame is there.
+    /// All that is needed of a frame is there. Whether it makes sense; if not, nothing of it has come.
     fn complete(&mut self, at: usize) -> bool {
         let Some(frame) = self.frames.get_mut(at) else { return false };
         let (counts, length) = (frame.counts, frame.length);
-        if !frame.have[..counts.0].iter().all(|&have| have)
-            && self.decoder.restore(&mut frame.buffer, counts, length, |i| frame.have[i]).is_err()
-        {
-            return false;
-        }
+        let whole = frame.have[..counts.0].iter().all(|&have| have)
+            || self.decoder.restore(&mut frame.buffer, counts, length, |i| frame.have[i]).is_ok();
         let mut bytes = std::mem::take(&mut frame.buffer);
         bytes.truncate(counts.0 * length);
         let bytes = bytes.freeze();
-        frame.whole = shard::read_frame(frame.number, bytes.clone());
+        frame.whole = shard::read_frame(frame.number, bytes.clone()).filter(|_| whole);
         let sensible = frame.whole.is_some();
         if !sensible {
-            // Nothing good can come of it any more.
-            frame.deadline_us = 0;
+            (frame.counts, frame.got, frame.reached) = ((0, 0), 0, 0);
+            frame.have.clear();
         }
         self.lend(bytes);
         sensible
@@ -333,4 +330,134 @@ fn nack(frame: &Frame, round: u8) -> Nack {
     }
     let need = frame.need().map_or(u16::MAX, |need| need as u16);
     Nack { frame: frame.number, round, need, runs, count }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sender::tests::shards;
+    use super::super::shard::tests::unit;
+    use super::*;
+
+    const RTT_US: u64 = 40_000;
+
+    /// Pushes all, and takes what is ready.
+    fn push(a: &mut Assembler, shards: impl IntoIterator<Item = Shard>, now_us: u64) -> Vec<(u32, u32)> {
+        for shard in shards {
+            assert_ne!(a.push(shard, now_us, 0), Made::Nonsense);
+        }
+        std::iter::from_fn(|| a.take()).map(|out| (out.unit.number, out.lost)).collect()
+    }
+
+    fn ask(a: &mut Assembler, now_us: u64) -> Vec<(u32, u16)> {
+        let mut asked = Vec::new();
+        a.tick(now_us, RTT_US, |nack| asked.push((nack.frame, nack.need)));
+        asked
+    }
+
+    #[test]
+    fn whatever_order_shards_come_in_frames_go_out_in_order_and_once() {
+        let mut a = Assembler::default();
+        let mut all: Vec<_> = (1..20).flat_map(|n| shards(&unit(n, 700 * n as usize), n, 2)).collect();
+        let first = all.remove(0);
+        let again = all.clone();
+        fastrand::Rng::with_seed(3).shuffle(&mut all);
+        let mut out = push(&mut a, [first], 0);
+        out.extend(push(&mut a, all, 0));
+        out.extend(push(&mut a, again, 0));
+        assert_eq!(out, (1..20).map(|n| (n, 0)).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn parity_stands_in_for_what_is_lost() {
+        let mut a = Assembler::default();
+        let original = unit(1, 20_000);
+        let mut some = shards(&original, 1, 4);
+        some.drain(3..7);
+        for shard in some {
+            a.push(shard, 0, 0);
+        }
+        let out = a.take().unwrap();
+        assert_eq!((out.unit.data, out.unit.stamps), (original.data, original.stamps));
+    }
+
+    #[test]
+    fn what_is_missing_is_asked_for_once_a_round_trip_and_then_given_up() {
+        let mut a = Assembler::default();
+        let mut holed = shards(&unit(1, 10_000), 1, 1);
+        let late = holed.drain(4..7).collect::<Vec<_>>();
+        assert!(push(&mut a, holed, 1_000).is_empty());
+        assert!(push(&mut a, shards(&unit(2, 10_000), 2, 1), 2_000).is_empty());
+        assert!(ask(&mut a, 2_500).is_empty(), "it may only have been overtaken");
+        let due = a.next_us(RTT_US);
+        assert_eq!(ask(&mut a, due), [(1, 2)]);
+        assert!(ask(&mut a, due + RTT_US).is_empty(), "the answer is on its way");
+        let again = a.next_us(RTT_US);
+        assert_eq!(ask(&mut a, again), [(1, 2)]);
+        assert_eq!(push(&mut a, late, again + 1), [(1, 0), (2, 0)]);
+
+        let mut holed = shards(&unit(3, 10_000), 3, 1);
+        holed.drain(4..7);
+        push(&mut a, holed, 300_000);
+        push(&mut a, shards(&unit(4, 10_000), 4, 1), 300_000);
+        let mut broken = false;
+        for ms in 300..1_000 {
+            broken |= a.tick(ms * 1_000, RTT_US, |_| {});
+        }
+        assert!(broken);
+        assert_eq!(a.take().map(|out| (out.unit.number, out.lost)), Some((4, 1)));
+    }
+
+    #[test]
+    fn a_frame_of_which_nothing_came_is_asked_for_too() {
+        let mut a = Assembler::default();
+        push(&mut a, shards(&unit(1, 5_000), 1, 1), 0);
+        push(&mut a, shards(&unit(3, 5_000), 3, 1), 1_000);
+        let due = a.next_us(RTT_US);
+        assert_eq!(ask(&mut a, due), [(2, u16::MAX)]);
+    }
+
+    #[test]
+    fn a_keyframe_behind_a_hole_goes_out_at_once() {
+        let mut a = Assembler::default();
+        push(&mut a, shards(&unit(28, 900), 28, 0), 0);
+        assert!(push(&mut a, shards(&unit(30, 900), 30, 0), 0).is_empty());
+        assert!(!a.tick(1, RTT_US, |_| {}), "no keyframe needed");
+        assert_eq!(a.take().map(|out| (out.unit.number, out.lost)), Some((30, 1)));
+    }
+
+    #[test]
+    fn numbers_wrap() {
+        let mut a = Assembler::default();
+        let all = [u32::MAX - 1, u32::MAX, 0, 1].into_iter().flat_map(|n| shards(&unit(n, 3_000), n, 1));
+        assert_eq!(push(&mut a, all, 0).len(), 4);
+    }
+
+    #[test]
+    fn contradictions_and_absurd_numbers_change_nothing() {
+        let mut a = Assembler::default();
+        let mut s = shards(&unit(1, 6_000), 1, 1);
+        let whole = s.clone();
+        s[1].data += 1;
+        s[2].piece = s[2].piece.slice(2..);
+        assert_eq!(a.push(s[0].clone(), 0, 0), Made::Used);
+        assert_eq!(a.push(s[1].clone(), 0, 0), Made::Nonsense);
+        assert_eq!(a.push(s[2].clone(), 0, 0), Made::Nonsense);
+        assert_eq!(a.push(Shard { frame: 1 << 30, ..s[3].clone() }, 0, 0), Made::Nonsense);
+        assert_eq!(push(&mut a, whole, 0), [(1, 0)]);
+    }
+
+    #[test]
+    fn memory_is_bounded_whatever_comes() {
+        let mut a = Assembler::default();
+        let mut most = 0;
+        for n in 0..3_000 {
+            let mut one = shards(&unit(n, 6_000), n * 37, 1);
+            a.push(one.remove(0), u64::from(n) * 1_000, 0);
+            a.tick(u64::from(n) * 1_000, RTT_US, |_| {});
+            while a.take().is_some() {}
+            most = most.max(a.held());
+            assert!(a.frames.len() <= OPEN);
+        }
+        assert!(most <= 2 * OPEN * 10_000, "{most}");
+    }
 }

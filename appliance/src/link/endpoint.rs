@@ -1,248 +1,353 @@
-//! The socket, and which connection is the session.
+//! The connections, and which of them is the session: the input and output around [`Route`], which decides.
 //!
-//! Both booths dial and both listen, so that either can be restarted and neither waits for the other's time-out. When both
-//! connections come up at once, the one dialled by the booth with the smaller fingerprint stays. A connection that comes in
-//! later means that the other booth has lost its session: it takes the place of ours at once.
+//! Both booths dial and both listen, so that either can be restarted and neither waits for the other's time-out. What is dialled
+//! and what carries is [`Route`]'s choice; here are the sockets, the tasks and the log.
 
+use std::collections::BTreeMap;
 use std::future::pending;
-use std::net::UdpSocket;
+use std::net::SocketAddr;
 use std::pin::Pin as Pinned;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::{setsockopt, sockopt};
-use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{Connection, ConnectionError, Endpoint, EndpointConfig, IdleTimeout, TransportConfig, VarInt};
-use tokio::task::JoinSet;
+use quinn::{Connection, VarInt};
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::moq::{Meeting, Names, Role, Tracks};
+use super::network::Network;
+use super::route::{Id, Route, WAYS, Way};
 use super::sender::Plan;
 use super::session::{self, Ended};
-use super::tls::{self, Pin};
+use super::socket::{Failed, Socket};
+use super::tls::Pin;
 use super::{Config, Counters, Doors, Error};
+use crate::clock::now_us;
 
-/// A silent peer is gone after this.
-const IDLE: Duration = Duration::from_secs(2);
-const KEEP_ALIVE: Duration = Duration::from_millis(400);
-/// First guess of the round trip: a lost first packet is repeated after about three times this.
-const INITIAL_RTT: Duration = Duration::from_millis(50);
-/// Time from one dial to the next: from the shortest, doubling to the longest.
-const REDIAL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
-/// A session younger than this may have been crossed by the other booth's own dialling.
-const CROSSING: Duration = Duration::from_secs(1);
 /// Handshakes at once; more are refused.
 const HANDSHAKES: usize = 16;
 /// Above so many, a caller must first prove that it receives at its address.
 const UNPROVEN: usize = 4;
-/// Kernel buffers of the socket, in bytes: a keyframe must fit while the link's thread is elsewhere.
-const SOCKET_BUFFER: usize = 4 << 20;
-/// What waits for a line slower than the encoder, in bytes: a keyframe, and no more. A queue is latency.
-pub(super) const SEND_BUFFER: usize = 512 << 10;
-/// A handshake that takes longer is none.
+/// A caller's handshake that takes longer is none.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(3);
 /// The last refusal is told again after so long.
 const TELL_AGAIN: Duration = Duration::from_secs(30);
-const STOP_TICK: Duration = Duration::from_millis(100);
+/// How often the route is asked.
+const TICK: Duration = Duration::from_millis(25);
+/// How often a socket that broke is made anew.
+const REBIND: Duration = Duration::from_secs(1);
 
 /// Runs the link until `doors.stop`; outlives every connection.
 ///
 /// # Errors
-/// Only at start: [`Error::Bind`], [`Error::Tls`], [`Error::System`].
+/// Only at start: [`Error::Bind`], [`Error::Tls`], [`Error::NoRoots`], [`Error::System`].
 pub fn run(config: Config, doors: Doors<'_>) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    runtime.block_on(async {
+    let done = runtime.block_on(async {
         let pin = Pin::new(config.peer.fingerprint);
-        let endpoint = bind(&config, &pin)?;
-        Switchboard::new(config, endpoint.clone(), pin, doors).run().await;
-        endpoint.close(VarInt::from_u32(0), b"booth stops");
-        // The other side is told, if it listens.
-        let _ = tokio::time::timeout(Duration::from_millis(200), endpoint.wait_idle()).await;
+        let socket = Socket::bind(&config, &pin)?;
+        Switchboard::new(config, socket, pin, doors).run().await;
         Ok(())
-    })
-}
-
-fn bind(config: &Config, pin: &Arc<Pin>) -> Result<Endpoint, Error> {
-    let (client, server) = tls::configs(&config.identity, pin)?;
-    let mut transport = TransportConfig::default();
-    transport
-        .congestion_controller_factory(Arc::new(quinn::congestion::BbrConfig::default()))
-        .max_idle_timeout(IdleTimeout::try_from(IDLE).ok())
-        .keep_alive_interval(Some(KEEP_ALIVE))
-        .initial_rtt(INITIAL_RTT)
-        .datagram_receive_buffer_size(Some(SOCKET_BUFFER))
-        .datagram_send_buffer_size(SEND_BUFFER)
-        // Streams carry only MoQ's control messages here.
-        .max_concurrent_bidi_streams(VarInt::from_u32(16))
-        .max_concurrent_uni_streams(VarInt::from_u32(16))
-        .stream_receive_window(VarInt::from_u32(256 << 10))
-        .receive_window(VarInt::from_u32(4 << 20));
-    let transport = Arc::new(transport);
-
-    let cipher = |_| rustls::Error::General("no cipher suite for QUIC's first packet".into());
-    let mut client = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(client).map_err(cipher)?));
-    client.transport_config(transport.clone());
-    let mut server =
-        quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(server).map_err(cipher)?));
-    server.transport_config(transport).max_incoming(4 * HANDSHAKES);
-
-    let bind = |source| Error::Bind { address: config.listen, source };
-    let socket = UdpSocket::bind(config.listen).map_err(bind)?;
-    // A system that allows less gives what it allows.
-    let _ = setsockopt(&socket, sockopt::RcvBuf, &SOCKET_BUFFER);
-    let _ = setsockopt(&socket, sockopt::SndBuf, &SOCKET_BUFFER);
-    let runtime = Arc::new(quinn::TokioRuntime);
-    let mut endpoint =
-        Endpoint::new(EndpointConfig::default(), Some(server), socket, runtime).map_err(bind)?;
-    endpoint.set_default_client_config(client);
-    Ok(endpoint)
+    });
+    // A name that is still being looked up is not waited for.
+    runtime.shutdown_background();
+    done
 }
 
 /// A connection whose handshake is done.
-struct Candidate {
+struct Line {
     connection: Connection,
-    dialled: bool,
+    /// What follows the other booth's runs on it.
+    attending: AbortHandle,
 }
 
+/// How a handshake ended: on which way, when it was ours.
+type Shaken = (Option<Way>, Result<Connection, Failed>);
 type Session<'a> = Pinned<Box<dyn Future<Output = Ended> + 'a>>;
 
-/// Decides which connection is the session.
+/// Connects, lets in, and runs the session.
 struct Switchboard<'a> {
     config: Config,
-    us: String,
-    /// Whether the connection that we dial is the one that stays.
+    names: Names,
+    /// Whether a connection that we dial is the one that stays when the other booth's crosses it.
     ours_stays: bool,
-    endpoint: Endpoint,
+    /// None between one that broke and the next.
+    socket: Option<Socket>,
+    rebound: Option<Instant>,
     pin: Arc<Pin>,
     doors: Doors<'a>,
-    current: Option<(Connection, Session<'a>, Instant)>,
-    redial: Duration,
-    last_refused: Option<Instant>,
+    route: Route,
+    lines: BTreeMap<Id, Line>,
+    session: Option<(Id, Session<'a>)>,
+    handshakes: JoinSet<Shaken>,
+    /// The dial under way and how many there were, for each [`Way`].
+    dials: [(Option<AbortHandle>, u32); 2],
+    attending: JoinSet<(Id, Ended)>,
+    meet: mpsc::Sender<(Id, Tracks)>,
+    met: mpsc::Receiver<(Id, Tracks)>,
+    last_id: Id,
     /// Connections that became the session so far.
     sessions: u64,
-    /// `connects` when the current one did.
-    connects_before: u64,
+    /// Where the other booth last spoke to us directly.
+    seen_at: Option<SocketAddr>,
+    last_refused: Option<Instant>,
+    last_way: Option<Way>,
 }
 
 impl<'a> Switchboard<'a> {
-    fn new(config: Config, endpoint: Endpoint, pin: Arc<Pin>, doors: Doors<'a>) -> Self {
+    fn new(config: Config, socket: Socket, pin: Arc<Pin>, doors: Doors<'a>) -> Self {
         let own = config.identity.fingerprint();
+        let (meet, met) = mpsc::channel(4);
+        let name = |short: String| format!("{}/{short}", config.room);
         Self {
-            us: format!("{}/{}", config.room, own.short()),
+            names: Names { ours: name(own.short()), theirs: name(config.peer.fingerprint.short()) },
             ours_stays: own < config.peer.fingerprint,
+            route: Route::new(config.peer.address.is_some(), config.relay.is_some(), now_us()),
             config,
-            endpoint,
+            socket: Some(socket),
+            rebound: None,
             pin,
             doors,
-            current: None,
-            redial: REDIAL.0,
-            last_refused: None,
+            lines: BTreeMap::new(),
+            session: None,
+            handshakes: JoinSet::new(),
+            dials: Default::default(),
+            attending: JoinSet::new(),
+            meet,
+            met,
+            last_id: 0,
             sessions: 0,
-            connects_before: 0,
+            seen_at: None,
+            last_refused: None,
+            last_way: None,
         }
     }
 
     async fn run(mut self) {
-        let mut handshakes: JoinSet<(bool, Result<Connection, ConnectionError>)> = JoinSet::new();
-        let shake = |dialled, connecting: quinn::Connecting| async move {
-            let result = tokio::time::timeout(HANDSHAKE_LIMIT, connecting).await;
-            (dialled, result.unwrap_or(Err(ConnectionError::TimedOut)))
-        };
-        let mut stop = tokio::time::interval(STOP_TICK);
-        let mut next_dial = Box::pin(tokio::time::sleep(Duration::ZERO));
-        let mut dialling = false;
-        loop {
-            let alone = self.current.is_none();
+        let network = Network::new();
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        while !self.doors.stop.load(Relaxed) {
             let session = async {
-                match &mut self.current {
-                    Some((_, session, _)) => session.await,
+                match &mut self.session {
+                    Some((id, session)) => (*id, session.await),
+                    None => pending().await,
+                }
+            };
+            let incoming = async {
+                match &self.socket {
+                    Some(socket) => socket.endpoint.accept().await,
                     None => pending().await,
                 }
             };
             tokio::select! {
-                ended = session => {
-                    self.current = None;
-                    if self.doors.counters.connects.load(Relaxed) > self.connects_before {
-                        log::info!("link: session over: {ended}");
-                        self.redial = REDIAL.0;
-                        next_dial.as_mut().reset(tokio::time::Instant::now());
-                    } else {
-                        // Nobody was heard: somebody listens there, but does not want us.
-                        log::debug!("link: no session: {ended}");
+                (id, ended) = session => self.session_over(id, &ended),
+                incoming = incoming => match incoming {
+                    Some(incoming) => self.let_in(incoming),
+                    None => {
+                        log::warn!("link: the socket broke; it is made anew");
+                        self.socket = None;
                     }
+                },
+                Some(Ok((way, result))) = self.handshakes.join_next() => self.shaken(way, result),
+                Some((id, tracks)) = self.met.recv() => self.met(id, tracks),
+                Some(Ok((id, ended))) = self.attending.join_next() => self.gone(id, &ended),
+                () = network.changed() => {
+                    log::debug!("link: this machine's network changed");
+                    self.route.network_changed(now_us());
                 }
-                Some(incoming) = self.endpoint.accept() => {
-                    if handshakes.len() >= HANDSHAKES {
-                        incoming.refuse();
-                    } else if handshakes.len() >= UNPROVEN && incoming.may_retry() {
-                        let _ = incoming.retry();
-                    } else if let Ok(connecting) = incoming.accept() {
-                        handshakes.spawn(shake(false, connecting));
-                    }
-                }
-                Some(Ok((dialled, result))) = handshakes.join_next() => {
-                    dialling &= !dialled;
-                    match result {
-                        Ok(connection) => self.consider(Candidate { connection, dialled }),
-                        Err(e) => self.failed(dialled, &e),
-                    }
-                    if dialled {
-                        next_dial.as_mut().reset(tokio::time::Instant::now() + self.redial);
-                        self.redial = (self.redial * 2).min(REDIAL.1);
-                    }
-                }
-                () = next_dial.as_mut(), if alone && !dialling => {
-                    match self.endpoint.connect(self.config.peer.address, tls::NAME) {
-                        Ok(connecting) => {
-                            dialling = true;
-                            handshakes.spawn(shake(true, connecting));
-                        }
-                        Err(e) => log::warn!("link: cannot dial {}: {e}", self.config.peer.address),
-                    }
-                    next_dial.as_mut().reset(tokio::time::Instant::now() + REDIAL.1);
-                }
-                _ = stop.tick() => if self.doors.stop.load(Relaxed) { return },
+                _ = tick.tick() => self.look(),
             }
+        }
+        self.session = None;
+        self.lines.values().for_each(|line| line.connection.close(VarInt::from_u32(0), b"booth stops"));
+        if let Some(Socket { endpoint, .. }) = self.socket {
+            endpoint.close(VarInt::from_u32(0), b"booth stops");
+            // The other side is told, if it listens.
+            let _ = timeout(Duration::from_millis(200), endpoint.wait_idle()).await;
         }
     }
 
-    fn consider(&mut self, candidate: Candidate) {
-        let stays = candidate.dialled == self.ours_stays;
-        if let Some((_, _, since)) = &self.current
-            && !stays
-            && (candidate.dialled || since.elapsed() < CROSSING)
+    /// What time brings.
+    fn look(&mut self) {
+        let now = now_us();
+        if self.socket.is_none() && self.rebound.is_none_or(|at| at.elapsed() >= REBIND) {
+            self.rebound = Some(Instant::now());
+            self.socket = Socket::bind(&self.config, &self.pin).map_err(|e| log::warn!("{e}")).ok();
+            self.route.network_changed(now);
+        }
+        let signals = self.doors.signals;
+        if self.route.heard(signals.heard_us.load(Relaxed)) {
+            self.arrived();
+        }
+        if !self.route.has_peer(now) && signals.connected.swap(false, Relaxed) {
+            signals.peer_has_camera.store(false, Relaxed);
+            signals.route.store(0, Relaxed);
+            self.last_way = None;
+            log::info!("link: the other booth is gone");
+        }
+        if self.route.way() == Some(Way::Direct)
+            && let Some((id, _)) = &self.session
         {
-            candidate.connection.close(VarInt::from_u32(1), b"one session is enough");
+            self.seen_at = self.lines.get(id).map(|line| line.connection.remote_address());
+        }
+        for way in WAYS {
+            if self.socket.is_some() && self.route.dial(way, now) {
+                self.dial(way);
+            }
+        }
+        self.tidy();
+    }
+
+    fn dial(&mut self, way: Way) {
+        let Some(socket) = &self.socket else { return };
+        let (under_way, attempts) = &mut self.dials[way as usize];
+        let attempt = *attempts;
+        *attempts = attempt.wrapping_add(1);
+        let new = match way {
+            Way::Direct => {
+                // It may have moved since the configuration was written.
+                let mut addresses: Vec<_> =
+                    self.seen_at.into_iter().chain(self.config.peer.address).collect();
+                addresses.dedup();
+                let dial = socket.dial_peer(addresses, attempt);
+                self.handshakes.spawn(async move { (Some(way), dial.await) })
+            }
+            Way::Relay => {
+                let Some(relay) = &self.config.relay else { return };
+                let dial = socket.dial_relay(relay, attempt);
+                self.handshakes.spawn(async move { (Some(way), dial.await) })
+            }
+        };
+        if let Some(old) = under_way.replace(new) {
+            old.abort();
+        }
+    }
+
+    /// The other booth was heard in a new session.
+    fn arrived(&mut self) {
+        let (Some(way), Some((id, _))) = (self.route.way(), &self.session) else { return };
+        let code = if way == Way::Direct { 1 } else { 2 };
+        self.doors.signals.route.store(code, Relaxed);
+        let Some(line) = self.lines.get(id) else { return };
+        let (by, at) = (
+            if way == Way::Direct { "directly" } else { "through the relay" },
+            line.connection.remote_address(),
+        );
+        if self.last_way.replace(way) == Some(way) {
+            log::info!("link: a new session {by}, {at}");
+        } else {
+            log::info!("link: the meeting goes {by}, {at}");
+        }
+    }
+
+    fn let_in(&mut self, incoming: quinn::Incoming) {
+        if self.handshakes.len() >= HANDSHAKES {
+            incoming.refuse();
+        } else if self.handshakes.len() >= UNPROVEN && incoming.may_retry() {
+            let _ = incoming.retry();
+        } else if let Ok(connecting) = incoming.accept() {
+            self.handshakes.spawn(async move {
+                let shaken = timeout(HANDSHAKE_LIMIT, connecting).await;
+                (None, shaken.map_or(Err(Failed::Late), |shaken| shaken.map_err(Failed::from)))
+            });
+        }
+    }
+
+    fn shaken(&mut self, dialled: Option<Way>, result: Result<Connection, Failed>) {
+        let now = now_us();
+        let way = dialled.unwrap_or(Way::Direct);
+        let connection = match result {
+            Ok(connection) => connection,
+            Err(error) => {
+                if dialled.is_some() {
+                    self.route.dial_failed(way, now);
+                }
+                self.failed(dialled, &error);
+                return;
+            }
+        };
+        self.last_id += 1;
+        let (id, role) = match dialled {
+            None => (self.last_id, Role::Accepted),
+            Some(Way::Direct) => (self.last_id, Role::Dialled),
+            Some(Way::Relay) => (self.last_id, Role::Relay),
+        };
+        let stays = dialled.is_some() == self.ours_stays;
+        if !self.route.up(id, way, dialled.is_some(), stays, now) {
+            connection.close(VarInt::from_u32(1), b"one session is enough");
             return;
         }
-        if let Some((old, _, _)) = self.current.take() {
-            log::info!("link: a newer connection takes the session's place");
-            old.close(VarInt::from_u32(2), b"replaced");
+        log::debug!("link: {id} is up: {role:?}, {}", connection.remote_address());
+        let attending = attend(id, connection.clone(), role, self.names.clone(), self.meet.clone());
+        let attending = self.attending.spawn(attending);
+        self.lines.insert(id, Line { connection, attending });
+        self.tidy();
+    }
+
+    /// The other booth's tracks flow through connection `id`.
+    fn met(&mut self, id: Id, tracks: Tracks) {
+        let Some(line) = self.lines.get(&id) else { return };
+        if self.route.met(id, now_us()) {
+            log::debug!("link: {id} is the session");
+            self.sessions += 1;
+            let (connection, number, doors) = (line.connection.clone(), self.sessions, self.doors);
+            let plan = Plan {
+                max_kbps: self.config.max_kbps,
+                deadline_us: u64::try_from(self.config.deadline.as_micros()).unwrap_or(u64::MAX),
+            };
+            let session =
+                Box::pin(async move { session::run(&connection, tracks, number, plan, doors).await });
+            self.session = Some((id, session));
         }
-        let remote = candidate.connection.remote_address();
-        log::debug!("link: connected {} {remote}", if candidate.dialled { "to" } else { "from" });
-        self.sessions += 1;
-        self.connects_before = self.doors.counters.connects.load(Relaxed);
-        let number = self.sessions;
-        let (connection, us, doors) = (candidate.connection.clone(), self.us.clone(), self.doors);
-        let plan = Plan {
-            max_kbps: self.config.max_kbps,
-            deadline_us: u64::try_from(self.config.deadline.as_micros()).unwrap_or(u64::MAX),
-        };
-        let session =
-            Box::pin(
-                async move { session::run(&connection, candidate.dialled, &us, number, plan, doors).await },
-            );
-        self.current = Some((candidate.connection, session, Instant::now()));
+        self.tidy();
+    }
+
+    fn session_over(&mut self, id: Id, ended: &Ended) {
+        log::debug!("link: session over, {id}: {ended}");
+        self.session = None;
+        match self.lines.get(&id) {
+            // Whoever dropped its tracks directly is done with the connection; at a relay its next run may be met.
+            Some(line) if self.route.is_relay(id) && line.connection.close_reason().is_none() => {
+                self.route.session_over(id, now_us());
+            }
+            _ => self.gone(id, ended),
+        }
+    }
+
+    fn gone(&mut self, id: Id, ended: &Ended) {
+        if self.session.as_ref().is_some_and(|(current, _)| *current == id) {
+            self.session = None;
+        }
+        self.route.gone(id, now_us());
+        if let Some(line) = self.lines.remove(&id) {
+            log::debug!("link: {id} is gone: {ended}");
+            line.close(b"over");
+        }
+        self.tidy();
+    }
+
+    /// Closes what is of no more use.
+    fn tidy(&mut self) {
+        let now = now_us();
+        let route = &self.route;
+        self.lines.extract_if(.., |&id, _| !route.keeps(id, now)).for_each(|(id, line)| {
+            log::debug!("link: {id} is not needed");
+            line.close(b"replaced");
+        });
     }
 
     /// A handshake failed: for an operator it matters when somebody else than the peer stood at the door.
-    fn failed(&mut self, dialled: bool, error: &ConnectionError) {
-        let Some(shown) = self.pin.turned_away() else {
-            log::debug!("link: handshake: {error}");
+    fn failed(&mut self, dialled: Option<Way>, error: &Failed) {
+        let turned_away = if dialled == Some(Way::Relay) { None } else { self.pin.turned_away() };
+        let Some(shown) = turned_away else {
+            log::debug!("link: handshake, {dialled:?}: {error}");
             return;
         };
         Counters::add(&self.doors.counters.refused, 1);
-        let who = if dialled { "the booth at the peer's address" } else { "a caller" };
+        let who = if dialled.is_some() { "the booth at the peer's address" } else { "a caller" };
         // Somebody who keeps knocking fills the counter, not the log.
         if self.last_refused.is_some_and(|told| told.elapsed() < TELL_AGAIN) {
             return;
@@ -256,13 +361,42 @@ impl<'a> Switchboard<'a> {
     }
 }
 
+impl Line {
+    fn close(self, why: &[u8]) {
+        self.attending.abort();
+        self.connection.close(VarInt::from_u32(2), why);
+    }
+}
+
+/// Meets the other booth on `connection`, and each of its next runs, until the connection is over.
+async fn attend(
+    id: Id,
+    connection: Connection,
+    role: Role,
+    names: Names,
+    met: mpsc::Sender<(Id, Tracks)>,
+) -> (Id, Ended) {
+    let attend = async {
+        let mut meeting = Meeting::enter(&connection, role, &names).await?;
+        loop {
+            let tracks = meeting.next().await?;
+            if met.send((id, tracks)).await.is_err() {
+                return Err(Ended::Closed);
+            }
+        }
+    };
+    let ended: Result<(), Ended> = attend.await;
+    (id, ended.err().unwrap_or(Ended::Closed))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::{Peer, tests::End};
+    use crate::link::{Peer, Relay, tests::End};
     use crate::pairing::{Fingerprint, Identity};
     use crate::picture::{AccessUnit, Stamps};
-    use std::net::SocketAddr;
+    use std::net::UdpSocket;
+    use std::sync::atomic::AtomicBool;
 
     impl End {
         fn start(
@@ -270,6 +404,7 @@ mod tests {
             identity: &Identity,
             listen: SocketAddr,
             peer: Peer,
+            relay: Option<Relay>,
         ) -> std::thread::JoinHandle<()> {
             let end = self.clone();
             let identity =
@@ -280,6 +415,7 @@ mod tests {
                     room: "test".into(),
                     identity,
                     peer,
+                    relay,
                     max_kbps: 8_000,
                     deadline: Duration::from_millis(100),
                 };
@@ -324,14 +460,14 @@ mod tests {
         let (fa, fb) = (ia.fingerprint(), ib.fingerprint());
         let (pa, pb) = (free(), free());
         let threads = [
-            a.start(&ia, pa, Peer { address: pb, fingerprint: fb }),
-            b.start(&ib, pb, Peer { address: pa, fingerprint: fa }),
+            a.start(&ia, pa, Peer { address: Some(pb), fingerprint: fb }, None),
+            b.start(&ib, pb, Peer { address: Some(pa), fingerprint: fa }, None),
         ];
         // Until both have settled on one of their two connections, frames may be lost with the other.
         for end in [&a, &b] {
             end.wait("the session", |e| e.signals.connected.load(Relaxed));
         }
-        std::thread::sleep(CROSSING);
+        std::thread::sleep(Duration::from_secs(1));
         let mut number = 0;
         for size in [40_000, 300_000, 1, 0, 900] {
             for (from, to) in [(&a, &b), (&b, &a)] {
@@ -360,8 +496,8 @@ mod tests {
         let fa = ia.fingerprint();
         let (pa, pb) = (free(), free());
         let threads = [
-            a.start(&ia, pa, Peer { address: pb, fingerprint: Fingerprint([7; 32]) }),
-            b.start(&ib, pb, Peer { address: pa, fingerprint: fa }),
+            a.start(&ia, pa, Peer { address: Some(pb), fingerprint: Fingerprint([7; 32]) }, None),
+            b.start(&ib, pb, Peer { address: Some(pa), fingerprint: fa }, None),
         ];
         a.wait("a refusal", |e| e.counters.refused.load(Relaxed) > 0);
         // Both go on trying, ever more slowly.
@@ -373,5 +509,90 @@ mod tests {
             end.stop.store(true, Relaxed);
         }
         threads.into_iter().for_each(|t| t.join().unwrap());
+    }
+
+    /// A relay as small as can be: what one connection publishes, all others find. Ends with the runtime it runs in.
+    async fn relay(identity: &Identity, listen: SocketAddr) {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut tls = rustls::ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![identity.certificate.clone()], identity.key.clone_key())
+            .unwrap();
+        tls.alpn_protocols = vec![b"moq-lite-06".to_vec()];
+        let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(tls).unwrap();
+        let config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+        let endpoint = quinn::Endpoint::server(config, listen).unwrap();
+        let (origin, driver) = moq_net::origin::Producer::new(Default::default());
+        tokio::spawn(moq_net::time::run(driver));
+        while let Some(incoming) = endpoint.accept().await {
+            let origin = origin.clone();
+            tokio::spawn(async move {
+                let transport = web_transport_quinn::Session::raw(incoming.await.unwrap());
+                let server = moq_net::Server::new().with_origin(origin);
+                let (session, driver) = server.accept(Instant::now(), transport).await.unwrap();
+                tokio::spawn(moq_net::time::run(driver));
+                session.closed().await;
+            });
+        }
+    }
+
+    /// Runs a relay until the flag is set.
+    fn relay_thread(
+        identity: Identity,
+        listen: SocketAddr,
+        stop: Arc<AtomicBool>,
+    ) -> std::thread::JoinHandle<()> {
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                tokio::spawn(async move { relay(&identity, listen).await });
+                while !stop.load(Relaxed) {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            });
+        })
+    }
+
+    #[test]
+    fn booths_that_cannot_reach_each_other_meet_at_a_relay() {
+        let (a, b) = (End::new(), End::new());
+        let (ia, ib, ir) = (identity("relay-a"), identity("relay-b"), identity("relay-r"));
+        let (fa, fb) = (ia.fingerprint(), ib.fingerprint());
+        let (pa, pb, pr) = (free(), free(), free());
+        let relay = |fingerprint| {
+            Some(Relay { host: "127.0.0.1".into(), port: pr.port(), fingerprint: Some(fingerprint) })
+        };
+        let at = relay(ir.fingerprint());
+        let stop = Arc::new(AtomicBool::new(false));
+        let relay = relay_thread(ir, pr, stop.clone());
+        let nowhere = |fingerprint| Peer { address: None, fingerprint };
+        let threads = [a.start(&ia, pa, nowhere(fb), at.clone()), b.start(&ib, pb, nowhere(fa), at.clone())];
+        for (from, to) in [(&a, &b), (&b, &a)] {
+            to.wait("the relay", |e| e.signals.connected.load(Relaxed) && e.signals.route() == "relay");
+            let send = || {
+                assert!(from.outgoing.put(unit(1, 20_000)).is_none());
+                to.incoming.wait(1_000)
+            };
+            assert_eq!((0..10).find_map(|_| send()).expect("a frame").unit.data.len(), 20_000);
+        }
+        // One of them starts anew and is told of a direct way: both take it.
+        a.stop.store(true, Relaxed);
+        let [ta, tb] = threads;
+        ta.join().unwrap();
+        b.wait("an empty relay", |e| !e.signals.connected.load(Relaxed));
+        let again = End::new();
+        let ta = again.start(&ia, pa, Peer { address: Some(pb), fingerprint: fb }, at);
+        for end in [&again, &b] {
+            end.wait("the direct way", |e| {
+                e.signals.connected.load(Relaxed) && e.signals.route() == "direct"
+            });
+        }
+        for end in [&again, &b] {
+            end.stop.store(true, Relaxed);
+        }
+        stop.store(true, Relaxed);
+        [ta, tb, relay].into_iter().for_each(|t| t.join().unwrap());
     }
 }

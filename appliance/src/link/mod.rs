@@ -5,8 +5,8 @@
 //!             fec, redundancy          ║        what came    fec, what to ask again
 //!             history, estimator ◄── feedback ◄─────┘
 //! ```
-//! All but [`endpoint`] (the socket, which connection), [`session`] (one connection, its loop) and [`wire`] are pure: bytes and
-//! times go in, frames, datagrams and numbers come out.
+//! [`endpoint`] owns the connections, [`moq`] what is spoken on one, [`session`] one meeting over it, [`wire`] what carries its
+//! datagrams. The rest is pure: bytes and times go in; frames, datagrams, numbers and decisions come out.
 
 mod arrivals;
 mod assembler;
@@ -16,13 +16,17 @@ mod fec;
 mod feedback;
 mod history;
 mod memory;
+mod moq;
+mod network;
 mod pacer;
 mod receiver;
 mod redundancy;
+mod route;
 mod sender;
 mod session;
 mod shard;
 mod simulation;
+mod socket;
 mod tls;
 mod wire;
 
@@ -31,7 +35,7 @@ pub use simulation::{Outcome, simulate};
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::mailbox::Mailbox;
@@ -55,6 +59,12 @@ pub enum Error {
     /// TLS refused our own key.
     #[error("link: {0}; remove the booth's data folder to make a new key")]
     Tls(#[from] rustls::Error),
+    /// A relay without a fingerprint, on a system without roots.
+    #[error(
+        "link: this system vouches for no certificate at all; put the relay's into relay.fingerprint, or install the \
+         package ca-certificates"
+    )]
+    NoRoots,
     /// The system gave no thread, timer or descriptor.
     #[error("link: {0}")]
     System(#[from] io::Error),
@@ -63,10 +73,21 @@ pub enum Error {
 /// The other booth.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer {
-    /// Where it is.
-    pub address: SocketAddr,
+    /// Where it is; none when only it can dial, or both meet at a relay.
+    pub address: Option<SocketAddr>,
     /// Who it must prove to be.
     pub fingerprint: Fingerprint,
+}
+
+/// A relay at which both booths can be.
+#[derive(Debug, Clone)]
+pub struct Relay {
+    /// Its address, or its DNS name.
+    pub host: String,
+    /// Its UDP port.
+    pub port: u16,
+    /// The certificate it must show; without one, any that this system's roots vouch for.
+    pub fingerprint: Option<Fingerprint>,
 }
 
 /// What a link is made of.
@@ -79,6 +100,8 @@ pub struct Config {
     pub identity: Identity,
     /// Whom we talk to.
     pub peer: Peer,
+    /// Where to meet when the direct way does not work.
+    pub relay: Option<Relay>,
     /// The highest rate of the video, in kbit/s.
     pub max_kbps: u32,
     /// From a picture's capture to its being decodable at the other booth.
@@ -90,6 +113,10 @@ pub struct Config {
 pub struct Signals {
     /// Link: a peer is there.
     pub connected: AtomicBool,
+    /// Link: the way to the peer; 0 for none, 1 for direct, 2 for the relay. See [`Signals::route`].
+    route: AtomicU8,
+    /// Link: when the last report came from the peer, in µs; 0 for never.
+    heard_us: AtomicU64,
     /// Link: the peer cannot decode without a keyframe; the encoder clears it.
     pub keyframe_for_peer: AtomicBool,
     /// Link: what the video may take now, in kbit/s; 0 before the link knows.
@@ -102,6 +129,17 @@ pub struct Signals {
     pub keyframe_for_us: AtomicBool,
     /// Capture: our camera gives pictures.
     pub camera: AtomicBool,
+}
+
+impl Signals {
+    /// `direct` or `relay`, the way that carries the meeting; empty when there is none.
+    pub fn route(&self) -> &'static str {
+        match self.route.load(Relaxed) {
+            1 => "direct",
+            2 => "relay",
+            _ => "",
+        }
+    }
 }
 
 /// What the link counts.

@@ -21,6 +21,8 @@ const ARRIVALS_EVERY_US: u64 = 25_000;
 const REPORT_EVERY_US: u64 = 100_000;
 /// A question is sent twice, so far apart in µs.
 const APART_US: u64 = 3_000;
+/// After so many datagrams in a row that are of no use, numbers are believed anew.
+const ASTRAY: u32 = 500;
 /// The round trip before it is known, in µs.
 const UNKNOWN_RTT_US: u64 = 100_000;
 
@@ -33,6 +35,10 @@ pub(super) struct Receiver<'a> {
     clock: PeerClock,
     /// `sent_us` of the newest report from the other side, and when it came.
     heard: Option<(u64, u64)>,
+    /// When the first report of ours left; none before.
+    first_sent_us: Option<u64>,
+    /// Whether a report answered one of ours. A relay hands out what it last had of a peer that is long gone.
+    met: bool,
     newest: u32,
     keyframe_granted_us: u64,
     asking: bool,
@@ -41,6 +47,8 @@ pub(super) struct Receiver<'a> {
     arrivals_due_us: u64,
     report_due_us: u64,
     nacks: Vec<Nack>,
+    /// Datagrams in a row that were of no use.
+    turned_away: u32,
 }
 
 impl<'a> Receiver<'a> {
@@ -52,6 +60,8 @@ impl<'a> Receiver<'a> {
             assembler: Assembler::default(),
             clock: PeerClock::default(),
             heard: None,
+            first_sent_us: None,
+            met: false,
             newest: 0,
             keyframe_granted_us: 0,
             asking: false,
@@ -59,6 +69,7 @@ impl<'a> Receiver<'a> {
             arrivals_due_us: 0,
             report_due_us: 0,
             nacks: Vec::with_capacity(MAX_NACKS),
+            turned_away: 0,
         }
     }
 
@@ -74,6 +85,11 @@ impl<'a> Receiver<'a> {
             Counters::add(&counters.garbage, 1);
             return;
         };
+        self.turned_away += 1;
+        if self.turned_away > ASTRAY {
+            // One false number, believed, makes all true ones look false.
+            (self.log, self.assembler, self.turned_away) = (ArrivalLog::default(), Assembler::default(), 0);
+        }
         match self.log.push(datagram.packet, now_us) {
             Number::New => {}
             Number::Repeated => return Counters::add(&counters.repeated, 1),
@@ -81,8 +97,10 @@ impl<'a> Receiver<'a> {
         }
         let Some(shard) = datagram.shard else { return };
         let way_us = self.clock.shortest_us().unwrap_or(0) / 2;
-        if self.assembler.push(shard, now_us, way_us) == Made::Nonsense {
-            Counters::add(&counters.garbage, 1);
+        match self.assembler.push(shard, now_us, way_us) {
+            Made::Used => self.turned_away = 0,
+            Made::Late => {}
+            Made::Nonsense => Counters::add(&counters.garbage, 1),
         }
     }
 
@@ -131,13 +149,18 @@ impl<'a> Receiver<'a> {
                 u64::from(self.heard.is_some_and(|h| h.0 == report.sent_us)),
             );
         }
-        let first = self.heard.is_none();
+        let answers = self.first_sent_us.is_some_and(|first_us| report.echo_us >= first_us);
+        let first = answers && !self.met;
         if first {
+            self.met = true;
             // It listens, so what is sent from here on can arrive.
             Counters::add(&counters.connects, 1);
             signals.connected.store(true, Relaxed);
         }
         self.heard = Some((report.sent_us, now_us));
+        if answers {
+            signals.heard_us.store(now_us, Relaxed);
+        }
         self.clock.exchange(report, now_us);
         if let Some(offset) = self.clock.offset_us() {
             Counters::set(&counters.clock_offset_us, offset as u64);
@@ -148,6 +171,11 @@ impl<'a> Receiver<'a> {
             self.keyframe_granted_us = now_us;
             signals.keyframe_for_peer.store(true, Relaxed);
         }
+    }
+
+    /// Whether the other side is there and hears us.
+    pub(super) fn has_met(&self) -> bool {
+        self.met
     }
 
     /// When the other side was last heard, in µs; none before the first report.
@@ -162,7 +190,7 @@ impl<'a> Receiver<'a> {
             let answers = &mut self.answers;
             self.log.report(|bytes| answers.push_back((now_us, bytes)));
             // The decoder may have come to need a keyframe since.
-            if self.doors.signals.keyframe_for_us.load(Relaxed) {
+            if self.doors.signals.keyframe_for_us.load(Relaxed) || !self.met {
                 self.report_due_us = now_us;
             }
         }
@@ -185,6 +213,7 @@ impl<'a> Receiver<'a> {
     /// What to tell the other side at `now_us`.
     fn next_report(&mut self, now_us: u64) -> Report {
         let (signals, counters) = (self.doors.signals, self.doors.counters);
+        self.first_sent_us.get_or_insert(now_us);
         let keyframe = signals.keyframe_for_us.load(Relaxed);
         if keyframe && !self.asking {
             Counters::add(&counters.keyframe_requests, 1);
@@ -209,5 +238,170 @@ impl<'a> Receiver<'a> {
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
         self.assembler.held() + self.answers.iter().map(|(_, b)| b.len()).sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::feedback::Feedback;
+    use super::super::sender::tests::shards;
+    use super::super::shard::{put_header, tests::unit};
+    use super::super::tests::End;
+    use super::*;
+
+    /// The datagrams of frame `number`, from datagram `packet` on.
+    fn datagrams(number: u32, size: usize, packet: u32) -> Vec<Bytes> {
+        let write = |(i, s): (usize, super::super::shard::Shard)| {
+            let mut out = Vec::new();
+            put_header(&mut out, packet + i as u32, number, s.index, (s.data, s.parity), s.left_us);
+            out.extend_from_slice(&s.piece);
+            out.into()
+        };
+        shards(&unit(number, size), number, 1).into_iter().enumerate().map(write).collect()
+    }
+
+    fn asking(keyframe: bool, sent_us: u64) -> Report {
+        Report { keyframe, sent_us, echo_us: u64::MAX >> 12, ..Report::default() }
+    }
+
+    #[test]
+    fn garbage_is_counted_and_changes_nothing() {
+        let end = End::new();
+        let mut receiver = Receiver::new(1, end.doors());
+        let mut random = fastrand::Rng::with_seed(42);
+        datagrams(2, 5_000, 0).into_iter().for_each(|d| receiver.datagram(d, 1_000));
+        receiver.tick(0);
+        assert_eq!(end.incoming.take().map(|i| i.unit.number), Some(2));
+        for n in 0..20_000 {
+            let mut bytes = vec![0; random.usize(..1_200)];
+            random.fill(&mut bytes);
+            receiver.datagram(bytes.into(), n);
+            receiver.tick(n);
+        }
+        assert!(end.incoming.take().is_none());
+        assert!(end.counters.garbage.load(Relaxed) > 19_000);
+        datagrams(3, 5_000, 9).into_iter().for_each(|d| receiver.datagram(d, 1_000));
+        receiver.tick(1_000);
+        assert_eq!(end.incoming.take().map(|i| i.unit.number), Some(3));
+        assert_eq!(end.counters.lost_frames.load(Relaxed), 0);
+    }
+
+    #[test]
+    fn repetitions_are_counted_and_change_nothing() {
+        let end = End::new();
+        let mut receiver = Receiver::new(1, end.doors());
+        for _ in 0..3 {
+            datagrams(3, 5_000, 9).into_iter().for_each(|d| receiver.datagram(d, 1_000));
+            receiver.tick(1_000);
+        }
+        assert_eq!(end.incoming.take().map(|i| i.unit.number), Some(3));
+        assert!(end.incoming.take().is_none());
+        assert_eq!(end.counters.repeated.load(Relaxed), 2 * datagrams(3, 5_000, 9).len() as u64);
+    }
+
+    #[test]
+    fn one_false_number_is_not_believed_for_long() {
+        let end = End::new();
+        let mut receiver = Receiver::new(1, end.doors());
+        let false_one = datagrams(900, 500, 60_000).remove(0);
+        let mut got = 0;
+        for n in 0..300u32 {
+            datagrams(n, 2_500, n * 4).into_iter().for_each(|d| receiver.datagram(d, n.into()));
+            if n == 10 {
+                receiver.datagram(false_one.clone(), n.into());
+            }
+            receiver.tick(n.into());
+            got += std::iter::from_fn(|| end.incoming.take()).count();
+        }
+        assert!(got > 100, "{got}");
+    }
+
+    #[test]
+    fn damaged_datagrams_never_panic() {
+        let end = End::new();
+        let mut receiver = Receiver::new(1, end.doors());
+        let mut random = fastrand::Rng::with_seed(7);
+        for n in 0..10_000u32 {
+            for datagram in datagrams(n, 2_500, n * 4) {
+                let mut bytes = datagram.to_vec();
+                let at = random.usize(..60);
+                bytes[at] ^= random.u8(..);
+                receiver.datagram(bytes.into(), u64::from(n) * 1_000);
+            }
+            receiver.tick(u64::from(n) * 1_000);
+            while receiver.poll(u64::from(n) * 1_000).is_some() {}
+            while let Some(incoming) = end.incoming.take() {
+                let _ = incoming.unit.stamps.durations_us();
+            }
+            assert!(receiver.held() < 64 << 20);
+        }
+    }
+
+    #[test]
+    fn keyframes_are_granted_at_a_bounded_rate() {
+        let end = End::new();
+        let mut receiver = Receiver::new(1, end.doors());
+        receiver.next_report(0);
+        let mut granted = 0;
+        for ms in 1..=2_000u64 {
+            receiver.report(&asking(true, ms * 1_000), ms * 1_000);
+            granted += u32::from(end.signals.keyframe_for_peer.swap(false, Relaxed));
+        }
+        assert_eq!(granted, 8);
+    }
+
+    #[test]
+    fn only_who_answers_is_there() {
+        let end = End::new();
+        let mut receiver = Receiver::new(1, end.doors());
+        let report = |receiver: &mut Receiver<'_>, echo_us, now_us| {
+            receiver.report(&Report { echo_us, sent_us: now_us, ..Report::default() }, now_us);
+            end.signals.connected.load(Relaxed)
+        };
+        assert!(!report(&mut receiver, 900, 1_000), "before we said anything");
+        receiver.next_report(2_000);
+        assert!(!report(&mut receiver, 1_999, 3_000), "an answer to an earlier session");
+        assert_eq!(end.signals.heard_us.load(Relaxed), 0);
+        assert!(report(&mut receiver, 2_000, 4_000));
+        assert_eq!((end.signals.heard_us.load(Relaxed), end.counters.connects.load(Relaxed)), (4_000, 1));
+        assert!(end.signals.keyframe_for_peer.load(Relaxed));
+    }
+
+    #[test]
+    fn a_report_that_was_heard_before_changes_nothing() {
+        let end = End::new();
+        let mut receiver = Receiver::new(1, end.doors());
+        let old = Report { camera: true, sent_us: 10, ..Report::default() };
+        receiver.report(&old, 100);
+        receiver.report(&Report { camera: false, sent_us: 20, ..Report::default() }, 200);
+        receiver.report(&old, 300);
+        assert!(!end.signals.peer_has_camera.load(Relaxed));
+        let report = receiver.next_report(1_200);
+        assert_eq!((report.echo_us, report.held_us), (20, 1_000));
+    }
+
+    #[test]
+    fn arrivals_and_questions_go_back() {
+        let end = End::new();
+        let mut receiver = Receiver::new(1, end.doors());
+        let mut holed = datagrams(3, 8_000, 0);
+        holed.drain(2..5);
+        holed.into_iter().for_each(|d| receiver.datagram(d, 1_000));
+        let (mut arrivals, mut nacks) = (0, 0);
+        for ms in 1..60 {
+            receiver.tick(ms * 1_000);
+            while let Some(bytes) = receiver.poll(ms * 1_000) {
+                match Feedback::parse(bytes) {
+                    Some(Feedback::Arrivals(told)) => arrivals += told.iter().flatten().count(),
+                    Some(Feedback::Nacks(asked)) => {
+                        assert_eq!((asked[0].frame, asked[0].need), (3, 2));
+                        nacks += 1;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        assert_eq!(arrivals, datagrams(3, 8_000, 0).len() - 3);
+        assert_eq!(nacks, 2, "one question, sent twice");
     }
 }

@@ -84,40 +84,60 @@ impl Redundancy {
     }
 }
 
-/// Counts losses, and forgets them over a few thousand datagrams.
-#[derive(Debug)]
+/// Counts losses, and forgets them over a few thousand datagrams; a line that gets much worse shows sooner.
+#[derive(Debug, Default)]
 pub(super) struct LossMeter {
-    sent: f32,
-    lost: f32,
-    bursts: f32,
+    slow: Count,
+    fast: Count,
     last_lost: bool,
 }
 
-/// What is remembered, in datagrams.
-const MEMORY: f32 = 4_000.0;
+/// What each count remembers, in datagrams.
+const MEMORY: (f32, f32) = (4_000.0, 700.0);
+/// The fast count counts when it says so many times more than the slow one: before that it may be chance.
+const WORSE: f32 = 1.6;
 
-impl Default for LossMeter {
+#[derive(Debug)]
+struct Count {
+    sent: f32,
+    lost: f32,
+    bursts: f32,
+}
+
+impl Default for Count {
     /// A session begins with a guess: some loss, to be forgotten soon.
     fn default() -> Self {
-        Self { sent: 300.0, lost: 6.0, bursts: 4.5, last_lost: false }
+        Self { sent: 300.0, lost: 6.0, bursts: 4.5 }
+    }
+}
+
+impl Count {
+    fn push(&mut self, lost: bool, begins: bool, memory: f32) {
+        let keep = 1.0 - 1.0 / memory;
+        self.sent = self.sent * keep + 1.0;
+        self.lost = self.lost * keep + f32::from(u8::from(lost));
+        self.bursts = self.bursts * keep + f32::from(u8::from(begins));
+    }
+
+    fn share(&self) -> f32 {
+        self.lost / self.sent
     }
 }
 
 impl LossMeter {
     /// The fate of the next datagram in the order of sending.
     pub(super) fn push(&mut self, lost: bool) {
-        let keep = 1.0 - 1.0 / MEMORY;
-        self.sent = self.sent * keep + 1.0;
-        self.lost = self.lost * keep + f32::from(u8::from(lost));
-        self.bursts = self.bursts * keep + f32::from(u8::from(lost && !self.last_lost));
+        let begins = lost && !self.last_lost;
+        self.slow.push(lost, begins, MEMORY.0);
+        self.fast.push(lost, begins, MEMORY.1);
         self.last_lost = lost;
     }
 
     /// What it comes to, in steps coarse enough not to change with every datagram.
     pub(super) fn loss(&self) -> Loss {
-        let share = self.lost / self.sent;
-        let burst = if self.bursts > 0.5 { (self.lost / self.bursts).max(1.0) } else { 1.0 };
-        Loss { share: (share * 500.0).ceil() / 500.0, burst: (burst * 4.0).round() / 4.0 }
+        let count = if self.fast.share() > WORSE * self.slow.share() { &self.fast } else { &self.slow };
+        let burst = if count.bursts > 0.5 { (count.lost / count.bursts).max(1.0) } else { 1.0 };
+        Loss { share: (count.share() * 500.0).ceil() / 500.0, burst: (burst * 4.0).round() / 4.0 }
     }
 }
 

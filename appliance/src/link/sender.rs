@@ -388,3 +388,136 @@ impl Sender {
         paced.into_iter().chain(self.probe.map(|p| p.next_us)).min().unwrap_or(u64::MAX)
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::feedback::{Feedback, MAX_RUNS};
+    use super::super::shard::{Datagram, Shard, tests::unit};
+    use super::*;
+
+    const PLAN: Plan = Plan { max_kbps: 8_000, deadline_us: 100_000 };
+
+    /// The shards of `unit` as frame `number` with `parity` of them parity.
+    pub(crate) fn shards(unit: &AccessUnit, number: u32, parity: usize) -> Vec<Shard> {
+        let length = 1_000;
+        let mut whole = shard::frame_header(unit).to_vec();
+        whole.extend_from_slice(&unit.data);
+        whole.resize(whole.len().next_multiple_of(length), 0);
+        let data = whole.len() / length;
+        if parity > 0 {
+            let mut encoder = fec::Encoder::default();
+            let copy = whole.clone();
+            let made = encoder.encode(copy.chunks_exact(length), parity, length).unwrap();
+            made.recovery_iter().for_each(|piece| whole.extend_from_slice(piece));
+        }
+        let shard = |(index, piece): (usize, &[u8])| Shard {
+            frame: number,
+            index: index as u16,
+            data: data as u16,
+            parity: parity as u16,
+            left_us: 80_000,
+            piece: Bytes::copy_from_slice(piece),
+        };
+        whole.chunks_exact(length).enumerate().map(shard).collect()
+    }
+
+    fn warm(now_us: u64) -> Sender {
+        let mut sender = Sender::new(PLAN, 40_000, now_us);
+        while drain(&mut sender, &mut now_us.clone(), 100).len() > 1 {}
+        sender
+    }
+
+    /// What goes out within `ms`.
+    fn drain(sender: &mut Sender, now_us: &mut u64, ms: u64) -> Vec<Datagram> {
+        let mut out = Vec::new();
+        for _ in 0..ms {
+            *now_us += 1_000;
+            out.extend(std::iter::from_fn(|| sender.poll(*now_us)).filter_map(Datagram::parse));
+        }
+        out
+    }
+
+    fn frame(number: u32, size: usize, now_us: u64) -> AccessUnit {
+        let mut unit = unit(number, size);
+        unit.stamps.capture_us = now_us;
+        unit
+    }
+
+    #[test]
+    fn the_path_is_warmed_before_the_first_frame() {
+        let mut now = 1_000_000;
+        let mut sender = Sender::new(PLAN, 40_000, now);
+        let padding = drain(&mut sender, &mut now, 50);
+        assert!(padding.len() > 5 && padding.iter().all(|d| d.shard.is_none()), "{padding:?}");
+        assert!(drain(&mut sender, &mut now, 50).is_empty());
+    }
+
+    #[test]
+    fn after_a_refusal_only_a_keyframe_goes() {
+        let now = 1_000_000;
+        let mut sender = warm(now);
+        let mut send = |n| sender.frame(&frame(n, 400_000, now), 1_100, now);
+        assert_eq!(send(1), Err(Refused::NeedsKeyframe));
+        assert_eq!(send(30), Ok(()));
+        let full = (31..60).map(&mut send).find(Result::is_err);
+        assert_eq!(full, Some(Err(Refused::Full)));
+        assert_eq!(send(61), Err(Refused::NeedsKeyframe));
+    }
+
+    #[test]
+    fn what_is_asked_for_is_sent_again_with_some_to_spare_and_once() {
+        let mut now = 1_000_000;
+        let mut sender = warm(now);
+        sender.frame(&frame(0, 20_000, now), 1_100, now).unwrap();
+        let sent = drain(&mut sender, &mut now, 30);
+        let shards: Vec<_> = sent.iter().filter_map(|d| d.shard.clone()).collect();
+        assert!(shards.len() > 19 && shards[0].parity > 0);
+        let mut runs = [Run::default(); MAX_RUNS];
+        runs[0] = Run { start: 3, length: 4 };
+        let nack = Nack { frame: 0, round: 1, need: 3, runs, count: 1 };
+        sender.nack(&nack, now);
+        sender.nack(&nack, now);
+        let again: Vec<_> = drain(&mut sender, &mut now, 30).into_iter().filter_map(|d| d.shard).collect();
+        assert!((4..=8).contains(&again.len()), "{}", again.len());
+        for shard in &again {
+            let first = &shards[usize::from(shard.index)];
+            assert!((3..7).contains(&shard.index) && shard.piece == first.piece);
+        }
+        let mut numbers: Vec<_> = sent.iter().map(|d| d.packet).collect();
+        numbers.dedup();
+        assert_eq!(numbers.len(), sent.len());
+        // Shards and frames that never were change nothing.
+        runs[0] = Run { start: 900, length: u16::MAX };
+        sender.nack(&Nack { round: 2, runs, ..nack }, now);
+        sender.nack(&Nack { frame: 77, ..nack }, now);
+        assert!(drain(&mut sender, &mut now, 30).is_empty());
+    }
+
+    #[test]
+    fn loss_brings_parity() {
+        let mut now = 1_000_000;
+        let mut sender = warm(now);
+        let mut random = fastrand::Rng::with_seed(4);
+        let mut parity = Vec::new();
+        for n in 0..200 {
+            let loss = if n < 100 { 0.0 } else { 0.08 };
+            sender.frame(&frame(n * 30, 25_000, now), 1_100, now).unwrap();
+            let sent = drain(&mut sender, &mut now, 33);
+            parity.extend(sent.iter().find_map(|d| d.shard.as_ref()).map(|s| s.parity));
+            let base = sent[0].packet;
+            let came = sent.iter().map(|_| (random.f32() >= loss).then_some(now)).collect::<Vec<_>>();
+            for _ in 0..2 {
+                let Some(Feedback::Arrivals(arrivals)) =
+                    Feedback::parse(Arrivals::write(base, came.iter().copied()))
+                else {
+                    panic!("no arrivals")
+                };
+                assert!(sender.arrivals(&arrivals, now));
+            }
+        }
+        assert!(
+            parity[99] < parity[0] && parity[115] >= parity[99] + 2 && parity[199] >= parity[99] + 3,
+            "{parity:?}"
+        );
+    }
+}

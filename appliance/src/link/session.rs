@@ -1,28 +1,17 @@
-//! One connection to the other booth: our tracks out, its tracks in.
+//! One session with the other booth: our frames out, its frames in.
 
 use std::convert::Infallible;
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
-
-use moq_net::{Timescale, broadcast, cache, origin, track};
-use tokio::task::JoinSet;
-use tokio::time::timeout;
 
 use super::feedback::Feedback;
+use super::moq::{SETUP_LIMIT, Tracks};
 use super::receiver::Receiver;
 use super::sender::{Plan, Refused, Sender};
-use super::wire::{Event, Lane, MoqWire, Track, Wire};
+use super::wire::{Event, MoqWire, Track, Wire};
 use super::{Counters, Doors, Signals};
 use crate::picture::AccessUnit;
 
-const HOLOGRAM: &str = "hologram";
-const FEEDBACK: &str = "feedback";
-/// What the other side may make us keep: nothing here lives longer than a datagram.
-const CACHE_BYTES: u64 = 1 << 20;
-const CACHE_DURATION: Duration = Duration::from_secs(1);
-/// From a connection to flowing tracks.
-const SETUP_LIMIT: Duration = Duration::from_secs(3);
 /// Reports come ten times a second: without one for so long, in µs, the other side is not there, whatever the connection says.
 const UNHEARD_US: u64 = 3_000_000;
 /// How long a loop waits for a wire that has enough to do, in µs.
@@ -41,6 +30,8 @@ pub(super) enum Ended {
     NoDatagrams,
     #[error("the other side published nothing within {} s", SETUP_LIMIT.as_secs())]
     Silent,
+    #[error("`link.room` is no MoQ path")]
+    Name,
     #[error("the other side closed its tracks")]
     Closed,
     #[error("no report for {} s", UNHEARD_US / 1_000_000)]
@@ -51,108 +42,22 @@ pub(super) enum Ended {
     System(#[from] std::io::Error),
 }
 
-/// The tracks of a session that is set up.
-struct Tracks {
-    hologram: Lane,
-    feedback: Lane,
-    session: moq_net::Session,
-    /// What the tracks hang on: they end when these are dropped.
-    _roots: (broadcast::Producer, broadcast::Consumer, origin::Producer, origin::Producer),
-}
-
-fn new_origin(tasks: &mut JoinSet<moq_net::Error>) -> origin::Producer {
-    let mut config = origin::Config::default();
-    config.pool = cache::Pool::new(cache::Config::default().with_capacity(CACHE_BYTES));
-    config.cache_duration = CACHE_DURATION;
-    let (producer, driver) = origin::Producer::new(config);
-    tasks.spawn(moq_net::time::run(driver));
-    producer
-}
-
-/// Speaks MoQ over `connection` until it ends. `us` is `<room>/<booth>`; the other booth is whoever else is under the room.
-/// `number` tells this session from those before.
+/// Exchanges frames and reports over `tracks` of `connection` until one of them ends. `number` tells this session from those
+/// before.
 pub(super) async fn run(
     connection: &quinn::Connection,
-    dialled: bool,
-    us: &str,
+    tracks: Tracks,
     number: u64,
     plan: Plan,
     doors: Doors<'_>,
 ) -> Ended {
-    let mut tasks = JoinSet::new();
-    let tracks = match timeout(SETUP_LIMIT, set_up(connection, dialled, us, &mut tasks)).await {
-        Ok(Ok(tracks)) => tracks,
-        Ok(Err(ended)) => return ended,
-        Err(_) => return Ended::Silent,
-    };
-    let _presence = Presence(doors.signals);
-    let wire = MoqWire::new(connection, tracks.hologram, tracks.feedback, doors.outgoing.as_fd(), true);
-    let mut wire = match wire {
+    let mut wire = match MoqWire::new(connection, tracks, doors.outgoing.as_fd()) {
         Ok(wire) => wire,
         Err(e) => return e.into(),
     };
     tokio::select! {
         Err(ended) = drive(&mut wire, number, plan, doors) => ended,
-        error = tracks.session.closed() => error.into(),
         error = connection.closed() => error.into(),
-    }
-}
-
-async fn set_up(
-    connection: &quinn::Connection,
-    dialled: bool,
-    us: &str,
-    tasks: &mut JoinSet<moq_net::Error>,
-) -> Result<Tracks, Ended> {
-    if connection.max_datagram_size().is_none() {
-        return Err(Ended::NoDatagrams);
-    }
-    let ours = new_origin(tasks);
-    let path = format!("{us}/{}", std::time::UNIX_EPOCH.elapsed().map_or(0, |t| t.as_millis()));
-    let broadcast = ours.create_broadcast(path.as_str())?;
-    let info = || track::Info::default().with_timescale(Timescale::MICRO);
-    let hologram_out = broadcast.create_track(HOLOGRAM, info())?;
-    let feedback_out = broadcast.create_track(FEEDBACK, info())?;
-    broadcast.announce(Default::default())?;
-
-    let theirs = new_origin(tasks);
-    let mut announced = theirs.consume().announced();
-    let transport = web_transport_quinn::Session::raw(connection.clone());
-    let (session, driver) = if dialled {
-        let client = moq_net::Client::new().with_publisher(&ours).with_subscriber(theirs.clone());
-        client.connect(Instant::now(), transport).await?
-    } else {
-        let server = moq_net::Server::new().with_publisher(&ours).with_subscriber(theirs.clone());
-        server.accept(Instant::now(), transport).await?
-    };
-    tasks.spawn(moq_net::time::run(driver));
-
-    let room = us.split('/').next().unwrap_or_default();
-    let path = loop {
-        let update = announced.next().await.ok_or(Ended::Closed)?;
-        let path = update.prefix.to_string();
-        let (there, here) = (format!("{room}/"), format!("{us}/"));
-        if update.kind.is_active() && path.starts_with(&there) && !path.starts_with(&here) {
-            break path;
-        }
-    };
-    let broadcast_in = theirs.consume().request_broadcast(path.as_str()).await?;
-    let subscription = |priority| track::Subscription::default().with_priority(priority);
-    let feedback_in = broadcast_in.track(FEEDBACK)?.subscribe(subscription(200)).await?;
-    let hologram_in = broadcast_in.track(HOLOGRAM)?.subscribe(subscription(100)).await?;
-    let roots = (broadcast, broadcast_in, ours, theirs);
-    let hologram = Lane { ours: hologram_out, theirs: hologram_in };
-    let feedback = Lane { ours: feedback_out, theirs: feedback_in };
-    Ok(Tracks { hologram, feedback, session, _roots: roots })
-}
-
-/// The flags that hold while a session lasts; taken back however it ends.
-struct Presence<'a>(&'a Signals);
-
-impl Drop for Presence<'_> {
-    fn drop(&mut self) {
-        self.0.connected.store(false, Relaxed);
-        self.0.peer_has_camera.store(false, Relaxed);
     }
 }
 
@@ -192,6 +97,8 @@ pub(super) async fn drive(
         now = wire.now_us();
         match event {
             Event::Time => {}
+            // What a relay still had of a run that is over is no picture of now.
+            Event::Datagram(Track::Hologram, _) if !receiver.has_met() => {}
             Event::Datagram(Track::Hologram, datagram) => receiver.datagram(datagram, now),
             Event::Datagram(Track::Feedback, datagram) => match Feedback::parse(datagram) {
                 Some(Feedback::Report(report)) => receiver.report(&report, now),

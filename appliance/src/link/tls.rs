@@ -161,3 +161,28 @@ pub(super) fn configs(
     server.alpn_protocols = vec![ALPN.to_vec()];
     Ok((client, server))
 }
+
+/// TLS towards a relay: it is judged, by its certificate's fingerprint or by this system's roots; we show nothing.
+///
+/// # Errors
+/// [`NoRoots`](super::Error::NoRoots) without a fingerprint on a system that trusts nobody.
+pub(super) fn relay_config(fingerprint: Option<Fingerprint>) -> Result<rustls::ClientConfig, super::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])?;
+    let builder = match fingerprint {
+        Some(fingerprint) => builder.dangerous().with_custom_certificate_verifier(Pin::new(fingerprint)),
+        None => {
+            let mut roots = rustls::RootCertStore::empty();
+            // One that makes no sense makes the others no worse.
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            if roots.is_empty() {
+                return Err(super::Error::NoRoots);
+            }
+            builder.with_root_certificates(roots)
+        }
+    };
+    let mut config = builder.with_no_client_auth();
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    Ok(config)
+}

@@ -7,12 +7,14 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use bytes::Bytes;
-use moq_net::{Timestamp, track};
+use moq_net::Timestamp;
 use tokio::io::unix::AsyncFd;
 use tokio::time::sleep;
 
+use super::moq::{Lane, Tracks};
 use super::session::Ended;
 use super::shard::{MAX_DATAGRAM, SAFE_DATAGRAM};
+use super::socket::SEND_BUFFER;
 use crate::clock::now_us;
 
 /// The tracks of a booth, each a stream of datagrams that may be lost, doubled and reordered.
@@ -59,22 +61,11 @@ pub(super) trait Wire {
     async fn next(&mut self, until_us: u64) -> Result<Event, Ended>;
 }
 
-/// A MoQ track of ours and the same track of the other booth.
-pub(super) struct Lane {
-    /// Ours.
-    pub(super) ours: track::Producer,
-    /// The other booth's.
-    pub(super) theirs: track::Subscriber,
-}
-
 /// MoQ datagram tracks over one QUIC connection.
 pub(super) struct MoqWire<'a> {
     connection: &'a quinn::Connection,
-    hologram: Lane,
-    feedback: Lane,
+    tracks: Tracks,
     outgoing: AsyncFd<BorrowedFd<'a>>,
-    /// The connection leads to the other booth itself, so that its MTU is the path's.
-    direct: bool,
     /// Datagrams given since MoQ last had a chance to pass them on.
     given: usize,
 }
@@ -90,17 +81,15 @@ impl<'a> MoqWire<'a> {
     /// `outgoing` is readable while the encoder's hand-over holds something.
     pub(super) fn new(
         connection: &'a quinn::Connection,
-        hologram: Lane,
-        feedback: Lane,
+        tracks: Tracks,
         outgoing: BorrowedFd<'a>,
-        direct: bool,
     ) -> std::io::Result<Self> {
         #[expect(
             deprecated,
             reason = "its successor is unsafe, for descriptors that may be closed; a borrowed one is not"
         )]
         let outgoing = AsyncFd::new(outgoing)?;
-        Ok(Self { connection, hologram, feedback, outgoing, direct, given: 0 })
+        Ok(Self { connection, tracks, outgoing, given: 0 })
     }
 }
 
@@ -110,20 +99,19 @@ impl Wire for MoqWire<'_> {
     }
 
     fn datagram(&self) -> usize {
-        let found = self.connection.max_datagram_size().filter(|_| self.direct).unwrap_or(0);
+        let found = self.connection.max_datagram_size().filter(|_| self.tracks.direct).unwrap_or(0);
         found.saturating_sub(MOQ_HEADER).clamp(SAFE_DATAGRAM, MAX_DATAGRAM)
     }
 
     fn ready(&self) -> bool {
-        let waiting =
-            super::endpoint::SEND_BUFFER.saturating_sub(self.connection.datagram_send_buffer_space());
+        let waiting = SEND_BUFFER.saturating_sub(self.connection.datagram_send_buffer_space());
         self.given < BURST && waiting < WAITING
     }
 
     fn send(&mut self, track: Track, datagram: Bytes) -> Result<(), Ended> {
-        let lane = match track {
-            Track::Hologram => &mut self.hologram,
-            Track::Feedback => &mut self.feedback,
+        let lane: &mut Lane = match track {
+            Track::Hologram => &mut self.tracks.hologram,
+            Track::Feedback => &mut self.tracks.feedback,
         };
         lane.ours.append_datagram(Timestamp::from_micros(now_us())?, datagram)?;
         self.given += 1;
@@ -138,10 +126,10 @@ impl Wire for MoqWire<'_> {
         let wait = Duration::from_micros(until_us.saturating_sub(now_us()));
         tokio::select! {
             biased;
-            datagram = self.feedback.theirs.recv_datagram() => {
+            datagram = self.tracks.feedback.theirs.recv_datagram() => {
                 Ok(Event::Datagram(Track::Feedback, datagram?.ok_or(Ended::Closed)?.payload))
             }
-            datagram = self.hologram.theirs.recv_datagram() => {
+            datagram = self.tracks.hologram.theirs.recv_datagram() => {
                 Ok(Event::Datagram(Track::Hologram, datagram?.ok_or(Ended::Closed)?.payload))
             }
             readable = self.outgoing.readable() => {

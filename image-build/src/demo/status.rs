@@ -51,6 +51,8 @@ pub(crate) struct Codec {
 pub(crate) struct Peer {
     /// Whether there is one.
     pub(crate) connected: bool,
+    /// direct or relay.
+    pub(crate) route: String,
     /// There and back, in microseconds.
     pub(crate) rtt_us: i64,
 }

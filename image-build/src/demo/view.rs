@@ -83,7 +83,11 @@ fn table(names: [&str; 2], now: &[Option<Status>; 2], rates: [Option<f64>; 2]) -
             format!("{} kbit/s, {} lost of {}", s.received.bitrate_kbps, s.received.lost, s.received.frames)
         }),
         row("peer", &|_, s| {
-            if s.peer.connected { format!("RTT {} ms", ms(s.peer.rtt_us)) } else { "not connected".into() }
+            if s.peer.connected {
+                format!("{}, RTT {} ms", s.peer.route, ms(s.peer.rtt_us))
+            } else {
+                "not connected".into()
+            }
         }),
         row("screen", &|_, s| or(&s.screen.mode, &s.screen.state)),
         row("shows", &|n, s| match s.screen.card.as_str() {
@@ -119,10 +123,11 @@ mod tests {
 
     #[test]
     fn the_table_has_a_row_for_every_stage() {
-        let json = br#"{"state":"live","peer":{"connected":true,"rtt_us":400},
+        let json = br#"{"state":"live","peer":{"connected":true,"route":"direct","rtt_us":400},
             "stages":[{"stage":"encode","p50_us":5200,"p95_us":9000},{"stage":"total","p50_us":31000,"p95_us":40000}]}"#;
         let lines = table(["A", "B"], &[Status::parse(json), None], [Some(30.0), None]).join("\n");
-        for part in ["encode       5.2 /   9.0", "total       31.0 /  40.0", "RTT 0.4 ms", "30.0 fps"] {
+        for part in ["encode       5.2 /   9.0", "total       31.0 /  40.0", "direct, RTT 0.4 ms", "30.0 fps"]
+        {
             assert!(lines.contains(part), "{part} in\n{lines}");
         }
     }

@@ -14,6 +14,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     summary: "wrong type, unknown key, missing file, absurd value: refused with file, line, column and what is allowed",
     kind: Kind::Scenario,
     rig: TWO_BOOTHS,
+    relay: false,
     time_limit_s: 60,
     run,
 };

@@ -16,6 +16,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     summary: "colours within 6 of 255, geometry and frame order survive from camera A to screen B",
     kind: Kind::Scenario,
     rig: TWO_BOOTHS,
+    relay: false,
     time_limit_s: 120,
     run,
 };

@@ -3,6 +3,8 @@
 pub(crate) mod bad_config;
 pub(crate) mod colour_bars;
 pub(crate) mod garbage;
+pub(crate) mod relay_cluster;
+pub(crate) mod roam;
 pub(crate) mod two_way;
 pub(crate) mod unplug;
 pub(crate) mod wrong_peer;

@@ -14,6 +14,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     summary: "a peer with another certificate than the pinned one is refused, logged and counted",
     kind: Kind::Scenario,
     rig: TWO_BOOTHS,
+    relay: false,
     time_limit_s: 90,
     run,
 };

@@ -110,7 +110,6 @@ enum Phase {
 #[derive(Debug)]
 pub(super) struct Estimator {
     floor_kbps: f64,
-    start_kbps: f64,
     ceiling_kbps: f64,
     target_kbps: f64,
     /// What came out of the link when it was last full.
@@ -140,7 +139,6 @@ impl Estimator {
         let start_kbps = f64::from(limits.start_kbps).clamp(floor_kbps, ceiling_kbps);
         Self {
             floor_kbps,
-            start_kbps,
             ceiling_kbps,
             target_kbps: start_kbps,
             capacity_kbps: None,
@@ -217,19 +215,6 @@ impl Estimator {
             return None;
         }
         self.prober.due(now_us, self.target_kbps, self.ceiling_kbps)
-    }
-
-    /// Another address or session: the old delay means nothing, and the rate begins again from a cautious one.
-    pub(super) fn path_changed(&mut self, now_us: u64) {
-        self.path.forget();
-        self.prober = Prober::new();
-        self.phase = Phase::Growing;
-        self.capacity_kbps = None;
-        self.usual_loss = None;
-        self.silence = None;
-        self.raised_us = None;
-        self.answered_us = now_us;
-        self.target_kbps = self.target_kbps.min(self.start_kbps.max(self.target_kbps / 2.0));
     }
 
     fn threshold_us(&self) -> f64 {

@@ -144,7 +144,7 @@ impl Path {
             if self.strangers < STRANGERS {
                 return None;
             }
-            self.forget();
+            *self = Self { second: self.second, ..Self::new() };
         }
         self.strangers = 0;
         Some(delay_us)
@@ -175,11 +175,6 @@ impl Path {
 
     fn base(&self) -> Option<i64> {
         self.base_us.iter().copied().min().filter(|&base_us| base_us != i64::MAX)
-    }
-
-    /// Forgets everything.
-    pub(super) fn forget(&mut self) {
-        *self = Self { second: self.second, ..Self::new() };
     }
 
     /// Forgets the old base delay: what stands now is the way itself.

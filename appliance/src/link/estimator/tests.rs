@@ -257,27 +257,6 @@ fn silence_lowers_the_rate_and_its_end_restores_it() {
 }
 
 #[test]
-fn another_path_begins_cautiously_and_forgets_the_old_delay() {
-    let mut estimator = Estimator::new(World::new().limits);
-    run(&World::new(), &mut estimator, 10.0);
-    let before = estimator.target_kbps();
-    estimator.path_changed(10_000_000);
-    assert!(estimator.target_kbps() <= before / 2 + 1);
-    assert_eq!(estimator.queue_us(), 0);
-    // The new way is a second longer, and the first report is believed.
-    let arrivals: Vec<Arrival> = (0..10)
-        .map(|i| Arrival {
-            sent_us: 10_000_000 + i * 1000,
-            received_us: 9_011_020_000 + i * 1000,
-            bytes: 1100,
-            probe: false,
-        })
-        .collect();
-    estimator.report(&arrivals, 0, 11_100_000);
-    assert_eq!(estimator.queue_us(), 0);
-}
-
-#[test]
 fn nonsense_changes_nothing() {
     let limits = World::new().limits;
     let good = |at: u64| -> Vec<Arrival> {
@@ -339,9 +318,6 @@ fn dice_neither_panic_nor_leave_the_limits() {
             estimator.report(&arrivals, wild(2) as u32, now_us);
             estimator.tick(wild(i * 25_000), Some(wild(i * 25_000)));
             estimator.probe(wild(i * 25_000));
-            if wild(i) % 50 == 0 {
-                estimator.path_changed(now_us);
-            }
             assert!((500..=60_000).contains(&estimator.target_kbps()));
             estimator.queue_us();
         }

@@ -1,0 +1,71 @@
+//! A booth's address changes in the middle of a meeting, at either end, and nobody restarts anything.
+
+use super::SMALL;
+use crate::booth::{Pair, Plan, Status};
+use crate::child::Side;
+use crate::flow::{self, Flow};
+use crate::network::ip;
+use crate::report::Report;
+use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS};
+use crate::vivid::{Pattern, Scene, Vivid};
+
+pub(crate) const SCENARIO: Scenario = Scenario {
+    name: "roam",
+    summary: "the address of each booth changes mid-meeting, there and back: pictures flow again within 2 s, directly",
+    kind: Kind::Scenario,
+    rig: TWO_BOOTHS,
+    relay: false,
+    time_limit_s: 120,
+    run,
+};
+
+/// How long either booth may show nothing new.
+const GAP_MS: i64 = 2_000;
+/// Longer than allowed, so that a late recovery shows as late and not as none.
+const PATIENCE_MS: i64 = 10_000;
+
+fn run(context: &Context) -> Result<Report, Error> {
+    let mut report = Report::default();
+    for side in [Side::A, Side::B] {
+        Vivid::open(side.camera())?.look_at(Scene::moving(Pattern::Bars))?;
+    }
+    let mut pair = Pair::new(context.dir())?;
+    let plan = Plan::both_ways(SMALL);
+    pair.start(plan, plan)?;
+    settle(&pair);
+    // Of the two, one dialled the connection that they share. B moves once more while both configurations are wrong.
+    let moves = [
+        ("A moves", Side::A, "10.9.0.1", "10.9.0.11"),
+        ("A moves back", Side::A, "10.9.0.11", "10.9.0.1"),
+        ("B moves", Side::B, "10.9.0.2", "10.9.0.12"),
+        ("A moves too", Side::A, "10.9.0.1", "10.9.0.13"),
+        ("B moves back", Side::B, "10.9.0.12", "10.9.0.2"),
+    ];
+    for (what, side, from, to) in moves {
+        let name = side.name();
+        for (step, address) in [("del", from), ("add", to)] {
+            let words = format!("-n {name} addr {step} {address}/24 dev v{name}");
+            ip(&words).map_err(|source| Error::System { what: words, source })?;
+        }
+        let direct = |status: &Status| status.route() == "direct" && status.connected();
+        // What was under way when the address went is no flow.
+        let seen = merged(flow::watch(&pair, 1_000, |_| false), flow::watch(&pair, PATIENCE_MS, direct));
+        let in_time = seen.took_ms.is_some() && seen.gap_ms <= GAP_MS;
+        let found =
+            if seen.took_ms.is_some() { format!("a gap of {} ms", seen.gap_ms) } else { "never".into() };
+        report.check(format!("{what}: pictures flow again within {GAP_MS} ms"), in_time, found);
+        report.figure(&format!("{}_gap_ms", what.to_lowercase().replace(' ', "_")), seen.gap_ms);
+        report.check(format!("{what}: no process ended"), pair.ended().is_none(), "");
+        settle(&pair);
+    }
+    Ok(report)
+}
+
+fn merged(first: Flow, then: Flow) -> Flow {
+    Flow { took_ms: then.took_ms, gap_ms: first.gap_ms.max(then.gap_ms) }
+}
+
+/// Lets a while pass in which nothing changes.
+fn settle(pair: &Pair) {
+    flow::watch(pair, 2_000, |_| false);
+}

@@ -89,12 +89,14 @@ pub struct Plan {
     pub fps: u32,
     /// The camera's pixel format, or `auto`.
     pub format: &'static str,
+    /// The highest rate of the video, in kbit/s.
+    pub kbps: u32,
 }
 
 impl Plan {
     /// Camera and screen at so many pixels and 30 fps.
     pub fn both_ways(size: (u32, u32)) -> Self {
-        Self { camera: true, screen: true, size, fps: 30, format: "auto" }
+        Self { camera: true, screen: true, size, fps: 30, format: "auto", kbps: 8_000 }
     }
 
     /// Only sends.
@@ -369,7 +371,7 @@ fn identity(data: &Path) -> Result<String, Error> {
 
 fn config(side: Side, dir: &Path, plan: Plan, peer_fingerprint: &str) -> String {
     let dir = dir.display();
-    let Plan { camera, screen, size: (width, height), fps, format } = plan;
+    let Plan { camera, screen, size: (width, height), fps, format, kbps } = plan;
     let camera = if camera { side.camera() } else { "none" };
     let screen = if screen { side.screen() } else { "none" };
     format!(
@@ -383,6 +385,9 @@ width = {width}
 height = {height}
 fps = {fps}
 format = "{format}"
+
+[codec]
+bitrate_kbps = {kbps}
 
 [link]
 listen = "0.0.0.0:{PORT}"

@@ -113,6 +113,8 @@ pub const ALL: &[Scenario] = &[
     scenarios::bad_config::SCENARIO,
     scenarios::wrong_peer::SCENARIO,
     scenarios::garbage::SCENARIO,
+    scenarios::link_faults::SCENARIO,
+    scenarios::rate_step::SCENARIO,
     scenarios::roam::SCENARIO,
     scenarios::relay_cluster::SCENARIO,
     bench::LATENCY,

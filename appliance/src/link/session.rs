@@ -55,10 +55,14 @@ pub(super) async fn run(
         Ok(wire) => wire,
         Err(e) => return e.into(),
     };
-    tokio::select! {
+    let ended = tokio::select! {
         Err(ended) = drive(&mut wire, number, plan, doors) => ended,
         error = connection.closed() => error.into(),
-    }
+    };
+    // What held for this line says nothing of the next.
+    doors.signals.target_kbps.store(0, Relaxed);
+    doors.signals.congested.store(false, Relaxed);
+    ended
 }
 
 /// Sends what the encoder makes, takes what comes, answers, until the session ends.

@@ -3,6 +3,8 @@
 pub(crate) mod bad_config;
 pub(crate) mod colour_bars;
 pub(crate) mod garbage;
+pub(crate) mod link_faults;
+pub(crate) mod rate_step;
 pub(crate) mod relay_cluster;
 pub(crate) mod roam;
 pub(crate) mod two_way;

@@ -76,6 +76,7 @@ impl<'a> Coder<'a> {
     /// # Errors
     /// When the picture cannot be converted or the encoder not opened.
     pub(super) fn fit(&mut self, picture: Picture) -> Result<(&mut Encoder, Picture, bool), codec::Error> {
+        let own_size = (picture.frame.width(), picture.frame.height());
         let picture = self
             .converter
             .scale(picture, self.plan.size)
@@ -92,11 +93,14 @@ impl<'a> Coder<'a> {
         let fresh = self.open.is_none();
         let open = match &mut self.open {
             Some(open) => open,
-            none => none.insert(Open {
-                encoder: Encoder::open(self.name, &wanted)?,
-                spec: wanted,
-                rate: (wanted.bitrate_kbps, wanted.fps),
-            }),
+            none => {
+                let opened = Encoder::open(self.name, &wanted);
+                if opened.is_err() && self.plan.size != own_size {
+                    self.steer.keep_size();
+                }
+                let rate = (wanted.bitrate_kbps, wanted.fps);
+                none.insert(Open { encoder: opened?, spec: wanted, rate })
+            }
         };
         if open.rate != rate {
             open.rate = rate;

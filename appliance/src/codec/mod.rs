@@ -5,6 +5,8 @@
 
 mod decoder;
 mod encoder;
+#[cfg(test)]
+mod film;
 mod hardware;
 mod jpeg;
 mod rate;

@@ -40,6 +40,8 @@ pub struct Plan {
 struct Source {
     size: (u32, u32),
     fps: f64,
+    /// Whether the encoder takes smaller ones.
+    scalable: bool,
 }
 
 impl Source {
@@ -63,8 +65,11 @@ impl Source {
     /// The least step that `kbps` is enough for.
     fn step_for(&self, kbps: f64) -> usize {
         let enough = |&step: &usize| kbps >= self.floor_kbps(step);
-        let large = |&step: &usize| step == 0 || self.size(step).0.min(self.size(step).1) >= SIZE_LEAST;
-        let steps = || (0..STEPS.len()).filter(large);
+        let possible = |&step: &usize| {
+            let (width, height) = self.size(step);
+            (width, height) == self.size || self.scalable && width.min(height) >= SIZE_LEAST
+        };
+        let steps = || (0..STEPS.len()).filter(possible);
         steps().find(enough).or(steps().next_back()).unwrap_or(0)
     }
 }
@@ -73,6 +78,7 @@ impl Source {
 #[derive(Debug)]
 pub struct Steer {
     most_kbps: u32,
+    scalable: bool,
     source: Option<Source>,
     step: usize,
     /// Since when the rate has been too little for the step.
@@ -84,7 +90,12 @@ pub struct Steer {
 impl Steer {
     /// Plans for at most `most_kbps` kbit/s.
     pub fn new(most_kbps: u32) -> Self {
-        Self { most_kbps, source: None, step: 0, short_since_us: None, ample_since_us: None }
+        Self { most_kbps, scalable: true, source: None, step: 0, short_since_us: None, ample_since_us: None }
+    }
+
+    /// The encoder does not take smaller pictures: plans without them from now on.
+    pub fn keep_size(&mut self) {
+        self.scalable = false;
     }
 
     /// The plan for pictures of `size`, `fps` a second, when the line gives `target_kbps` (0: not known) at `now_us`.
@@ -94,9 +105,9 @@ impl Steer {
             0 => most,
             target => target.clamp(KBPS_LEAST, most),
         };
-        let source = Source { size, fps: fps.max(1.0) };
+        let source = Source { size, fps: fps.max(1.0), scalable: self.scalable };
         if self.source != Some(source) {
-            *self = Self::new(self.most_kbps);
+            *self = Self { scalable: self.scalable, ..Self::new(self.most_kbps) };
             self.step = source.step_for(f64::from(kbps));
             self.source = Some(source);
         } else {
@@ -269,6 +280,15 @@ mod tests {
                 assert!(plan.kbps >= KBPS_LEAST);
             }
         }
+    }
+
+    #[test]
+    fn an_encoder_that_takes_no_other_size_keeps_it() {
+        let mut steer = Steer::new(8_000);
+        assert_ne!(steer.plan(60, HD, 30.0, SECOND).size, HD);
+        steer.keep_size();
+        let plan = steer.plan(60, HD, 30.0, SECOND);
+        assert_eq!((plan.every, plan.size), (2, HD));
     }
 
     #[test]

@@ -17,4 +17,5 @@ pub mod report;
 pub mod scanout;
 pub mod scenario;
 mod scenarios;
+pub mod stand_in;
 pub mod vivid;

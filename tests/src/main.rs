@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::{Parser, Subcommand};
 use serde_json::{Value, json};
 
+use holobooth_tests::child::Side;
 use holobooth_tests::scenario::{ALL, Context, Kind, Scenario};
-use holobooth_tests::{demo, flood};
+use holobooth_tests::{demo, flood, stand_in};
 
 /// Black-box tests and benches of two booths in the rig.
 #[derive(Parser)]
@@ -57,6 +58,19 @@ enum Command {
         #[arg(long, default_value_t = 480)]
         height: u32,
     },
+    /// The link alone, with a stand-in for the encoder; the scenario `rate-step` runs one at each end.
+    #[command(hide = true)]
+    StandIn {
+        /// `a` or `b`.
+        #[arg(long)]
+        side: String,
+        /// Where both sides' identities lie.
+        #[arg(long)]
+        dir: PathBuf,
+        /// The highest rate, in kbit/s.
+        #[arg(long)]
+        kbps: u32,
+    },
     /// Throws random datagrams at a port; the scenario `garbage` runs it in the peer's network.
     #[command(hide = true)]
     Flood {
@@ -83,6 +97,11 @@ fn main() -> ExitCode {
             let outcome = demo::run(&dir, &work, options, &stop);
             let _ = std::fs::remove_dir_all(&work);
             outcome.map_or_else(|error| fail(&error.to_string()), |()| ExitCode::SUCCESS)
+        }
+        Command::StandIn { side, dir, kbps } => {
+            let side = if side == "a" { Side::A } else { Side::B };
+            stand_in::run(side, &dir, kbps)
+                .map_or_else(|error| fail(&error.to_string()), |()| ExitCode::SUCCESS)
         }
         Command::Flood { to, packets } => match flood::send(to, packets, 1) {
             Ok(sent) => {

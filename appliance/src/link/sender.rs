@@ -117,7 +117,7 @@ pub(super) struct Sender {
     efficiency: f32,
     /// Bytes of repairs since the last frame.
     repaired_bytes: usize,
-    /// Shards sent again.
+    /// Shards sent again and not counted yet.
     pub(super) repairs_sent: u64,
 }
 

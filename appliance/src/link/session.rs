@@ -94,7 +94,7 @@ pub(super) async fn drive(
         if now > receiver.heard_us().unwrap_or(since) + UNHEARD_US {
             return Err(Ended::Unheard);
         }
-        tell(&sender, &receiver, signals, counters);
+        tell(&mut sender, &receiver, signals, counters);
         let due = if wire.ready() { sender.next_us() } else { now + BREATH_US };
         let until = due.min(receiver.next_us()).min(now + LOOK_US);
         let event = wire.next(until.max(now)).await?;
@@ -143,13 +143,13 @@ fn send(sender: &mut Sender, mut unit: AccessUnit, datagram: usize, now: u64, do
 }
 
 /// What the encoder must know, and what status shows.
-fn tell(sender: &Sender, receiver: &Receiver<'_>, signals: &Signals, counters: &Counters) {
+fn tell(sender: &mut Sender, receiver: &Receiver<'_>, signals: &Signals, counters: &Counters) {
     signals.target_kbps.store(u64::from(sender.video_kbps()), Relaxed);
     signals.congested.store(sender.congested(), Relaxed);
     let (queue_us, line_kbps) = sender.line();
     Counters::set(&counters.queue_us, queue_us);
     Counters::set(&counters.line_kbps, line_kbps.into());
     Counters::set(&counters.loss_permille, (sender.loss() * 1000.0) as u64);
-    Counters::set(&counters.repairs, sender.repairs_sent);
+    Counters::add(&counters.repairs, std::mem::take(&mut sender.repairs_sent));
     Counters::set(&counters.rtt_us, receiver.rtt_us());
 }

@@ -1,0 +1,116 @@
+//! A booth without camera, codec and screen: the link alone, with an encoder that makes exactly what it is asked for. For rates
+//! that a software encoder cannot make in the rig.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use holobooth::link::{self, Counters, Doors, Incoming, Peer, Signals};
+use holobooth::mailbox::Mailbox;
+use holobooth::pairing::Identity;
+use holobooth::picture::{AccessUnit, Stamps};
+
+use crate::booth::PORT;
+use crate::child::Side;
+use crate::clock::{now_us, sleep_until_us};
+
+const FRAME_US: i64 = 33_333;
+const DEADLINE: Duration = Duration::from_millis(100);
+/// How large a keyframe is, in frames.
+const KEYFRAME: u64 = 3;
+/// Before the link knows what the line takes, in kbit/s.
+const FIRST_KBPS: u64 = 1_000;
+const LOOK_MS: u16 = 100;
+
+/// Meets the other side, sends it frames at up to `kbps`, and prints a line for each frame that comes: its number and when, in µs.
+/// Does not end by itself.
+///
+/// # Errors
+/// When the link cannot be started.
+pub fn run(side: Side, dir: &Path, kbps: u32) -> io::Result<()> {
+    let identity = |side: Side| Identity::load_or_make(&dir.join(side.name())).map_err(io::Error::other);
+    let address = |side: Side| -> io::Result<SocketAddr> {
+        format!("{}:{PORT}", side.address()).parse().map_err(io::Error::other)
+    };
+    let other = side.other();
+    let config = link::Config {
+        listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), PORT),
+        room: "stand-in".to_owned(),
+        identity: identity(side)?,
+        peer: Peer { address: Some(address(other)?), fingerprint: identity(other)?.fingerprint() },
+        relay: None,
+        max_kbps: kbps,
+        deadline: DEADLINE,
+    };
+    let outgoing = Mailbox::bounded("out", 4)?;
+    let incoming = Mailbox::bounded("in", 16)?;
+    let (signals, counters, stop) = (Signals::default(), Counters::default(), AtomicBool::new(false));
+    signals.camera.store(true, Relaxed);
+    let doors = Doors {
+        outgoing: &outgoing,
+        incoming: &incoming,
+        signals: &signals,
+        counters: &counters,
+        stop: &stop,
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| encode(kbps, &doors));
+        scope.spawn(|| decode(&doors));
+        let ended = link::run(config, doors);
+        stop.store(true, Relaxed);
+        ended.map_err(io::Error::other)
+    })
+}
+
+fn encode(most_kbps: u32, doors: &Doors<'_>) {
+    let signals = doors.signals;
+    let mut noise = vec![0; most_kbps as usize * 125];
+    fastrand::Rng::with_seed(1).fill(&mut noise);
+    let noise = bytes::Bytes::from(noise);
+    let (mut number, mut next_us) = (0, now_us());
+    while !doors.stop.load(Relaxed) {
+        next_us += FRAME_US;
+        sleep_until_us(next_us);
+        if !signals.connected.load(Relaxed) || signals.congested.load(Relaxed) {
+            continue;
+        }
+        let keyframe = signals.keyframe_for_peer.swap(false, Relaxed);
+        let kbps = match signals.target_kbps.load(Relaxed) {
+            0 => FIRST_KBPS,
+            kbps => kbps,
+        };
+        let bytes = kbps * FRAME_US.unsigned_abs() / 8_000 * if keyframe { KEYFRAME } else { 1 };
+        let data = noise.slice(..noise.len().min(bytes as usize));
+        let now = now_us().unsigned_abs();
+        let stamps = Stamps {
+            capture_us: now,
+            dequeued_us: now,
+            staged_us: now,
+            encoded_us: now,
+            ..Stamps::default()
+        };
+        if doors.outgoing.put(AccessUnit { data, keyframe, number, stamps }).is_some() {
+            signals.keyframe_for_peer.store(true, Relaxed);
+        }
+        number = number.wrapping_add(1);
+    }
+}
+
+/// With the rules of the booth's decoding thread.
+fn decode(doors: &Doors<'_>) {
+    let (mut session, mut next) = (0, None);
+    while !doors.stop.load(Relaxed) {
+        let Some(Incoming { session: by, unit }) = doors.incoming.wait(LOOK_MS) else { continue };
+        if by != session {
+            (session, next) = (by, None);
+        }
+        let decodable = unit.keyframe || next == Some(unit.number);
+        doors.signals.keyframe_for_us.store(!decodable, Relaxed);
+        next = decodable.then(|| unit.number.wrapping_add(1));
+        if decodable {
+            println!("{} {}", unit.number, now_us());
+        }
+    }
+}

@@ -260,7 +260,7 @@ impl Assembler {
     }
 
     /// Bytes that lie here, for tests of what a peer can make us keep.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn held(&self) -> usize {
         let frames = self.frames.iter().chain(&self.spare).map(|f| f.buffer.capacity()).sum::<usize>();
         frames + self.lent.iter().map(Bytes::len).sum::<usize>()

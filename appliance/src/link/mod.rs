@@ -14,6 +14,8 @@ mod endpoint;
 mod estimator;
 mod fec;
 mod feedback;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod history;
 mod memory;
 mod moq;

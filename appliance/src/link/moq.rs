@@ -196,19 +196,19 @@ fn new_origin(drivers: &mut JoinSet<moq_net::Error>) -> origin::Producer {
 
 /// The announced runs of one booth. Pure.
 #[derive(Debug)]
-struct Runs {
+pub(super) struct Runs {
     booth: String,
     epochs: BTreeSet<u64>,
     met: Option<u64>,
 }
 
 impl Runs {
-    fn of(booth: &str) -> Self {
+    pub(super) fn of(booth: &str) -> Self {
         Self { booth: booth.to_owned(), epochs: BTreeSet::new(), met: None }
     }
 
     /// `path` was announced or withdrawn. Whether that changes which run is the newest.
-    fn update(&mut self, path: &str, announced: bool) -> bool {
+    pub(super) fn update(&mut self, path: &str, announced: bool) -> bool {
         let before = self.epochs.last().copied();
         let epoch = path.strip_prefix(&self.booth).and_then(|rest| rest.strip_prefix('/')?.parse().ok());
         // The same number in other digits would be another path.
@@ -226,13 +226,13 @@ impl Runs {
     }
 
     /// The path of the newest run, unless it was met already.
-    fn newest(&self) -> Option<String> {
+    pub(super) fn newest(&self) -> Option<String> {
         let epoch = self.epochs.last().copied().filter(|&epoch| self.met != Some(epoch))?;
         Some(self.path(epoch))
     }
 
     /// The newest run is met, or was not there to be met.
-    fn met(&mut self) {
+    pub(super) fn met(&mut self) {
         self.met = self.epochs.last().copied();
     }
 

@@ -22,7 +22,7 @@ const REPORT_EVERY_US: u64 = 100_000;
 /// A question is sent twice, so far apart in µs.
 const APART_US: u64 = 3_000;
 /// After so many datagrams in a row that are of no use, numbers are believed anew.
-const ASTRAY: u32 = 500;
+pub(super) const ASTRAY: u32 = 500;
 /// The round trip before it is known, in µs.
 const UNKNOWN_RTT_US: u64 = 100_000;
 
@@ -235,7 +235,7 @@ impl<'a> Receiver<'a> {
     }
 
     /// Bytes that lie here, for tests of what a peer can make us keep.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn held(&self) -> usize {
         self.assembler.held() + self.answers.iter().map(|(_, b)| b.len()).sum::<usize>()
     }

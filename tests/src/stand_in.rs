@@ -95,6 +95,12 @@ fn encode(most_kbps: u32, doors: &Doors<'_>) {
             signals.keyframe_for_peer.store(true, Relaxed);
         }
         number = number.wrapping_add(1);
+        let c = doors.counters;
+        let line = (c.line_kbps.load(Relaxed), c.queue_us.load(Relaxed), c.rtt_us.load(Relaxed));
+        println!(
+            "# {now} us: video {kbps} kbit/s, line {} kbit/s, queue {} us, round trip {} us",
+            line.0, line.1, line.2
+        );
     }
 }
 

@@ -16,7 +16,7 @@ const KEYFRAME_SPACING: (u64, u64) = (250_000, 2);
 /// A report older than the newest is an overtaken one, unless nothing newer came for so long, in µs.
 const OVERTAKEN_US: u64 = 1_000_000;
 /// How often arrivals are told, in µs.
-const ARRIVALS_EVERY_US: u64 = 25_000;
+const ARRIVALS_EVERY_US: u64 = 15_000;
 /// How often a report is sent with nothing urgent in it, in µs.
 const REPORT_EVERY_US: u64 = 100_000;
 /// A question is sent twice, so far apart in µs.

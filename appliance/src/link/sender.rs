@@ -35,8 +35,9 @@ const FULL_US: u64 = 300_000;
 const REPAIRS: usize = 1_024;
 /// The least that a line is taken to carry, in kbit/s.
 const FLOOR_KBPS: u32 = 150;
-/// A session begins at this share of the highest rate.
-const START: f32 = 0.6;
+/// A session begins with this, or less where less is asked for, in kbit/s: what any line carries. The first trains of padding find the
+/// rest within a second.
+const START_KBPS: u32 = 4_000;
 /// Bytes of padding that go before the first frame: the first datagrams of a connection find everything asleep.
 const WARM_UP: usize = 12_000;
 /// What parity, headers and repairs may take beyond the video at its highest rate.
@@ -125,7 +126,7 @@ impl Sender {
     /// A sender that first warms the path with a little padding, from `now_us` on.
     pub(super) fn new(plan: Plan, rtt_us: u64, now_us: u64) -> Self {
         let ceiling_kbps = (plan.max_kbps as f32 * EXTRA) as u32;
-        let start_kbps = ((ceiling_kbps as f32 * START) as u32).max(FLOOR_KBPS);
+        let start_kbps = START_KBPS.min(ceiling_kbps).max(FLOOR_KBPS);
         let limits =
             Limits { start_kbps, floor_kbps: FLOOR_KBPS, ceiling_kbps: ceiling_kbps.max(FLOOR_KBPS) };
         Self {

@@ -24,7 +24,9 @@ pub(crate) const SCENARIO: Scenario = Scenario {
 
 const WIDE_MBIT: i64 = 20;
 const NARROW_MBIT: i64 = 5;
-const DELAY_MS: i64 = 20;
+/// The whole round trip, all of it on the way back: where netem both delays and narrows, what waits for its turn has waited out its
+/// delay too, and the first of a queue is not seen.
+const DELAY_MS: i64 = 40;
 /// What the encoder may make: more than the line takes, with what goes around it.
 const ENCODER_KBPS: u32 = 18_000;
 const SETTLE_S: i64 = 12;
@@ -46,22 +48,21 @@ struct Sample {
     mbit: i64,
     /// Bytes that have left the line's queue.
     left: i64,
-    /// Bytes that stand in it, those on their way included.
+    /// Bytes that stand in it.
     stand: i64,
 }
 
 impl Sample {
-    /// What the queue adds to the line's own delay. The line's emulation lets packets wait out their delay in the queue.
+    /// How long the last in the queue waits.
     fn queue_ms(&self) -> i64 {
-        (self.stand * 8 / (self.mbit * 1000) - DELAY_MS).max(0)
+        self.stand * 8 / (self.mbit * 1000)
     }
 }
 
 fn run(context: &Context) -> Result<Report, Error> {
     let mut report = Report::default();
     let line = |verb: &str, mbit: i64| {
-        let words =
-            format!("-n a qdisc {verb} dev va root netem delay {DELAY_MS}ms rate {mbit}mbit limit 1000");
+        let words = format!("-n a qdisc {verb} dev va root netem rate {mbit}mbit limit 1000");
         tc(&words).map_err(|source| Error::System { what: words, source })
     };
     line("add", WIDE_MBIT)?;
@@ -170,7 +171,8 @@ fn rate_kbps(samples: &[Sample], span_us: i64) -> i64 {
 
 /// When each frame came, as the far end printed it.
 fn arrivals(printed: &str) -> Vec<i64> {
-    printed.lines().filter_map(|line| line.split_once(' ')?.1.parse().ok()).collect()
+    let frames = printed.lines().filter(|line| !line.starts_with('#'));
+    frames.filter_map(|line| line.split_once(' ')?.1.parse().ok()).collect()
 }
 
 /// The longest time without a frame between `from_us` and `to_us`.

@@ -7,7 +7,7 @@ const QUICK: u8 = 4;
 /// The least pause between trains later on, and the longest after such as found nothing or misled.
 const PAUSE_US: u64 = 1_000_000;
 const LONGEST_IDLE_US: u64 = 4_000_000;
-const LONGEST_MISLED_US: u64 = 32_000_000;
+const LONGEST_MISLED_US: u64 = 6_000_000;
 /// A train lasts about this long, within these bounds: long enough to see a slope, short enough to hurt nobody.
 const TRAIN_US: f64 = 8_000.0;
 const LEAST_BYTES: f64 = 6.0 * 1_100.0;

@@ -28,6 +28,8 @@ const QUIET_AT_FIRST_US: u64 = 1_500_000;
 const QUIET_AFTER_CHANGE_US: u64 = 250_000;
 /// How long such a change makes a session suspect.
 const CHANGE_US: u64 = 3_000_000;
+/// The route is looked at more often than this, or this machine stood still, and has not listened meanwhile.
+const STALL_US: u64 = 200_000;
 /// A peer not heard for so long is gone, whatever still stands.
 const GONE_US: u64 = 3_000_000;
 /// Of two direct connections this close to each other, the booths were dialling both at once.
@@ -98,6 +100,9 @@ pub(super) struct Route {
     relay_from_us: u64,
     heard_us: Option<u64>,
     changed_us: Option<u64>,
+    looked_us: u64,
+    /// When this machine last went on after standing still.
+    awake_us: u64,
     /// Direct sessions in a row that did not last.
     short_lived: u32,
 }
@@ -120,8 +125,18 @@ impl Route {
             relay_from_us: now_us + if direct { GRACE_US } else { 0 },
             heard_us: None,
             changed_us: None,
+            looked_us: now_us,
+            awake_us: now_us,
             short_lived: 0,
         }
+    }
+
+    /// To be told the time every now and then: silence counts only while somebody listens.
+    pub(super) fn look(&mut self, now_us: u64) {
+        if now_us > self.looked_us + STALL_US {
+            self.awake_us = now_us;
+        }
+        self.looked_us = now_us;
     }
 
     /// Whether `way` is to be dialled now. If so, it counts as being dialled until [`Route::up`] or [`Route::dial_failed`]; a
@@ -292,7 +307,7 @@ impl Route {
             Some(_) if suspect => QUIET_AFTER_CHANGE_US,
             Some(_) => QUIET_US,
         };
-        now_us > session.heard_us.unwrap_or(session.since_us) + limit_us
+        now_us > session.heard_us.unwrap_or(session.since_us).max(self.awake_us) + limit_us
     }
 
     fn line(&self, way: Way) -> &Line {

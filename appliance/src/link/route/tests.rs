@@ -85,6 +85,18 @@ fn a_session_that_is_heard_again_stays() {
 }
 
 #[test]
+fn a_machine_that_stood_still_has_not_listened() {
+    let mut route = carried(Way::Direct);
+    route.look(T0 + S);
+    route.look(T0 + 3 * S);
+    assert_eq!(dials(&mut route, T0 + 3 * S), (false, false), "what came meanwhile is still to be read");
+    for ms in (0..=601).step_by(25) {
+        route.look(T0 + 3 * S + ms * MS);
+    }
+    assert_eq!(dials(&mut route, T0 + 3 * S + 601 * MS), (true, true));
+}
+
+#[test]
 fn direct_takes_the_relays_place() {
     let mut route = carried(Way::Relay);
     let tries = (0..20_000).filter(|ms| {

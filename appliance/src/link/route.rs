@@ -29,11 +29,13 @@ const QUIET_AFTER_CHANGE_US: u64 = 250_000;
 /// How long such a change makes a session suspect.
 const CHANGE_US: u64 = 3_000_000;
 /// The route is looked at more often than this, or this machine stood still, and has not listened meanwhile.
-const STALL_US: u64 = 200_000;
+const STALL_US: u64 = 400_000;
 /// A peer not heard for so long is gone, whatever still stands.
 const GONE_US: u64 = 3_000_000;
 /// Of two direct connections this close to each other, the booths were dialling both at once.
 const CROSSING_US: u64 = 1_000_000;
+/// How long a direct connection that is up and meets nobody keeps us from dialling another.
+const HOPE_US: u64 = 1_000_000;
 /// From the end of a dial to the next: from the shortest, doubling to the longest.
 const PAUSE_US: (u64, u64) = (50_000, 1_000_000);
 /// The same for direct while the relay carries.
@@ -160,8 +162,11 @@ impl Route {
     /// Whether a connection on `way` would be of use.
     pub(super) fn wants(&self, way: Way, now_us: u64) -> bool {
         let line = self.line(way);
-        // One that is up and has not met yet may still do.
-        let waiting = line.newest.is_some_and(|up| self.session.is_none_or(|session| session.id != up.id));
+        // One that is up and has not met yet may still do: directly soon or never, at the relay whenever the peer comes there.
+        let waiting = line.newest.is_some_and(|up| {
+            let hopeful = way == Way::Relay || now_us < up.since_us + HOPE_US;
+            hopeful && self.session.is_none_or(|session| session.id != up.id)
+        });
         let quiet = self.is_quiet(now_us);
         let useful = match (way, self.session.map(|session| session.way)) {
             (Way::Direct, None | Some(Way::Relay)) => true,

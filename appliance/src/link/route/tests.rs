@@ -130,6 +130,14 @@ fn of_two_that_cross_both_booths_keep_the_same() {
 }
 
 #[test]
+fn a_direct_connection_that_meets_nobody_is_not_waited_for() {
+    let mut route = Route::new(true, false, T0);
+    assert!(route.up(1, Way::Direct, false, true, T0));
+    assert!(!route.dial(Way::Direct, T0 + 900 * MS) && route.dial(Way::Direct, T0 + S));
+    assert!(route.up(2, Way::Direct, true, false, T0 + S + 40 * MS) && !route.keeps(1, T0 + 2 * S));
+}
+
+#[test]
 fn a_change_of_the_network_hurries() {
     let mut route = carried(Way::Relay);
     for _ in 0..4 {

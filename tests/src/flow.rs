@@ -17,13 +17,15 @@ pub struct Flow {
     pub gap_ms: i64,
 }
 
-/// Watches both booths until each has shown a few more pictures while `ready` held of its status; gives up after `within_ms`.
-pub fn watch(pair: &Pair, within_ms: i64, ready: impl Fn(&Status) -> bool) -> Flow {
+/// Watches both booths for `at_least_ms`, and then until each has shown a few more pictures while `ready` held of its status; gives
+/// up after `within_ms`.
+pub fn watch(pair: &Pair, at_least_ms: i64, within_ms: i64, ready: impl Fn(&Status) -> bool) -> Flow {
     let start_us = now_us();
     let mut sides = [&pair.a, &pair.b].map(|booth| Side::new(booth, start_us));
     loop {
         let now = now_us();
-        let seen = sides.each_mut().map(|side| side.look(&ready));
+        let early = now - start_us < at_least_ms * 1000;
+        let seen = sides.each_mut().map(|side| side.look(|status| !early && ready(status)));
         let gap_ms = sides.iter().map(|side| side.gap_us).max().unwrap_or(0) / 1000;
         if seen.iter().all(|&flows| flows) {
             return Flow { took_ms: Some((now_us() - start_us) / 1000), gap_ms };
@@ -33,6 +35,11 @@ pub fn watch(pair: &Pair, within_ms: i64, ready: impl Fn(&Status) -> bool) -> Fl
         }
         sleep_until_us(now + EVERY_US);
     }
+}
+
+/// Watches both booths for so long; the longest that either showed nothing new, in ms.
+pub fn gap_ms(pair: &Pair, for_ms: i64) -> i64 {
+    watch(pair, for_ms, for_ms, |_| false).gap_ms
 }
 
 struct Side<'a> {
@@ -49,7 +56,7 @@ impl<'a> Side<'a> {
         Self { booth, shown: booth.status().number("/screen/shown"), grew_us: now_us, gap_us: 0, from: None }
     }
 
-    fn look(&mut self, ready: &impl Fn(&Status) -> bool) -> bool {
+    fn look(&mut self, ready: impl Fn(&Status) -> bool) -> bool {
         let status = self.booth.status();
         let (shown, now) = (status.number("/screen/shown"), now_us());
         self.gap_us = self.gap_us.max(now - self.grew_us);

@@ -28,10 +28,14 @@ const QUIET_AT_FIRST_US: u64 = 1_500_000;
 const QUIET_AFTER_CHANGE_US: u64 = 250_000;
 /// How long such a change makes a session suspect.
 const CHANGE_US: u64 = 3_000_000;
+/// The route is looked at more often than this, or this machine stood still, and has not listened meanwhile.
+const STALL_US: u64 = 400_000;
 /// A peer not heard for so long is gone, whatever still stands.
 const GONE_US: u64 = 3_000_000;
 /// Of two direct connections this close to each other, the booths were dialling both at once.
 const CROSSING_US: u64 = 1_000_000;
+/// How long a direct connection that is up and meets nobody keeps us from dialling another.
+const HOPE_US: u64 = 1_000_000;
 /// From the end of a dial to the next: from the shortest, doubling to the longest.
 const PAUSE_US: (u64, u64) = (50_000, 1_000_000);
 /// The same for direct while the relay carries.
@@ -98,6 +102,9 @@ pub(super) struct Route {
     relay_from_us: u64,
     heard_us: Option<u64>,
     changed_us: Option<u64>,
+    looked_us: u64,
+    /// When this machine last went on after standing still.
+    awake_us: u64,
     /// Direct sessions in a row that did not last.
     short_lived: u32,
 }
@@ -120,8 +127,18 @@ impl Route {
             relay_from_us: now_us + if direct { GRACE_US } else { 0 },
             heard_us: None,
             changed_us: None,
+            looked_us: now_us,
+            awake_us: now_us,
             short_lived: 0,
         }
+    }
+
+    /// To be told the time every now and then: silence counts only while somebody listens.
+    pub(super) fn look(&mut self, now_us: u64) {
+        if now_us > self.looked_us + STALL_US {
+            self.awake_us = now_us;
+        }
+        self.looked_us = now_us;
     }
 
     /// Whether `way` is to be dialled now. If so, it counts as being dialled until [`Route::up`] or [`Route::dial_failed`]; a
@@ -145,8 +162,11 @@ impl Route {
     /// Whether a connection on `way` would be of use.
     pub(super) fn wants(&self, way: Way, now_us: u64) -> bool {
         let line = self.line(way);
-        // One that is up and has not met yet may still do.
-        let waiting = line.newest.is_some_and(|up| self.session.is_none_or(|session| session.id != up.id));
+        // One that is up and has not met yet may still do: directly soon or never, at the relay whenever the peer comes there.
+        let waiting = line.newest.is_some_and(|up| {
+            let hopeful = way == Way::Relay || now_us < up.since_us + HOPE_US;
+            hopeful && self.session.is_none_or(|session| session.id != up.id)
+        });
         let quiet = self.is_quiet(now_us);
         let useful = match (way, self.session.map(|session| session.way)) {
             (Way::Direct, None | Some(Way::Relay)) => true,
@@ -292,7 +312,7 @@ impl Route {
             Some(_) if suspect => QUIET_AFTER_CHANGE_US,
             Some(_) => QUIET_US,
         };
-        now_us > session.heard_us.unwrap_or(session.since_us) + limit_us
+        now_us > session.heard_us.unwrap_or(session.since_us).max(self.awake_us) + limit_us
     }
 
     fn line(&self, way: Way) -> &Line {

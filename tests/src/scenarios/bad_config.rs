@@ -88,6 +88,18 @@ const CASES: &[Case] = &[
         place: ":2:11",
         says: &[&["port", "socket address"]],
     },
+    Case {
+        name: "no-way-to-the-peer",
+        text: "[peer]\nfingerprint = \"0000000000000000000000000000000000000000000000000000000000000000\"\n",
+        place: ":2:15",
+        says: &[&["address = "], &["[relay]"]],
+    },
+    Case {
+        name: "relay-without-port",
+        text: "[peer]\nfingerprint = \"0000000000000000000000000000000000000000000000000000000000000000\"\n[relay]\naddress = \"relay\"\n",
+        place: ":4:11",
+        says: &[&["host:port"]],
+    },
     Case { name: "no-toml", text: "[camera]\nwidth 640\n", place: ":2:", says: &[&["="]] },
 ];
 

@@ -85,6 +85,18 @@ fn a_session_that_is_heard_again_stays() {
 }
 
 #[test]
+fn a_machine_that_stood_still_has_not_listened() {
+    let mut route = carried(Way::Direct);
+    route.look(T0 + S);
+    route.look(T0 + 3 * S);
+    assert_eq!(dials(&mut route, T0 + 3 * S), (false, false), "what came meanwhile is still to be read");
+    for ms in (0..=601).step_by(25) {
+        route.look(T0 + 3 * S + ms * MS);
+    }
+    assert_eq!(dials(&mut route, T0 + 3 * S + 601 * MS), (true, true));
+}
+
+#[test]
 fn direct_takes_the_relays_place() {
     let mut route = carried(Way::Relay);
     let tries = (0..20_000).filter(|ms| {
@@ -115,6 +127,14 @@ fn of_two_that_cross_both_booths_keep_the_same() {
             "a later one has a reason to come"
         );
     }
+}
+
+#[test]
+fn a_direct_connection_that_meets_nobody_is_not_waited_for() {
+    let mut route = Route::new(true, false, T0);
+    assert!(route.up(1, Way::Direct, false, true, T0));
+    assert!(!route.dial(Way::Direct, T0 + 900 * MS) && route.dial(Way::Direct, T0 + S));
+    assert!(route.up(2, Way::Direct, true, false, T0 + S + 40 * MS) && !route.keeps(1, T0 + 2 * S));
 }
 
 #[test]

@@ -124,7 +124,7 @@ fn run(context: &Context) -> Result<Report, Error> {
     let cells = chosen(cells(context.quick), &context.only)
         .map_err(|why| system("the choice of cells")(io::Error::other(why)))?;
     let extent = Extent {
-        keyframes: cells.iter().any(|cell| cell.scheme.is_ours()),
+        keyframes: cells.iter().any(|cell| cell.scheme.asks()),
         renditions: cells.iter().any(|cell| cell.scheme.is_ours() && cell.network.rate == Rate::Step),
     };
     prepare(context, extent).map_err(system("the clip"))?;

@@ -12,11 +12,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use nix::fcntl::{FcntlArg, fcntl};
 
+use super::plea::{Ear, Mouth};
 use super::{Carrier, Frame, Scheme, Surroundings};
-use crate::bench::link::clip::FPS;
+use crate::bench::link::clip::{FPS, Wish};
 use crate::bench::link::gdp;
 use crate::bench::link::measure::DEADLINE_US;
-use crate::bench::link::viewer::Viewer;
+use crate::bench::link::viewer::{Verdict, Viewer};
 use crate::child::Side;
 
 /// Access units whole, each with its time.
@@ -25,28 +26,29 @@ const RTP_CAPS: &str =
     "application/x-rtp,media=(string)video,clock-rate=(int)90000,encoding-name=(string)H265";
 /// Each original payload type with that of its retransmissions: frames and their parity.
 const RTX_MAP: &str = "application/x-rtp-pt-map,96=(uint)97,122=(uint)123";
-/// What is left of the deadline, in ms, when a packet is given up: for the frames behind it to be handed on and decoded.
-const MARGIN_MS: u32 = 15;
+/// What must be left of the deadline, in ms, when a packet is given up: for the frames behind it to be handed on and decoded; with
+/// SRT, which holds every packet for that long, for the time that a large frame takes on the line too.
+const RTP_MARGIN_MS: u32 = 15;
+const SRT_MARGIN_MS: u32 = 30;
 /// Room for a few large frames, so that handing one over never waits.
 const PIPE_BYTES: i32 = 1 << 20;
 const LOOK: Duration = Duration::from_millis(50);
 
+/// With feedback at once (RFC 4585). Left to itself the session takes seconds to find out what the line carries, and asks for lost
+/// packets once a second until then. Bytes a second; ns.
+const SESSION: &str = "rtpsession name=session rtp-profile=avpf bandwidth=4000000 rtcp-fraction=1000000 rtcp-min-interval=100000000";
+
 /// How long a receiver may wait for a packet and still meet the deadline, in ms.
-fn patience_ms(rtt_ms: u32) -> u32 {
-    (DEADLINE_US as u32 / 1000).saturating_sub(rtt_ms / 2 + MARGIN_MS)
+fn patience_ms(rtt_ms: u32, margin_ms: u32) -> u32 {
+    (DEADLINE_US as u32 / 1000).saturating_sub(rtt_ms / 2 + margin_ms)
 }
 
 fn srt_latency_ms(scheme: Scheme, rtt_ms: u32) -> u32 {
     match scheme {
         Scheme::Srt4Rtt => 4 * rtt_ms,
-        Scheme::SrtFit => patience_ms(rtt_ms),
+        Scheme::SrtFit => patience_ms(rtt_ms, SRT_MARGIN_MS),
         _ => 120,
     }
-}
-
-/// Whether a packet that is asked for again can come in time: half a round trip until it is missed, a whole one to fetch it.
-fn retransmission_fits(rtt_ms: u32) -> bool {
-    patience_ms(rtt_ms) > rtt_ms
 }
 
 fn sending(scheme: Scheme, rtt_ms: u32) -> String {
@@ -54,7 +56,7 @@ fn sending(scheme: Scheme, rtt_ms: u32) -> String {
     let source = format!("fdsrc fd=0 ! gdpdepay ! {UNITS}");
     if scheme == Scheme::Rtp {
         return format!(
-            "rtpsession name=session rtp-profile=avpf \
+            "{SESSION} \
              {source} ! rtph265pay pt=96 mtu=1380 aggregate-mode=zero-latency config-interval=0 \
              ! rtpulpfecenc pt=122 percentage=25 multipacket=true \
              ! rtprtxsend payload-type-map={RTX_MAP} max-size-packets=1000 ! session.send_rtp_sink \
@@ -74,9 +76,11 @@ fn receiving(scheme: Scheme, rtt_ms: u32) -> String {
     let sink = format!("rtph265depay ! {UNITS} ! gdppay ! fdsink fd=3 sync=false async=false");
     if scheme == Scheme::Rtp {
         let to = Side::A.address();
-        let (latency, again) = (patience_ms(rtt_ms), retransmission_fits(rtt_ms));
+        let latency = patience_ms(rtt_ms, RTP_MARGIN_MS);
+        // What cannot come in time is not asked for.
+        let again = latency > rtt_ms;
         return format!(
-            "rtpsession name=session rtp-profile=avpf \
+            "{SESSION} \
              udpsrc port=5000 buffer-size=4000000 caps={RTP_CAPS} ! session.recv_rtp_sink \
              session.recv_rtp_src ! rtprtxreceive payload-type-map={RTX_MAP} ! rtpssrcdemux \
              ! rtpstorage size-time=500000000 \
@@ -117,6 +121,7 @@ impl Drop for Launched {
 pub(super) struct Sender {
     launched: Launched,
     pipe: BufWriter<File>,
+    ear: Option<Ear>,
 }
 
 impl Sender {
@@ -129,7 +134,9 @@ impl Sender {
         pipe.write_all(&gdp::preamble(UNITS))?;
         pipe.flush()?;
         std::thread::sleep(STARTS);
-        Ok(Self { launched, pipe })
+        // SRT has no word for it.
+        let ear = scheme.asks().then(Ear::open).transpose()?;
+        Ok(Self { launched, pipe, ear })
     }
 }
 
@@ -137,6 +144,10 @@ impl Sender {
 const STARTS: Duration = Duration::from_millis(1000);
 
 impl Carrier for Sender {
+    fn wish(&mut self) -> Wish {
+        Wish { keyframe: self.ear.as_mut().is_some_and(Ear::asked), kbps: None }
+    }
+
     fn send(&mut self, frame: Frame) -> io::Result<()> {
         if let Some(status) = self.launched.0.try_wait()? {
             return Err(io::Error::other(format!("gst-launch-1.0 ended: {status}")));
@@ -159,6 +170,7 @@ pub(super) fn receive(
     let (mut pipe, write) = io::pipe()?;
     fcntl(pipe.as_fd(), FcntlArg::F_SETPIPE_SZ(PIPE_BYTES))?;
     let launched = Launched::start(&receiving(scheme, around.rtt_ms), Stdio::null(), write.into())?;
+    let mut mouth = scheme.asks().then(Mouth::open).transpose()?;
     std::thread::scope(|scope| {
         // Its end closes the pipe, and that ends the reading.
         scope.spawn(move || {
@@ -168,7 +180,11 @@ pub(super) fn receive(
             drop(launched);
         });
         let ended = read_units(&mut pipe, |unit| {
-            viewer.arrived(unit);
+            if viewer.arrived(unit) == Verdict::Broken
+                && let Some(mouth) = &mut mouth
+            {
+                mouth.ask();
+            }
         });
         if !stop.swap(true, Relaxed) {
             eprintln!("gst-launch-1.0 ended early");

@@ -1,6 +1,7 @@
 //! The schemes that carry the clip, each with a sending and a receiving end.
 
 mod gstreamer;
+mod plea;
 mod streams;
 mod us;
 
@@ -36,9 +37,14 @@ impl Scheme {
     pub const ALL: [Self; 6] =
         [Self::Us, Self::Rtp, Self::Srt120, Self::Srt4Rtt, Self::SrtFit, Self::Streams];
 
-    /// Whether it is ours: it can be asked for keyframes and follows the line's rate.
+    /// Whether it is ours, and so follows the line's rate.
     pub fn is_ours(self) -> bool {
         self == Self::Us
+    }
+
+    /// Whether its receiver can ask for a keyframe.
+    pub fn asks(self) -> bool {
+        !matches!(self, Self::Srt120 | Self::Srt4Rtt | Self::SrtFit)
     }
 
     /// What it is called in tables.

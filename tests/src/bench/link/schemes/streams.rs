@@ -17,10 +17,12 @@ use quinn::{ClientConfig, Connection, Endpoint, SendStream, ServerConfig, Transp
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
+use super::plea::{Ear, Mouth};
 use super::{Carrier, Frame, READY, Surroundings};
+use crate::bench::link::clip::Wish;
 use crate::bench::link::measure::DEADLINE_US;
 use crate::bench::link::stamp;
-use crate::bench::link::viewer::Viewer;
+use crate::bench::link::viewer::{Verdict, Viewer};
 use crate::child::Side;
 use crate::clock::now_us;
 
@@ -59,6 +61,7 @@ pub(super) struct Sender {
     connection: Connection,
     /// The newest keyframe's number.
     keyframe: watch::Sender<u32>,
+    ear: Ear,
 }
 
 impl Sender {
@@ -74,11 +77,15 @@ impl Sender {
                 endpoint.connect_with(config, address(Side::B, PORT)?, NAME).map_err(io::Error::other)?;
             tokio::time::timeout(CONNECT, connecting).await?.map_err(io::Error::other)
         })?;
-        Ok(Self { runtime: Some(runtime), connection, keyframe: watch::Sender::new(0) })
+        Ok(Self { runtime: Some(runtime), connection, keyframe: watch::Sender::new(0), ear: Ear::open()? })
     }
 }
 
 impl Carrier for Sender {
+    fn wish(&mut self) -> Wish {
+        Wish { keyframe: self.ear.asked(), kbps: None }
+    }
+
     fn send(&mut self, frame: Frame) -> io::Result<()> {
         if let Some(reason) = self.connection.close_reason() {
             return Err(reason.into());
@@ -158,12 +165,15 @@ pub(super) fn receive(
     });
     println!("{READY}");
     let mut order = Order::default();
+    let mut mouth = Mouth::open()?;
     while !stop.load(Relaxed) {
         if let Ok(data) = arrived.recv_timeout(LOOK) {
             order.put(data, now_us());
         }
         while let Some(data) = order.take(now_us()) {
-            viewer.arrived(data);
+            if viewer.arrived(data) == Verdict::Broken {
+                mouth.ask();
+            }
         }
     }
     runtime.shutdown_timeout(LOOK);

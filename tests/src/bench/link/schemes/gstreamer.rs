@@ -26,10 +26,9 @@ const RTP_CAPS: &str =
     "application/x-rtp,media=(string)video,clock-rate=(int)90000,encoding-name=(string)H265";
 /// Each original payload type with that of its retransmissions: frames and their parity.
 const RTX_MAP: &str = "application/x-rtp-pt-map,96=(uint)97,122=(uint)123";
-/// What must be left of the deadline, in ms, when a packet is given up: for the frames behind it to be handed on and decoded; with
-/// SRT, which holds every packet for that long, for the time that a large frame takes on the line too.
-const RTP_MARGIN_MS: u32 = 15;
-const SRT_MARGIN_MS: u32 = 30;
+/// What must be left of the deadline, in ms, when a packet is given up: for the rest of a frame to come in, and for it and those behind it
+/// to be handed on and decoded.
+const MARGIN_MS: u32 = 20;
 /// Room for a few large frames, so that handing one over never waits.
 const PIPE_BYTES: i32 = 1 << 20;
 const LOOK: Duration = Duration::from_millis(50);
@@ -39,14 +38,14 @@ const LOOK: Duration = Duration::from_millis(50);
 const SESSION: &str = "rtpsession name=session rtp-profile=avpf bandwidth=4000000 rtcp-fraction=1000000 rtcp-min-interval=100000000";
 
 /// How long a receiver may wait for a packet and still meet the deadline, in ms.
-fn patience_ms(rtt_ms: u32, margin_ms: u32) -> u32 {
-    (DEADLINE_US as u32 / 1000).saturating_sub(rtt_ms / 2 + margin_ms)
+fn patience_ms(rtt_ms: u32) -> u32 {
+    (DEADLINE_US as u32 / 1000).saturating_sub(rtt_ms / 2 + MARGIN_MS)
 }
 
 fn srt_latency_ms(scheme: Scheme, rtt_ms: u32) -> u32 {
     match scheme {
         Scheme::Srt4Rtt => 4 * rtt_ms,
-        Scheme::SrtFit => patience_ms(rtt_ms, SRT_MARGIN_MS),
+        Scheme::SrtFit => patience_ms(rtt_ms),
         _ => 120,
     }
 }
@@ -76,7 +75,7 @@ fn receiving(scheme: Scheme, rtt_ms: u32) -> String {
     let sink = format!("rtph265depay ! {UNITS} ! gdppay ! fdsink fd=3 sync=false async=false");
     if scheme == Scheme::Rtp {
         let to = Side::A.address();
-        let latency = patience_ms(rtt_ms, RTP_MARGIN_MS);
+        let latency = patience_ms(rtt_ms);
         // What cannot come in time is not asked for.
         let again = latency > rtt_ms;
         return format!(

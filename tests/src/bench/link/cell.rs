@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::clip::FPS;
+use super::line::{self, Faults, Loss};
 use super::measure::{self, Figures, Sent, Step, Wire};
-use super::network::{self, Faults, Loss};
 use super::player::{COUNTING, WARM_UP};
 use super::schemes::{READY, Scheme};
 use crate::booth::tail;
 use crate::child::{Running, Side};
 use crate::clock::{now_us, sleep_until_us, wait_until};
+use crate::relay::Relay;
 
 /// How long each of the step's three rates holds, in µs.
 const PHASE_US: i64 = 10_000_000;
@@ -148,9 +149,11 @@ pub fn run(cell: Cell, dir: &Path) -> io::Result<Outcome> {
         Rate::Steady(mbit) => mbit,
         Rate::Step => WIDE_MBIT,
     };
-    network::set(&network.faults(first_mbit))?;
+    line::set(&network.faults(first_mbit))?;
     let files = Files::new(dir);
     files.clear();
+    // Killed at the end of the cell.
+    let _relay = if cell.scheme == Scheme::UsRelay { Some(start_relay(&files)?) } else { None };
     let mut receiver = end("receive", cell, &files, Side::B)?;
     if wait_until(START_MS, 20, || receiver.printed().contains(READY)).is_none() {
         return Ok(failed(cell, "the receiver does not start", &receiver));
@@ -178,6 +181,16 @@ pub fn run(cell: Cell, dir: &Path) -> io::Result<Outcome> {
     Ok(Outcome { cell, figures })
 }
 
+fn start_relay(files: &Files) -> io::Result<Relay> {
+    // What an earlier one printed is not this one's.
+    let _ = fs::remove_file(&files.relay_log);
+    let mut relay = Relay::new(line::RELAY, &files.dir)?;
+    fs::write(&files.relay, relay.fingerprint())?;
+    relay.start()?;
+    wait_until(START_MS, 50, || relay.log().contains("listening"));
+    Ok(relay)
+}
+
 fn failed(cell: Cell, what: &str, end: &Running) -> Outcome {
     Outcome { cell, figures: Err(format!("{what}: {}", tail(&end.printed(), 4))) }
 }
@@ -186,10 +199,10 @@ fn failed(cell: Cell, what: &str, end: &Running) -> Outcome {
 fn walk(network: Network) -> io::Result<Step> {
     let start_us = now_us();
     sleep_until_us(start_us + PHASE_US);
-    network::change(&network.faults(NARROW_MBIT))?;
+    line::change(&network.faults(NARROW_MBIT))?;
     let down_us = now_us();
     sleep_until_us(start_us + 2 * PHASE_US);
-    network::change(&network.faults(WIDE_MBIT))?;
+    line::change(&network.faults(WIDE_MBIT))?;
     Ok(Step { down_us, up_us: now_us() })
 }
 
@@ -212,8 +225,11 @@ pub struct Files {
     pub sent: PathBuf,
     /// What was seen.
     pub seen: PathBuf,
+    /// The fingerprint of a relay's certificate.
+    pub relay: PathBuf,
     sender_log: PathBuf,
     receiver_log: PathBuf,
+    relay_log: PathBuf,
 }
 
 impl Files {
@@ -225,8 +241,10 @@ impl Files {
             clip: at("clip"),
             sent: at("sent"),
             seen: at("seen"),
+            relay: at("relay.fingerprint"),
             sender_log: at("sender.log"),
             receiver_log: at("receiver.log"),
+            relay_log: dir.join(line::RELAY).with_extension("log"),
         }
     }
 

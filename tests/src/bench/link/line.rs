@@ -6,9 +6,9 @@
 
 use std::fmt;
 use std::io;
-use std::process::Command;
 
 use crate::child::Side;
+use crate::network::{ip, tc};
 
 /// Packets that wait in the line, those under way included.
 const LIMIT: u32 = 1000;
@@ -72,36 +72,43 @@ impl Faults {
     }
 }
 
-/// The ends' interfaces and their partners in the middle, with the last byte of their hardware addresses.
-const CABLES: [(Side, &str, &str, &str); 2] = [(Side::A, "va", "la", "0a"), (Side::B, "vb", "lb", "0b")];
+/// Namespaces on the line: name, interface, its partner in the middle, address, last byte of the hardware address.
+const ENDS: [(&str, &str, &str, &str, &str); 3] = [
+    ("a", "va", "la", "10.9.0.1", "0a"),
+    ("b", "vb", "lb", "10.9.0.2", "0b"),
+    (RELAY, "vr", "lr", RELAY_ADDRESS, "0c"),
+];
+/// The namespace of a relay, half way: what passes it meets the same faults, once, on its way to either booth.
+pub const RELAY: &str = "r";
+/// A relay's address.
+pub const RELAY_ADDRESS: &str = "10.9.0.3";
 
 /// Puts the line in place of the cable that the rig has laid: the same names and addresses at the ends. Once.
 ///
 /// # Errors
 /// When `ip` or `tc` refuses.
 pub fn lay() -> io::Result<()> {
-    run("ip", "-n a link del va")?;
-    run("ip", &format!("netns add {LINE}"))?;
-    for (side, outer, inner, byte) in CABLES {
-        let (end, address) = (side.name(), side.address());
-        let (mac, middle_mac) = (format!("02:00:00:00:00:{byte}"), format!("02:00:00:00:01:{byte}"));
-        run(
-            "ip",
-            &format!(
-                "link add {outer} netns {end} address {mac} type veth peer name {inner} netns {LINE} address {middle_mac}"
-            ),
-        )?;
-        run("ip", &format!("-n {end} addr add {address}/24 dev {outer}"))?;
-        // Batches of datagrams are taken apart before they leave.
-        run("ip", &format!("-n {end} link set {outer} gso_max_segs 1 up"))?;
-        run("ip", &format!("-n {LINE} link set {inner} up"))?;
-        run("ip", &format!("-n {LINE} route add {address} dev {inner}"))?;
-        // Nobody asks for hardware addresses: such a question may be lost.
-        run("ip", &format!("-n {LINE} neigh add {address} lladdr {mac} dev {inner} nud permanent"))?;
-        let other = side.other().address();
-        run("ip", &format!("-n {end} neigh add {other} lladdr {middle_mac} dev {outer} nud permanent"))?;
+    ip("-n a link del va")?;
+    for namespace in [LINE, RELAY] {
+        ip(&format!("netns add {namespace}"))?;
+        ip(&format!("-n {namespace} link set lo up"))?;
     }
-    run("ip", &format!("netns exec {LINE} sysctl -q -w net.ipv4.ip_forward=1"))
+    for (end, outer, inner, address, byte) in ENDS {
+        let (mac, middle_mac) = (format!("02:00:00:00:00:{byte}"), format!("02:00:00:00:01:{byte}"));
+        let partner = format!("type veth peer name {inner} netns {LINE} address {middle_mac}");
+        ip(&format!("link add {outer} netns {end} address {mac} {partner}"))?;
+        ip(&format!("-n {end} addr add {address}/24 dev {outer}"))?;
+        // Batches of datagrams are taken apart before they leave.
+        ip(&format!("-n {end} link set {outer} gso_max_segs 1 up"))?;
+        ip(&format!("-n {LINE} link set {inner} up"))?;
+        ip(&format!("-n {LINE} route add {address} dev {inner}"))?;
+        // Nobody asks for hardware addresses: such a question may be lost.
+        ip(&format!("-n {LINE} neigh add {address} lladdr {mac} dev {inner} nud permanent"))?;
+        for (.., other, _) in ENDS.iter().filter(|(other, ..)| *other != end) {
+            ip(&format!("-n {end} neigh add {other} lladdr {middle_mac} dev {outer} nud permanent"))?;
+        }
+    }
+    ip(&format!("netns exec {LINE} sysctl -q -w net.ipv4.ip_forward=1"))
 }
 
 /// Makes the line so, and empties it.
@@ -111,8 +118,8 @@ pub fn lay() -> io::Result<()> {
 pub fn set(faults: &Faults) -> io::Result<()> {
     each(|inner| {
         // There is none at first.
-        let _ = run("tc", &format!("-n {LINE} qdisc del dev {inner} root"));
-        run("tc", &format!("-n {LINE} qdisc add dev {inner} root netem {}", faults.netem()))
+        let _ = tc(&format!("-n {LINE} qdisc del dev {inner} root"));
+        tc(&format!("-n {LINE} qdisc add dev {inner} root netem {}", faults.netem()))
     })
 }
 
@@ -121,11 +128,12 @@ pub fn set(faults: &Faults) -> io::Result<()> {
 /// # Errors
 /// When `tc` refuses.
 pub fn change(faults: &Faults) -> io::Result<()> {
-    each(|inner| run("tc", &format!("-n {LINE} qdisc change dev {inner} root netem {}", faults.netem())))
+    each(|inner| tc(&format!("-n {LINE} qdisc change dev {inner} root netem {}", faults.netem())))
 }
 
+/// The interfaces towards both booths.
 fn each(act: impl Fn(&str) -> io::Result<()>) -> io::Result<()> {
-    CABLES.iter().try_for_each(|(_, _, inner, _)| act(inner))
+    ["la", "lb"].into_iter().try_for_each(act)
 }
 
 /// Bytes that the interface of this side has sent so far; for a program in the side's own namespace.
@@ -135,15 +143,6 @@ fn each(act: impl Fn(&str) -> io::Result<()>) -> io::Result<()> {
 pub fn sent_bytes(side: Side) -> io::Result<u64> {
     let path = format!("/sys/class/net/v{}/statistics/tx_bytes", side.name());
     std::fs::read_to_string(path)?.trim().parse().map_err(io::Error::other)
-}
-
-fn run(program: &str, arguments: &str) -> io::Result<()> {
-    let out = Command::new(program).args(arguments.split_whitespace()).output()?;
-    if out.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&out.stderr);
-    Err(io::Error::other(format!("`{program} {arguments}` failed: {}", said.trim())))
 }
 
 #[cfg(test)]

@@ -1,15 +1,16 @@
 //! The link beside others: one coded clip, carried by each scheme in turn over the same bad lines.
 //!
 //! A clip ([`clip`]) is played in real time ([`player`]) into a scheme ([`schemes`]) in one namespace and decoded in another ([`viewer`]);
-//! the line between them ([`network`]) delays, loses and holds up packets. Each frame carries its number inside
+//! the line between them ([`line`]) delays, loses and holds up packets. Each frame carries its number inside
 //! ([`stamp`]), so that only two instants are needed of any scheme: when it got a frame, and when that frame was decoded. What follows
 //! from them is arithmetic ([`measure`]).
 
 pub mod cell;
 pub mod clip;
 pub mod gdp;
+pub mod line;
 pub mod measure;
-pub mod network;
+
 pub mod player;
 pub mod schemes;
 pub mod stamp;
@@ -26,7 +27,7 @@ use serde_json::Value;
 
 use self::cell::{Cell, Files, Network, Outcome, Part, Rate};
 use self::clip::{Clip, Extent, FPS};
-use self::network::Loss;
+use self::line::Loss;
 use self::player::WARM_UP;
 use self::schemes::{Scheme, Surroundings};
 use self::viewer::Viewer;
@@ -37,9 +38,10 @@ use crate::scenario::{Context, Error, Kind, Rig, Scenario};
 /// The bench `link`.
 pub(super) const LINK: Scenario = Scenario {
     name: "link",
-    summary: "one coded clip over bad lines: us, GStreamer over RTP and over SRT, a QUIC stream a frame; two hours",
+    summary: "one coded clip over bad lines: us direct and by relay, GStreamer over RTP and SRT, a QUIC stream a frame; two hours",
     kind: Kind::Bench,
     rig: Rig { cores: 1, memory_mib: 3072 },
+    relay: true,
     time_limit_s: 3 * 3600,
     run,
 };
@@ -128,7 +130,7 @@ fn run(context: &Context) -> Result<Report, Error> {
         renditions: cells.iter().any(|cell| cell.scheme.is_ours() && cell.network.rate == Rate::Step),
     };
     prepare(context, extent).map_err(system("the clip"))?;
-    network::lay().map_err(system("the line"))?;
+    line::lay().map_err(system("the line"))?;
     let mut outcomes = Vec::with_capacity(cells.len());
     let mut left_s: u32 = cells.iter().map(Cell::takes_s).sum();
     println!("{:<44}{}", "", table::HEAD);

@@ -6,8 +6,8 @@ use std::io;
 use std::path::Path;
 
 use super::clip::{Clip, FPS, Playhead};
+use super::line;
 use super::measure::Sent;
-use super::network;
 use super::schemes::{Carrier, Frame};
 use super::stamp;
 use crate::child::Side;
@@ -38,7 +38,7 @@ pub fn play(clip: &Clip, frames: u32, carrier: &mut dyn Carrier, log: &Path) -> 
         sleep_until_us(due_us);
         if number == WARM_UP {
             println!("{COUNTING}");
-            bytes_before = network::sent_bytes(Side::A)?;
+            bytes_before = line::sent_bytes(Side::A)?;
         }
         let capture_us = now_us();
         carrier.send(Frame { data, keyframe: unit.keyframe, number, capture_us })?;
@@ -47,7 +47,7 @@ pub fn play(clip: &Clip, frames: u32, carrier: &mut dyn Carrier, log: &Path) -> 
         }
     }
     sleep_until_us(now_us() + TAIL_US);
-    let mut text = format!("{}\n", network::sent_bytes(Side::A)?.saturating_sub(bytes_before));
+    let mut text = format!("{}\n", line::sent_bytes(Side::A)?.saturating_sub(bytes_before));
     for Sent { number, capture_us, bytes, kbps } in sent {
         let _ = writeln!(text, "{number} {capture_us} {bytes} {kbps}");
     }

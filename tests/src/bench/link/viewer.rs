@@ -9,7 +9,7 @@ use bytes::Bytes;
 use holobooth::codec::{self, Decoder};
 use holobooth::picture::{AccessUnit, Stamps};
 
-use super::network;
+use super::line;
 use super::stamp;
 use crate::child::Side;
 use crate::clock::now_us;
@@ -66,7 +66,7 @@ impl Viewer {
             return Verdict::Broken;
         };
         if stamp.number >= self.first && self.sent_before.is_none() {
-            self.sent_before = network::sent_bytes(Side::B).ok();
+            self.sent_before = line::sent_bytes(Side::B).ok();
         }
         if self.next.is_some_and(|next| stamp.number < next) {
             return Verdict::Old;
@@ -98,7 +98,7 @@ impl Viewer {
     /// # Errors
     /// When the file cannot be written.
     pub fn save(&self, path: &Path) -> io::Result<()> {
-        let now = network::sent_bytes(Side::B).unwrap_or(0);
+        let now = line::sent_bytes(Side::B).unwrap_or(0);
         let back = self.sent_before.map_or(0, |before| now.saturating_sub(before));
         let mut text = format!("{back} {} {}\n", self.damaged, self.skipped);
         for (number, decoded_us) in &self.seen {

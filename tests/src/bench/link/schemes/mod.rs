@@ -20,6 +20,8 @@ use super::viewer::Viewer;
 pub enum Scheme {
     /// Our link, booth to booth.
     Us,
+    /// Our link, through a stock relay half way.
+    UsRelay,
     /// GStreamer: RTP with retransmission (RFC 4588) and ULPFEC (RFC 5109).
     Rtp,
     /// GStreamer: RTP in SRT's messages, with SRT's usual latency of 120 ms.
@@ -34,12 +36,12 @@ pub enum Scheme {
 
 impl Scheme {
     /// All, ours first.
-    pub const ALL: [Self; 6] =
-        [Self::Us, Self::Rtp, Self::Srt120, Self::Srt4Rtt, Self::SrtFit, Self::Streams];
+    pub const ALL: [Self; 7] =
+        [Self::Us, Self::UsRelay, Self::Rtp, Self::Srt120, Self::Srt4Rtt, Self::SrtFit, Self::Streams];
 
     /// Whether it is ours, and so follows the line's rate.
     pub fn is_ours(self) -> bool {
-        self == Self::Us
+        matches!(self, Self::Us | Self::UsRelay)
     }
 
     /// Whether its receiver can ask for a keyframe.
@@ -51,6 +53,7 @@ impl Scheme {
     pub fn title(self) -> &'static str {
         match self {
             Self::Us => "holobooth",
+            Self::UsRelay => "holobooth by relay",
             Self::Rtp => "RTP + RTX + ULPFEC",
             Self::Srt120 => "SRT, 120 ms",
             Self::Srt4Rtt => "SRT, 4 round trips",
@@ -64,6 +67,7 @@ impl fmt::Display for Scheme {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Us => "us",
+            Self::UsRelay => "us-relay",
             Self::Rtp => "rtp",
             Self::Srt120 => "srt-120",
             Self::Srt4Rtt => "srt-4rtt",
@@ -76,7 +80,7 @@ impl fmt::Display for Scheme {
 /// What an end must know of its surroundings.
 #[derive(Debug, Clone, Copy)]
 pub struct Surroundings<'a> {
-    /// Where keys lie.
+    /// Where keys lie, and a relay's fingerprint.
     pub dir: &'a Path,
     /// The line's round trip in ms, for whoever has to be told.
     pub rtt_ms: u32,
@@ -115,7 +119,7 @@ pub trait Carrier {
 /// When it does not start or the receiving end does not answer.
 pub fn sender(scheme: Scheme, around: Surroundings<'_>) -> io::Result<Box<dyn Carrier>> {
     Ok(match scheme {
-        Scheme::Us => Box::new(us::Sender::start(around)?),
+        Scheme::Us | Scheme::UsRelay => Box::new(us::Sender::start(scheme, around)?),
         Scheme::Streams => Box::new(streams::Sender::start(around)?),
         _ => Box::new(gstreamer::Sender::start(scheme, around)?),
     })
@@ -135,7 +139,7 @@ pub fn receive(
     stop: &'static AtomicBool,
 ) -> io::Result<()> {
     match scheme {
-        Scheme::Us => us::receive(around, viewer, stop),
+        Scheme::Us | Scheme::UsRelay => us::receive(scheme, around, viewer, stop),
         Scheme::Streams => streams::receive(around, viewer, stop),
         _ => gstreamer::receive(scheme, around, viewer, stop),
     }

@@ -1,4 +1,4 @@
-//! Our link, as the booth runs it.
+//! Our link, as the booth runs it: direct, or where only a relay joins the booths.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,17 +6,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 
-use holobooth::link::{self, Counters, Doors, Incoming, Peer, Signals};
+use holobooth::link::{self, Counters, Doors, Incoming, Peer, Relay, Signals};
 use holobooth::mailbox::Mailbox;
-use holobooth::pairing::Identity;
+use holobooth::pairing::{Fingerprint, Identity};
 use holobooth::picture::{AccessUnit, Stamps};
 
-use super::{Carrier, Frame, READY, Surroundings};
+use super::{Carrier, Frame, READY, Scheme, Surroundings};
+use crate::bench::link::cell::Files;
 use crate::bench::link::clip::Wish;
+use crate::bench::link::line::RELAY_ADDRESS;
 use crate::bench::link::viewer::{Verdict, Viewer};
 use crate::booth::PORT;
 use crate::child::Side;
 use crate::clock::wait_until;
+use crate::relay;
 
 /// As between the booth's codecs and its link.
 const HAND_OVER: usize = 4;
@@ -40,20 +43,22 @@ struct Running {
 }
 
 impl Running {
-    fn start(side: Side, around: Surroundings<'_>) -> io::Result<Self> {
+    fn start(scheme: Scheme, side: Side, around: Surroundings<'_>) -> io::Result<Self> {
         let identity = |side: Side| Identity::load_or_make(&around.dir.join(side.name()));
         let address = |side: Side| -> io::Result<SocketAddr> {
             format!("{}:{PORT}", side.address()).parse().map_err(io::Error::other)
         };
         let other = side.other();
+        let direct = scheme == Scheme::Us;
         let config = link::Config {
             listen: address(side)?,
             room: "bench".to_owned(),
             identity: identity(side).map_err(io::Error::other)?,
             peer: Peer {
-                address: address(other)?,
+                address: if direct { Some(address(other)?) } else { None },
                 fingerprint: identity(other).map_err(io::Error::other)?.fingerprint(),
             },
+            relay: if direct { None } else { Some(at_relay(around)?) },
         };
         let end = Arc::new(End {
             outgoing: Mailbox::bounded("clip→link", HAND_OVER)?,
@@ -102,12 +107,21 @@ impl Drop for Running {
     }
 }
 
+fn at_relay(around: Surroundings<'_>) -> io::Result<Relay> {
+    let fingerprint = std::fs::read_to_string(&Files::new(around.dir).relay)?;
+    Ok(Relay {
+        host: RELAY_ADDRESS.to_owned(),
+        port: relay::PORT,
+        fingerprint: Fingerprint::parse(&fingerprint),
+    })
+}
+
 /// The sending end.
 pub(super) struct Sender(Running);
 
 impl Sender {
-    pub(super) fn start(around: Surroundings<'_>) -> io::Result<Self> {
-        let running = Running::start(Side::A, around)?;
+    pub(super) fn start(scheme: Scheme, around: Surroundings<'_>) -> io::Result<Self> {
+        let running = Running::start(scheme, Side::A, around)?;
         let connected = || running.end.signals.connected.load(Relaxed);
         wait_until(CONNECT_MS, 20, connected).ok_or(io::ErrorKind::TimedOut)?;
         running.end.signals.keyframe_for_peer.store(false, Relaxed);
@@ -149,11 +163,12 @@ fn target_kbps(_: &Signals) -> Option<u32> {
 
 /// The receiving end, with the rules of the booth's decoding thread: whatever breaks the chain asks for a keyframe.
 pub(super) fn receive(
+    scheme: Scheme,
     around: Surroundings<'_>,
     viewer: &mut Viewer,
     stop: &'static AtomicBool,
 ) -> io::Result<()> {
-    let running = Running::start(Side::B, around)?;
+    let running = Running::start(scheme, Side::B, around)?;
     println!("{READY}");
     while !stop.load(Relaxed) && !running.end.stop.load(Relaxed) {
         let Some(incoming) = running.end.incoming.wait(LOOK_MS) else { continue };

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::io;
+use std::process::Command;
 
 use crate::child::Side;
 use crate::network::{ip, tc};
@@ -108,7 +109,12 @@ pub fn lay() -> io::Result<()> {
             ip(&format!("-n {end} neigh add {other} lladdr {middle_mac} dev {outer} nud permanent"))?;
         }
     }
-    ip(&format!("netns exec {LINE} sysctl -q -w net.ipv4.ip_forward=1"))
+    // Not sysctl(8), which a small system lacks.
+    let forward = ["netns", "exec", LINE, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"];
+    if Command::new("ip").args(forward).status()?.success() {
+        return Ok(());
+    }
+    Err(io::Error::other("the kernel forwards no packets"))
 }
 
 /// Makes the line so, and empties it.

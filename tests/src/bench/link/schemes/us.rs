@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use holobooth::link::{self, Counters, Doors, Incoming, Peer, Relay, Signals};
 use holobooth::mailbox::Mailbox;
@@ -13,8 +14,9 @@ use holobooth::picture::{AccessUnit, Stamps};
 
 use super::{Carrier, Frame, READY, Scheme, Surroundings};
 use crate::bench::link::cell::Files;
-use crate::bench::link::clip::Wish;
+use crate::bench::link::clip::{KBPS, Wish};
 use crate::bench::link::line::RELAY_ADDRESS;
+use crate::bench::link::measure::DEADLINE_US;
 use crate::bench::link::viewer::{Verdict, Viewer};
 use crate::booth::PORT;
 use crate::child::Side;
@@ -23,6 +25,8 @@ use crate::relay;
 
 /// As between the booth's codecs and its link.
 const HAND_OVER: usize = 4;
+/// What the deadline leaves for decoding, in µs.
+const DECODING_US: i64 = 5_000;
 /// How long the receiving thread waits before it looks whether to stop, in ms.
 const LOOK_MS: u16 = 100;
 const CONNECT_MS: i64 = 15_000;
@@ -59,6 +63,8 @@ impl Running {
                 fingerprint: identity(other).map_err(io::Error::other)?.fingerprint(),
             },
             relay: if direct { None } else { Some(at_relay(around)?) },
+            max_kbps: KBPS[0],
+            deadline: Duration::from_micros((DEADLINE_US - DECODING_US).unsigned_abs()),
         };
         let end = Arc::new(End {
             outgoing: Mailbox::bounded("clip→link", HAND_OVER)?,
@@ -95,14 +101,19 @@ impl Drop for Running {
         let c = &self.end.counters;
         let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Relaxed);
         eprintln!(
-            "sent {} (keyframes {}), dropped {}, received {}, lost {}, keyframes asked for {}, sessions {}",
+            "sent {} (keyframes {}), dropped {}, received {}, lost {}, keyframes asked for {}, shards asked for {}, \
+             repaired {}, sessions {}, loss {} ‰, line {} kbit/s",
             read(&c.sent_frames),
             read(&c.sent_keyframes),
             read(&c.dropped_frames),
             read(&c.received_frames),
             read(&c.lost_frames),
             read(&c.keyframe_requests),
+            read(&c.nacks),
+            read(&c.repairs),
             read(&c.connects),
+            read(&c.loss_permille),
+            read(&c.line_kbps),
         );
     }
 }
@@ -157,8 +168,9 @@ impl Carrier for Sender {
 }
 
 /// The rate that the link allows the encoder, in kbit/s.
-fn target_kbps(_: &Signals) -> Option<u32> {
-    None
+fn target_kbps(signals: &Signals) -> Option<u32> {
+    let kbps = u32::try_from(signals.target_kbps.load(Relaxed)).unwrap_or(u32::MAX);
+    (kbps > 0).then_some(kbps)
 }
 
 /// The receiving end, with the rules of the booth's decoding thread: whatever breaks the chain asks for a keyframe.

@@ -119,6 +119,9 @@ pub struct Outcome {
     pub cell: Cell,
     /// Its figures, or why there are none.
     pub figures: Result<Figures, String>,
+    /// The share of its time that the rig's processor worked: both ends, the decoder and the line. Near 1, times are the processor's, not
+    /// the scheme's.
+    pub busy: f64,
 }
 
 impl Outcome {
@@ -126,7 +129,7 @@ impl Outcome {
     pub fn to_json(&self) -> Value {
         let [part, rtt, loss, rate, scheme] = self.cell.words();
         let mut object = json!({
-            "part": part, "rtt": rtt, "loss": loss, "rate": rate, "scheme": scheme, "seconds": self.cell.seconds
+            "part": part, "rtt": rtt, "loss": loss, "rate": rate, "scheme": scheme, "seconds": self.cell.seconds, "busy": self.busy
         });
         let figures = match &self.figures {
             Ok(figures) => figures.to_json(),
@@ -160,6 +163,7 @@ pub fn run(cell: Cell, dir: &Path) -> io::Result<Outcome> {
     }
     let mut sender = end("send", cell, &files, Side::A)?;
     let mut over = false;
+    let started = Processor::now();
     wait_until(START_MS + i64::from(WARM_UP / FPS) * 1000, 5, || {
         over = sender.ended().is_some();
         over || sender.printed().contains(COUNTING)
@@ -178,7 +182,7 @@ pub fn run(cell: Cell, dir: &Path) -> io::Result<Outcome> {
         return Ok(failed(cell, "the sender failed", &sender));
     }
     let figures = files.read(step).map_err(|error| error.to_string());
-    Ok(Outcome { cell, figures })
+    Ok(Outcome { cell, figures, busy: started.busy() })
 }
 
 fn start_relay(files: &Files) -> io::Result<Relay> {
@@ -192,7 +196,34 @@ fn start_relay(files: &Files) -> io::Result<Relay> {
 }
 
 fn failed(cell: Cell, what: &str, end: &Running) -> Outcome {
-    Outcome { cell, figures: Err(format!("{what}: {}", tail(&end.printed(), 4))) }
+    Outcome { cell, figures: Err(format!("{what}: {}", tail(&end.printed(), 4))), busy: 0.0 }
+}
+
+/// How long the processor has worked and idled so far, in ticks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Processor {
+    all: u64,
+    idle: u64,
+}
+
+impl Processor {
+    fn now() -> Self {
+        Self::parse(&fs::read_to_string("/proc/stat").unwrap_or_default())
+    }
+
+    /// From the first line of proc(5)'s stat: user, nice, system, idle, iowait and more.
+    fn parse(text: &str) -> Self {
+        let words = text.lines().next().unwrap_or("").split_whitespace().skip(1);
+        let ticks: Vec<u64> = words.filter_map(|word| word.parse().ok()).collect();
+        Self { all: ticks.iter().sum(), idle: ticks.iter().skip(3).take(2).sum() }
+    }
+
+    /// The share of the time since then that it worked.
+    fn busy(self) -> f64 {
+        let now = Self::now();
+        let (all, idle) = (now.all.saturating_sub(self.all), now.idle.saturating_sub(self.idle));
+        1.0 - idle as f64 / all.max(1) as f64
+    }
 }
 
 /// Takes the line through the step; when it became narrow and wide again.
@@ -285,6 +316,12 @@ fn parse(sent: &str, seen: &str) -> Option<(Vec<Sent>, HashMap<u32, i64>, Wire)>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_processor_works_when_it_does_not_idle() {
+        assert_eq!(Processor::parse("cpu  1 2 3 40 5 6\ncpu0 9\n"), Processor { all: 57, idle: 45 });
+        assert_eq!(Processor::parse(""), Processor { all: 0, idle: 0 });
+    }
 
     #[test]
     fn what_the_ends_write_is_read() {

@@ -147,7 +147,9 @@ pub fn percentile(sorted: &[i64], percent: usize) -> Option<i64> {
 fn gaps(sent: &[Sent], seen: &HashMap<u32, i64>) -> (usize, i64) {
     let (Some(first), Some(last)) = (sent.first(), sent.last()) else { return (0, 0) };
     let mut instants: Vec<i64> = sent.iter().filter_map(|frame| seen.get(&frame.number).copied()).collect();
-    instants.push(first.capture_us);
+    // The picture that stood when counting began.
+    let before = seen.iter().filter(|(number, _)| **number < first.number).map(|(_, &instant)| instant).max();
+    instants.push(before.unwrap_or(first.capture_us));
     // What was sent last is still on its way when the sender ends.
     let end_us = last.capture_us;
     if instants.iter().all(|&instant| instant < end_us) {
@@ -233,6 +235,15 @@ mod tests {
         assert_eq!((figures.freezes, figures.longest_gap_us), (1, 7 * PERIOD_US));
         let six = seen(&sent, |number| (!(10..15).contains(&number)).then_some(30_000));
         assert_eq!(judge(&sent, &six, Wire::default(), None).freezes, 0);
+    }
+
+    #[test]
+    fn a_long_delay_is_no_freeze() {
+        let all = sent(100);
+        let mut seen = seen(&all, |_| Some(400_000));
+        assert_eq!(judge(&all[10..], &seen, Wire::default(), None).freezes, 0);
+        seen.retain(|&number, _| number >= 10);
+        assert_eq!(judge(&all[10..], &seen, Wire::default(), None).freezes, 1);
     }
 
     #[test]

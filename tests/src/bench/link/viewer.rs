@@ -107,3 +107,29 @@ impl Viewer {
         fs::write(path, text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::link::clip::{Clip, Extent, Playhead, TURN, Wish};
+
+    #[test]
+    fn only_whole_frames_whose_references_were_seen_count() {
+        codec::init().unwrap();
+        let clip = Clip::make(Extent { keyframes: false, renditions: false }).unwrap();
+        let mut head = Playhead::default();
+        let frames: Vec<Bytes> = (0..TURN + 4)
+            .map(|number| stamp::put(number, head.next(&clip, number, Wish::default()).unwrap().data))
+            .collect();
+        let mut viewer = Viewer::new(0).unwrap();
+        let mut show = |number: u32| viewer.arrived(frames[number as usize].clone());
+        assert_eq!([show(0), show(1), show(1)], [Verdict::Decoded, Verdict::Decoded, Verdict::Old]);
+        // Without 2, nothing before the next keyframe.
+        assert_eq!([show(3), show(4)], [Verdict::Broken; 2]);
+        assert_eq!([show(TURN), show(TURN + 1)], [Verdict::Decoded; 2]);
+        let whole = &frames[TURN as usize + 2];
+        assert_eq!(viewer.arrived(whole.slice(..whole.len() - 1)), Verdict::Broken);
+        assert_eq!(viewer.arrived(frames[TURN as usize + 3].clone()), Verdict::Broken);
+        assert_eq!(viewer.seen.iter().map(|seen| seen.0).collect::<Vec<_>>(), [0, 1, TURN, TURN + 1]);
+    }
+}

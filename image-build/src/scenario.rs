@@ -29,6 +29,7 @@ pub(crate) struct Arguments {
 Examples:
   cargo xtask bench --list
   cargo xtask bench latency
+  cargo xtask bench link -- --quick --only promise,us,rtp
 
 A bench measures; let the machine be quiet meanwhile. The exit status is 0 only when its demands are met.")]
 pub(crate) struct BenchArguments {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::{Parser, Subcommand};
 use serde_json::{Value, json};
 
+use holobooth_tests::bench::link;
 use holobooth_tests::child::Side;
 use holobooth_tests::scenario::{ALL, Context, Kind, Scenario};
 use holobooth_tests::{demo, flood, stand_in};
@@ -39,10 +40,16 @@ enum Command {
         /// Less of everything that takes long: for developing, not for figures.
         #[arg(long)]
         quick: bool,
+        /// Only a part of it, for those that have parts; an unknown word shows which there are.
+        #[arg(long, value_name = "WORDS", value_delimiter = ',')]
+        only: Vec<String>,
         /// Keeps logs and pictures in this folder.
         #[arg(long, value_name = "DIR")]
         keep: Option<PathBuf>,
     },
+    /// One end of a scheme that the bench `link` measures.
+    #[command(hide = true)]
+    LinkEnd(link::End),
     /// Runs two booths and writes what their screens show, every second.
     Demo {
         /// Where a.png, b.png, a.json and b.json go; a file named `stop` there ends the demo.
@@ -86,10 +93,12 @@ enum Command {
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::List { json } => list(json),
-        Command::Run { name, json, quick, keep } => match ALL.iter().find(|scenario| scenario.name == name) {
-            Some(scenario) => run(scenario, json, quick, keep),
-            None => fail(&format!("no scenario or bench named {name}; `list` names them")),
-        },
+        Command::Run { name, json, quick, only, keep } => {
+            match ALL.iter().find(|scenario| scenario.name == name) {
+                Some(scenario) => run(scenario, json, keep, |dir| Context::new(dir, quick, only)),
+                None => fail(&format!("no scenario or bench named {name}; `list` names them")),
+            }
+        }
         Command::Demo { dir, seconds, width, height } => {
             let options = demo::Options { seconds, size: (width, height) };
             let work = work_dir(None);
@@ -102,6 +111,11 @@ fn main() -> ExitCode {
             let side = if side == "a" { Side::A } else { Side::B };
             stand_in::run(side, &dir, kbps)
                 .map_or_else(|error| fail(&error.to_string()), |()| ExitCode::SUCCESS)
+        }
+        Command::LinkEnd(end) => {
+            static STOP: AtomicBool = AtomicBool::new(false);
+            let _ = ctrlc::set_handler(|| STOP.store(true, Ordering::Relaxed));
+            end.run(&STOP).map_or_else(|error| fail(&error.to_string()), |()| ExitCode::SUCCESS)
         }
         Command::Flood { to, packets } => match flood::send(to, packets, 1) {
             Ok(sent) => {
@@ -125,13 +139,18 @@ fn list(as_json: bool) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn run(scenario: &Scenario, as_json: bool, quick: bool, keep: Option<PathBuf>) -> ExitCode {
+fn run(
+    scenario: &Scenario,
+    as_json: bool,
+    keep: Option<PathBuf>,
+    context: impl FnOnce(PathBuf) -> Context,
+) -> ExitCode {
     let kept = keep.is_some();
     let dir = work_dir(keep);
     if let Err(error) = std::fs::create_dir_all(&dir) {
         return fail(&format!("{}: {error}", dir.display()));
     }
-    let outcome = (scenario.run)(&Context::new(dir.clone(), quick));
+    let outcome = (scenario.run)(&context(dir.clone()));
     if !kept {
         let _ = std::fs::remove_dir_all(&dir);
     }

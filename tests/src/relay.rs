@@ -62,7 +62,8 @@ impl Relay {
             namespace: namespace.to_owned(),
             arguments: arguments.into_iter().flat_map(|(key, value)| [key.to_owned(), value]).collect(),
             fingerprint: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
-            log: dir.join("log"),
+            // Not beside the certificate: the relay looks for new ones when anything there changes, and says so in its log.
+            log: dir.with_extension("log"),
             process: None,
         })
     }

@@ -91,12 +91,14 @@ pub struct Context {
     dir: PathBuf,
     /// Less of everything that takes long, for a developer at work; its figures are not to be quoted.
     pub quick: bool,
+    /// Of a bench that has parts, only those that these words name; all when there are none.
+    pub only: Vec<String>,
 }
 
 impl Context {
     /// A context whose files lie in `dir`, which is private to the run.
-    pub fn new(dir: PathBuf, quick: bool) -> Self {
-        Self { dir, quick }
+    pub fn new(dir: PathBuf, quick: bool, only: Vec<String>) -> Self {
+        Self { dir, quick, only }
     }
 
     /// The folder for the run's files.
@@ -118,4 +120,5 @@ pub const ALL: &[Scenario] = &[
     scenarios::roam::SCENARIO,
     scenarios::relay_cluster::SCENARIO,
     bench::LATENCY,
+    bench::LINK,
 ];

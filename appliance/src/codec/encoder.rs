@@ -198,11 +198,12 @@ impl Encoder {
             // `rskip=2` stops splitting blocks that have no edges: at the same picture quality a frame takes little more than half
             // the time. `qcomp=1:ipratio=1` makes `crf` one quantiser for all pictures. Regions are heard only with adaptive
             // quantisation on, and at strength 0 it is off; at a thousandth it changes no block. `info=0` saves 2 KiB a keyframe.
+            // Without `open-gop=0` keyframes are CRA pictures, which do not begin the count of pictures anew.
             dictionary.set(
                 "x265-params",
                 &format!(
-                    "{threads}:frame-threads=1:bframes=0:ref=1:rc-lookahead=0:scenecut=0:keyint=-1:repeat-headers=1:rskip=2:\
-                     qcomp=1:ipratio=1:aq-mode=1:aq-strength=0.001:info=0:log-level=none"
+                    "{threads}:frame-threads=1:bframes=0:ref=1:rc-lookahead=0:scenecut=0:keyint=-1:open-gop=0:\
+                     repeat-headers=1:rskip=2:qcomp=1:ipratio=1:aq-mode=1:aq-strength=0.001:info=0:log-level=none"
                 ),
             );
         } else if name == "libkvazaar" {

@@ -12,7 +12,7 @@ use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS};
 use crate::vivid::Vivid;
 
 /// The bench `latency`.
-pub(crate) const LATENCY: Scenario = Scenario {
+pub(super) const LATENCY: Scenario = Scenario {
     name: "latency",
     summary: "glass to glass from camera A to screen B: us, GStreamer over RTP and over SRT, in one run",
     kind: Kind::Bench,

@@ -1,0 +1,194 @@
+//! Our link, as the booth runs it: direct, or where only a relay joins the booths.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use holobooth::link::{self, Counters, Doors, Incoming, Peer, Relay, Signals};
+use holobooth::mailbox::Mailbox;
+use holobooth::pairing::{Fingerprint, Identity};
+use holobooth::picture::{AccessUnit, Stamps};
+
+use super::{Carrier, Frame, READY, Scheme, Surroundings};
+use crate::bench::link::cell::Files;
+use crate::bench::link::clip::{KBPS, Wish};
+use crate::bench::link::line::RELAY_ADDRESS;
+use crate::bench::link::measure::DEADLINE_US;
+use crate::bench::link::viewer::{Verdict, Viewer};
+use crate::booth::PORT;
+use crate::child::Side;
+use crate::clock::wait_until;
+use crate::relay;
+
+/// As between the booth's codecs and its link.
+const HAND_OVER: usize = 4;
+/// What the deadline leaves for decoding, in µs.
+const DECODING_US: i64 = 5_000;
+/// How long the receiving thread waits before it looks whether to stop, in ms.
+const LOOK_MS: u16 = 100;
+const CONNECT_MS: i64 = 15_000;
+
+/// One end of a link, and what stands around it.
+struct End {
+    outgoing: Mailbox<AccessUnit>,
+    incoming: Mailbox<Incoming>,
+    signals: Signals,
+    counters: Counters,
+    stop: AtomicBool,
+}
+
+/// A link on its thread; stops when dropped.
+struct Running {
+    end: Arc<End>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    fn start(scheme: Scheme, side: Side, around: Surroundings<'_>) -> io::Result<Self> {
+        let identity = |side: Side| Identity::load_or_make(&around.dir.join(side.name()));
+        let address = |side: Side| -> io::Result<SocketAddr> {
+            format!("{}:{PORT}", side.address()).parse().map_err(io::Error::other)
+        };
+        let other = side.other();
+        let direct = scheme == Scheme::Us;
+        let config = link::Config {
+            listen: address(side)?,
+            room: "bench".to_owned(),
+            identity: identity(side).map_err(io::Error::other)?,
+            peer: Peer {
+                address: if direct { Some(address(other)?) } else { None },
+                fingerprint: identity(other).map_err(io::Error::other)?.fingerprint(),
+            },
+            relay: if direct { None } else { Some(at_relay(around)?) },
+            max_kbps: KBPS[0],
+            deadline: Duration::from_micros((DEADLINE_US - DECODING_US).unsigned_abs()),
+        };
+        let end = Arc::new(End {
+            outgoing: Mailbox::bounded("clip→link", HAND_OVER)?,
+            incoming: Mailbox::bounded("link→viewer", HAND_OVER)?,
+            signals: Signals::default(),
+            counters: Counters::default(),
+            stop: AtomicBool::new(false),
+        });
+        end.signals.camera.store(side == Side::A, Relaxed);
+        let inside = Arc::clone(&end);
+        let thread = std::thread::spawn(move || {
+            let doors = Doors {
+                outgoing: &inside.outgoing,
+                incoming: &inside.incoming,
+                signals: &inside.signals,
+                counters: &inside.counters,
+                stop: &inside.stop,
+            };
+            if let Err(error) = link::run(config, doors) {
+                eprintln!("{error}");
+                inside.stop.store(true, Relaxed);
+            }
+        });
+        Ok(Self { end, thread: Some(thread) })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.end.stop.store(true, Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        let c = &self.end.counters;
+        let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Relaxed);
+        eprintln!(
+            "sent {} (keyframes {}), dropped {}, received {}, lost {}, keyframes asked for {}, shards asked for {}, \
+             repaired {}, sessions {}, loss {} ‰, line {} kbit/s",
+            read(&c.sent_frames),
+            read(&c.sent_keyframes),
+            read(&c.dropped_frames),
+            read(&c.received_frames),
+            read(&c.lost_frames),
+            read(&c.keyframe_requests),
+            read(&c.nacks),
+            read(&c.repairs),
+            read(&c.connects),
+            read(&c.loss_permille),
+            read(&c.line_kbps),
+        );
+    }
+}
+
+fn at_relay(around: Surroundings<'_>) -> io::Result<Relay> {
+    let fingerprint = std::fs::read_to_string(&Files::new(around.dir).relay)?;
+    Ok(Relay {
+        host: RELAY_ADDRESS.to_owned(),
+        port: relay::PORT,
+        fingerprint: Fingerprint::parse(&fingerprint),
+    })
+}
+
+/// The sending end.
+pub(super) struct Sender(Running);
+
+impl Sender {
+    pub(super) fn start(scheme: Scheme, around: Surroundings<'_>) -> io::Result<Self> {
+        let running = Running::start(scheme, Side::A, around)?;
+        let connected = || running.end.signals.connected.load(Relaxed);
+        wait_until(CONNECT_MS, 20, connected).ok_or(io::ErrorKind::TimedOut)?;
+        running.end.signals.keyframe_for_peer.store(false, Relaxed);
+        Ok(Self(running))
+    }
+}
+
+impl Carrier for Sender {
+    fn wish(&mut self) -> Wish {
+        let signals = &self.0.end.signals;
+        Wish { keyframe: signals.keyframe_for_peer.swap(false, Relaxed), kbps: target_kbps(signals) }
+    }
+
+    fn send(&mut self, frame: Frame) -> io::Result<()> {
+        let end = &self.0.end;
+        if end.stop.load(Relaxed) {
+            return Err(io::Error::other("the link has ended"));
+        }
+        let now = frame.capture_us.unsigned_abs();
+        let stamps = Stamps {
+            capture_us: now,
+            dequeued_us: now,
+            staged_us: now,
+            encoded_us: now,
+            ..Stamps::default()
+        };
+        let unit = AccessUnit { data: frame.data, keyframe: frame.keyframe, number: frame.number, stamps };
+        if end.outgoing.put(unit).is_some() {
+            end.signals.keyframe_for_peer.store(true, Relaxed);
+        }
+        Ok(())
+    }
+}
+
+/// The rate that the link allows the encoder, in kbit/s.
+fn target_kbps(signals: &Signals) -> Option<u32> {
+    let kbps = u32::try_from(signals.target_kbps.load(Relaxed)).unwrap_or(u32::MAX);
+    (kbps > 0).then_some(kbps)
+}
+
+/// The receiving end, with the rules of the booth's decoding thread: whatever breaks the chain asks for a keyframe.
+pub(super) fn receive(
+    scheme: Scheme,
+    around: Surroundings<'_>,
+    viewer: &mut Viewer,
+    stop: &'static AtomicBool,
+) -> io::Result<()> {
+    let running = Running::start(scheme, Side::B, around)?;
+    println!("{READY}");
+    while !stop.load(Relaxed) && !running.end.stop.load(Relaxed) {
+        let Some(incoming) = running.end.incoming.wait(LOOK_MS) else { continue };
+        match viewer.arrived(incoming.unit.data) {
+            Verdict::Decoded => running.end.signals.keyframe_for_us.store(false, Relaxed),
+            Verdict::Broken => running.end.signals.keyframe_for_us.store(true, Relaxed),
+            Verdict::Old => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,11 @@
+//! What measures, beside others.
+
+mod latency;
+pub mod link;
+
+use crate::scenario::Scenario;
+
+/// The benches, in the order in which they are listed.
+pub(crate) const LATENCY: Scenario = latency::LATENCY;
+/// As above.
+pub(crate) const LINK: Scenario = link::LINK;

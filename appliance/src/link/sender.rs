@@ -9,7 +9,7 @@ use super::fec;
 use super::feedback::{Arrivals, Nack, Run};
 use super::history::History;
 use super::pacer::Pacer;
-use super::redundancy::{LossMeter, Redundancy};
+use super::redundancy::{Loss, LossMeter, Redundancy};
 use super::shard::{self, FRAME_HEADER, MAX_DATA, MAX_PARITY, SHARD_HEADER};
 use crate::picture::AccessUnit;
 
@@ -42,6 +42,8 @@ const START_KBPS: u32 = 4_000;
 const WARM_UP: usize = 12_000;
 /// What parity, headers and repairs may take beyond the video at its highest rate.
 const EXTRA: f32 = 1.6;
+/// What a full line is planned with, in frames a second.
+const PLANNED_FPS: usize = 30;
 /// Of the line's rate, the share that the video is planned with: frames differ in size.
 const HEADROOM: f32 = 0.95;
 
@@ -97,6 +99,12 @@ pub(super) struct Plan {
     pub(super) deadline_us: u64,
 }
 
+/// How many parity shards go with `data` under `loss`.
+fn parity(redundancy: &mut Redundancy, data: usize, loss: Loss, repairable: bool) -> usize {
+    let (miss, most) = if repairable { (MISS.0, data / 3 + MORE) } else { (MISS.1, usize::from(MAX_PARITY)) };
+    redundancy.parity(data, loss, miss).min(most).min(MAX_PARITY.into())
+}
+
 /// Sends the frames of one session.
 pub(super) struct Sender {
     plan: Plan,
@@ -114,10 +122,13 @@ pub(super) struct Sender {
     needs_keyframe: bool,
     rtt_us: u64,
     waiting_bytes: usize,
-    /// Of the bytes on the line, the share that is coded video.
+    /// Of the bytes on a full line, the share that is left for coded video.
     efficiency: f32,
-    /// Bytes of repairs since the last frame.
+    /// For the planning of [`Sender::efficiency`] alone.
+    planning: Redundancy,
+    /// Bytes of repairs since the last frame, and their share of all bytes.
     repaired_bytes: usize,
+    repaired: f32,
     /// Shards sent again and not counted yet.
     pub(super) repairs_sent: u64,
 }
@@ -146,7 +157,9 @@ impl Sender {
             rtt_us,
             waiting_bytes: 0,
             efficiency: 0.75,
+            planning: Redundancy::default(),
             repaired_bytes: 0,
+            repaired: 0.0,
             repairs_sent: 0,
         }
     }
@@ -178,10 +191,9 @@ impl Sender {
         let length = total.div_ceil(data).next_multiple_of(2);
         let deadline_us = unit.stamps.capture_us + self.plan.deadline_us;
         let repairable = now_us + self.rtt_us * 3 / 2 + REPAIR_US < deadline_us;
-        let miss = if repairable { MISS.0 } else { MISS.1 };
-        let most_parity = if repairable { data / 3 + MORE } else { usize::from(MAX_PARITY) };
-        let parity =
-            self.redundancy.parity(data, self.meter.loss(), miss).min(most_parity).min(MAX_PARITY.into());
+        let loss = self.meter.loss();
+        let parity = parity(&mut self.redundancy, data, loss, repairable);
+        self.efficiency = self.plan_efficiency(most, loss, repairable);
         let slot = SHARD_HEADER + length;
 
         self.forget(now_us);
@@ -205,8 +217,9 @@ impl Sender {
             }
         }
         self.needs_keyframe = false;
-        let wire = (data + parity) * (slot + AROUND) + std::mem::take(&mut self.repaired_bytes);
-        self.efficiency += (unit.data.len() as f32 / wire as f32 - self.efficiency) * 0.05;
+        let again = std::mem::take(&mut self.repaired_bytes) as f32;
+        let wire = ((data + parity) * (slot + AROUND)) as f32 + again;
+        self.repaired += (again / wire - self.repaired) * 0.02;
         self.waiting_bytes += waiting.len();
         self.frames.push_back(Frame {
             number: self.next_frame,
@@ -219,6 +232,16 @@ impl Sender {
         });
         self.next_frame = self.next_frame.wrapping_add(1);
         Ok(())
+    }
+
+    /// The share for video were the line full, in datagrams of `most` bytes: a small frame now, with as much around it as a large one,
+    /// does not make the line narrower.
+    fn plan_efficiency(&mut self, most: usize, loss: Loss, repairable: bool) -> f32 {
+        let frame = self.estimator.target_kbps() as usize * 1000 / 8 / PLANNED_FPS;
+        let data = (frame * 3 / 4 / most).max(1);
+        let parity = parity(&mut self.planning, data, loss, repairable);
+        let share = (data * most) as f32 / ((data + parity) * (SHARD_HEADER + most + AROUND)) as f32;
+        share * (1.0 - self.repaired)
     }
 
     /// Lets go of frames that nobody will ask for.

@@ -268,9 +268,9 @@ impl End {
                 player::play(&clip, self.seconds * FPS, carrier.as_mut(), &files.sent)
             }
             Role::Receive => {
-                let mut viewer = Viewer::new(WARM_UP).map_err(io::Error::other)?;
+                let mut viewer = Viewer::new(WARM_UP, &files.seen).map_err(io::Error::other)?;
                 let received = schemes::receive(self.scheme, around, &mut viewer, stop);
-                viewer.save(&files.seen)?;
+                viewer.save()?;
                 received
             }
         }

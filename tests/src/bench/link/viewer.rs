@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use holobooth::codec::{self, Decoder};
@@ -36,14 +36,15 @@ pub struct Viewer {
     /// From this number on bytes are counted.
     first: u32,
     sent_before: Option<u64>,
+    log: PathBuf,
 }
 
 impl Viewer {
-    /// A viewer for whom counting begins with frame `first`.
+    /// A viewer for whom counting begins with frame `first`, and who writes to the file `log`.
     ///
     /// # Errors
     /// When there is no decoder.
-    pub fn new(first: u32) -> Result<Self, codec::Error> {
+    pub fn new(first: u32, log: &Path) -> Result<Self, codec::Error> {
         Ok(Self {
             decoder: Decoder::open("hevc", 1)?,
             next: None,
@@ -52,6 +53,7 @@ impl Viewer {
             skipped: 0,
             first,
             sent_before: None,
+            log: log.to_owned(),
         })
     }
 
@@ -97,14 +99,14 @@ impl Viewer {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn save(&self, path: &Path) -> io::Result<()> {
+    pub fn save(&self) -> io::Result<()> {
         let now = line::sent_bytes(Side::B).unwrap_or(0);
         let back = self.sent_before.map_or(0, |before| now.saturating_sub(before));
         let mut text = format!("{back} {} {}\n", self.damaged, self.skipped);
         for (number, decoded_us) in &self.seen {
             let _ = writeln!(text, "{number} {decoded_us}");
         }
-        fs::write(path, text)
+        fs::write(&self.log, text)
     }
 }
 
@@ -121,7 +123,7 @@ mod tests {
         let frames: Vec<Bytes> = (0..TURN + 4)
             .map(|number| stamp::put(number, head.next(&clip, number, Wish::default()).unwrap().data))
             .collect();
-        let mut viewer = Viewer::new(0).unwrap();
+        let mut viewer = Viewer::new(0, Path::new("")).unwrap();
         let mut show = |number: u32| viewer.arrived(frames[number as usize].clone());
         assert_eq!([show(0), show(1), show(1)], [Verdict::Decoded, Verdict::Decoded, Verdict::Old]);
         // Without 2, nothing before the next keyframe.

@@ -1,7 +1,7 @@
 //! A QUIC stream for each frame: what QUIC offers by itself, over the library and congestion control that our link uses.
 //!
 //! Old frames go before new ones, since the new ones need them. Once a newer keyframe is under way, what is older and past the
-//! deadline is given up. The receiver puts frames back in order.
+//! deadline is given up, unless it is a keyframe itself: pictures must begin somewhere. The receiver puts frames back in order.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -114,7 +114,12 @@ async fn carry(connection: Connection, frame: Frame, keyframe: watch::Receiver<u
     // Fails only on a stream that is over.
     let _ = stream.set_priority(-i32::try_from(frame.number).unwrap_or(i32::MAX));
     let delivered = deliver(&mut stream, frame.data);
-    let given_up = pointless(frame.number, frame.capture_us, keyframe);
+    let given_up = async {
+        if frame.keyframe {
+            std::future::pending::<()>().await;
+        }
+        pointless(frame.number, frame.capture_us, keyframe).await;
+    };
     let finished = tokio::select! {
         () = delivered => true,
         () = given_up => false,

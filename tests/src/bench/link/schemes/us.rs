@@ -190,5 +190,6 @@ pub(super) fn receive(
             Verdict::Old => {}
         }
     }
-    Ok(())
+    // First of all: a link may take its time to end.
+    viewer.save()
 }

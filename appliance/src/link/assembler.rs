@@ -24,8 +24,10 @@ const OPEN: usize = 64;
 const FAR_AHEAD: u32 = 1_000;
 /// How much earlier than in the order of sending a datagram may come, in µs.
 const REORDER_US: u64 = 2_000;
-/// A frame whose last shards are missing is thought to have ended after so long a silence, in µs.
-const TAIL_US: u64 = 7_000;
+/// A frame whose last shards are missing is thought to have ended after so long a silence, in µs, or after so many times the longest
+/// of late between two shards, but not after more.
+const TAIL_US: std::ops::RangeInclusive<u64> = 7_000..=40_000;
+const TAIL_GAPS: u64 = 2;
 /// What an answer may take beyond the round trip, in µs.
 const ANSWER_US: u64 = 6_000;
 /// How long past its deadline a frame is still worth repairing, in round trips and µs: starting afresh takes longer.
@@ -91,6 +93,9 @@ pub(super) struct Assembler {
     frames: VecDeque<Frame>,
     /// Frames given up since the last that came out.
     lost: u32,
+    /// When the last shard came, and the longest time of late between two of one frame, in µs.
+    last_us: u64,
+    gap_us: u64,
     decoder: fec::Decoder,
     spare: Vec<Frame>,
     /// Access units on their way to the decoder, whose memory comes back.
@@ -129,6 +134,11 @@ impl Assembler {
         if frame.whole.is_some() || frame.have.get(index) != Some(&false) {
             return Made::Late;
         }
+        if frame.got > 0 && index > 0 {
+            let gap_us = now_us.saturating_sub(self.last_us);
+            self.gap_us = gap_us.max(self.gap_us - self.gap_us / 64);
+        }
+        self.last_us = now_us;
         frame.have[index] = true;
         frame.got += 1;
         frame.reached = frame.reached.max(index + 1);
@@ -240,9 +250,10 @@ impl Assembler {
             self.give_up();
             broken = true;
         }
+        let tail_us = self.tail_us();
         let newest = self.frames.len().saturating_sub(1);
         for (at, frame) in self.frames.iter_mut().enumerate() {
-            if frame.whole.is_none() && now_us >= due_us(frame, at < newest, rtt_us) {
+            if frame.whole.is_none() && now_us >= due_us(frame, at < newest, tail_us, rtt_us) {
                 let round = frame.asked.map_or(1, |(_, round)| round.saturating_add(1));
                 frame.asked = Some((now_us, round));
                 ask(nack(frame, round));
@@ -251,12 +262,20 @@ impl Assembler {
         broken
     }
 
+    /// How long after its last shard a frame is thought to have ended.
+    fn tail_us(&self) -> u64 {
+        (self.gap_us * TAIL_GAPS).clamp(*TAIL_US.start(), *TAIL_US.end())
+    }
+
     /// When [`Assembler::tick`] has something to do next, in µs; `u64::MAX` for never.
     pub(super) fn next_us(&self, rtt_us: u64) -> u64 {
         let newest = self.frames.len().saturating_sub(1);
         let front = self.frames.front().filter(|f| f.whole.is_none()).map(|f| given_up_us(f, rtt_us));
         let due = self.frames.iter().enumerate().filter(|(_, f)| f.whole.is_none());
-        due.map(|(at, f)| due_us(f, at < newest, rtt_us)).chain(front).min().unwrap_or(u64::MAX)
+        due.map(|(at, f)| due_us(f, at < newest, self.tail_us(), rtt_us))
+            .chain(front)
+            .min()
+            .unwrap_or(u64::MAX)
     }
 
     /// Bytes that lie here, for tests of what a peer can make us keep.
@@ -292,8 +311,8 @@ fn given_up_us(frame: &Frame, rtt_us: u64) -> u64 {
     hope.max(silence).min(frame.deadline_us.saturating_add(PATIENCE_US))
 }
 
-/// When `frame` is to be asked for (again); `followed` when a later one has begun.
-fn due_us(frame: &Frame, followed: bool, rtt_us: u64) -> u64 {
+/// When `frame` is to be asked for (again); `followed` when a later one has begun, otherwise after `tail_us` of silence.
+fn due_us(frame: &Frame, followed: bool, tail_us: u64, rtt_us: u64) -> u64 {
     let answer_us = rtt_us + ANSWER_US;
     let due = match frame.asked {
         // A doubled wait each time: whoever cannot answer is not helped by more questions.
@@ -304,7 +323,7 @@ fn due_us(frame: &Frame, followed: bool, rtt_us: u64) -> u64 {
             let missing = frame.have[..frame.reached].iter().filter(|have| !**have).count();
             // What is still to come cannot make up for what is missing.
             let beyond = data > 0 && missing > parity;
-            frame.heard_us + if beyond { REORDER_US } else { TAIL_US }
+            frame.heard_us + if beyond { REORDER_US } else { tail_us }
         }
     };
     // An answer that comes when all hope is gone is not worth asking for.

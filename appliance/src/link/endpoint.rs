@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::guard::Floor;
 use super::moq::{Meeting, Names, Role, Tracks};
 use super::network::Network;
 use super::route::{Id, Route, WAYS, Way};
@@ -47,8 +48,9 @@ pub fn run(config: Config, doors: Doors<'_>) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let done = runtime.block_on(async {
         let pin = Pin::new(config.peer.fingerprint);
-        let socket = Socket::bind(&config, &pin)?;
-        Switchboard::new(config, socket, pin, doors).run().await;
+        let floor = Floor::default();
+        let socket = Socket::bind(&config, &pin, &floor)?;
+        Switchboard::new(config, socket, pin, floor, doors).run().await;
         Ok(())
     });
     // A name that is still being looked up is not waited for.
@@ -77,6 +79,7 @@ struct Switchboard<'a> {
     socket: Option<Socket>,
     rebound: Option<Instant>,
     pin: Arc<Pin>,
+    floor: Floor,
     doors: Doors<'a>,
     route: Route,
     lines: BTreeMap<Id, Line>,
@@ -98,7 +101,7 @@ struct Switchboard<'a> {
 }
 
 impl<'a> Switchboard<'a> {
-    fn new(config: Config, socket: Socket, pin: Arc<Pin>, doors: Doors<'a>) -> Self {
+    fn new(config: Config, socket: Socket, pin: Arc<Pin>, floor: Floor, doors: Doors<'a>) -> Self {
         let own = config.identity.fingerprint();
         let (meet, met) = mpsc::channel(4);
         let name = |short: String| format!("{}/{short}", config.room);
@@ -107,6 +110,7 @@ impl<'a> Switchboard<'a> {
             ours_stays: own < config.peer.fingerprint,
             route: Route::new(config.peer.address.is_some(), config.relay.is_some(), now_us()),
             config,
+            floor,
             socket: Some(socket),
             rebound: None,
             pin,
@@ -177,7 +181,8 @@ impl<'a> Switchboard<'a> {
         let now = now_us();
         if self.socket.is_none() && self.rebound.is_none_or(|at| at.elapsed() >= REBIND) {
             self.rebound = Some(Instant::now());
-            self.socket = Socket::bind(&self.config, &self.pin).map_err(|e| log::warn!("{e}")).ok();
+            self.socket =
+                Socket::bind(&self.config, &self.pin, &self.floor).map_err(|e| log::warn!("{e}")).ok();
             self.route.network_changed(now);
         }
         let signals = self.doors.signals;
@@ -305,12 +310,13 @@ impl<'a> Switchboard<'a> {
             log::debug!("link: {id} is the session");
             self.sessions += 1;
             let (connection, number, doors) = (line.connection.clone(), self.sessions, self.doors);
+            let floor = self.floor.clone();
             let plan = Plan {
                 max_kbps: self.config.max_kbps,
                 deadline_us: u64::try_from(self.config.deadline.as_micros()).unwrap_or(u64::MAX),
             };
             let session =
-                Box::pin(async move { session::run(&connection, tracks, number, plan, doors).await });
+                Box::pin(async move { session::run(&connection, tracks, number, plan, floor, doors).await });
             self.session = Some((id, session));
         }
         self.tidy();

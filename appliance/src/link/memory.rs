@@ -178,6 +178,8 @@ impl Wire for MemoryWire {
         true
     }
 
+    fn allow(&mut self, _: u64) {}
+
     fn send(&mut self, track: Track, datagram: Bytes) -> Result<(), Ended> {
         self.world.borrow_mut().send(self.side, track, datagram);
         Ok(())

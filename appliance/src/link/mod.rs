@@ -16,6 +16,7 @@ mod fec;
 mod feedback;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
+mod guard;
 mod history;
 mod memory;
 mod moq;

@@ -34,6 +34,11 @@ impl Pacer {
         self.least_kbps = (kbps as f32).clamp(RANGE_KBPS.0, RANGE_KBPS.1);
     }
 
+    /// No faster than this for now: the line has become narrower than trains have shown.
+    pub(super) fn at_most(&mut self, kbps: u32) {
+        self.kbps = self.kbps.min(kbps as f32).max(RANGE_KBPS.0);
+    }
+
     /// The pace, in kbit/s.
     pub(super) fn kbps(&self) -> f32 {
         self.kbps.max(self.least_kbps)

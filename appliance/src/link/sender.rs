@@ -44,6 +44,12 @@ const WARM_UP: usize = 12_000;
 const EXTRA: f32 = 1.6;
 /// What a full line is planned with, in frames a second.
 const PLANNED_FPS: usize = 30;
+/// A rate that the line had is forgotten over this time, in µs.
+const FADE_US: f32 = 2_000_000.0;
+/// What may be under way beyond a round trip, in µs of the line's rate.
+const SLACK_US: u64 = 200_000;
+/// Frames leave at least so many times as fast as the line's rate: each is to be gone before the next.
+const PACE: f32 = 1.2;
 /// Of the line's rate, the share that the video is planned with: frames differ in size.
 const HEADROOM: f32 = 0.95;
 
@@ -57,8 +63,8 @@ struct Frame {
     deadline_us: u64,
     /// Shards not yet sent.
     waiting: BytesMut,
-    /// Datagrams that went, in the order of their index.
-    sent: Vec<Bytes>,
+    /// Datagrams that went, in the order of their index, and when each last did, in µs.
+    sent: Vec<(Bytes, u64)>,
     /// The newest question about it that was answered.
     round: u8,
 }
@@ -117,7 +123,7 @@ pub(super) struct Sender {
     frames: VecDeque<Frame>,
     repairs: VecDeque<Repair>,
     probe: Option<Padding>,
-    spare: Vec<(BytesMut, Vec<Bytes>)>,
+    spare: Vec<(BytesMut, Vec<(Bytes, u64)>)>,
     next_frame: u32,
     needs_keyframe: bool,
     rtt_us: u64,
@@ -129,6 +135,9 @@ pub(super) struct Sender {
     /// Bytes of repairs since the last frame, and their share of all bytes.
     repaired_bytes: usize,
     repaired: f32,
+    /// The line's rate, as high as it was of late, in kbit/s, and when that was looked at.
+    remembered_kbps: f32,
+    remembered_us: u64,
     /// Shards sent again and not counted yet.
     pub(super) repairs_sent: u64,
 }
@@ -160,6 +169,8 @@ impl Sender {
             planning: Redundancy::default(),
             repaired_bytes: 0,
             repaired: 0.0,
+            remembered_kbps: 0.0,
+            remembered_us: now_us,
             repairs_sent: 0,
         }
     }
@@ -276,6 +287,16 @@ impl Sender {
         (video as u32).clamp(FLOOR_KBPS / 2, self.plan.max_kbps)
     }
 
+    /// What may be under way, in bytes: the line's rate, as high as it was of late, for a round trip and some queue. What waits outside
+    /// waits as long as what waits in the line's queue; this does not let a keyframe or a repair wait twice.
+    pub(super) fn in_flight_bytes(&mut self, now_us: u64) -> u64 {
+        let passed_us = now_us.saturating_sub(self.remembered_us) as f32;
+        self.remembered_us = now_us;
+        let faded = self.remembered_kbps * (1.0 - passed_us / FADE_US).max(0.0);
+        self.remembered_kbps = faded.max(self.estimator.target_kbps() as f32);
+        (self.remembered_kbps * (self.rtt_us + SLACK_US) as f32 / 8_000.0) as u64
+    }
+
     /// The estimated queue on the way, in µs, and the rate of the line, in kbit/s.
     pub(super) fn line(&self) -> (u64, u32) {
         (self.estimator.queue_us(), self.estimator.target_kbps())
@@ -293,8 +314,16 @@ impl Sender {
         else {
             return false;
         };
+        let before_kbps = self.estimator.target_kbps();
         self.estimator.report(arrivals, lost, now_us);
-        self.pacer.at_least((self.estimator.target_kbps() as f32 * 1.2) as u32);
+        let pace_kbps = (self.estimator.target_kbps() as f32 * PACE) as u32;
+        if pace_kbps < before_kbps
+            && let Some(capacity_kbps) = self.estimator.capacity_kbps()
+        {
+            // A target below the capacity is to let a queue drain; what was coded before may go as fast as it drains.
+            self.pacer.at_most(capacity_kbps.max(pace_kbps));
+        }
+        self.pacer.at_least(pace_kbps);
         true
     }
 
@@ -307,11 +336,14 @@ impl Sender {
         frame.round = nack.round;
         let whole = [Run { start: 0, length: frame.counts.0 }];
         let runs = if nack.runs().is_empty() { &whole } else { nack.runs() };
-        let sent = frame.sent.len() as u32;
+        // What went so lately cannot be what is missed: it only waits in the line's queue.
+        let lately_us = self.rtt_us * 3 / 4 + self.estimator.queue_us();
+        let sent = &frame.sent;
+        let gone = |i: u32| sent.get(i as usize).is_some_and(|(_, at_us)| at_us + lately_us <= now_us);
         let missing = runs
             .iter()
             .flat_map(|r| u32::from(r.start)..u32::from(r.start) + u32::from(r.length))
-            .filter(|&i| i < sent);
+            .filter(|&i| gone(i));
         let need = usize::from(nack.need).min(frame.counts.0.into());
         // Of what is missing, enough, and as much again as the loss makes wise; then all of it once more, a little later.
         let spare = self.redundancy.parity(need.max(1), self.meter.loss(), MISS.0);
@@ -359,8 +391,9 @@ impl Sender {
             // Waiting ones stand behind those that are due, but for a few.
             let at = self.repairs.iter().position(|r| r.not_before_us <= now_us)?;
             let Repair { frame, index, .. } = self.repairs.remove(at)?;
-            let Some(frame) = self.frames.iter().find(|f| f.number == frame) else { continue };
-            let Some(before) = frame.sent.get(usize::from(index)) else { continue };
+            let Some(frame) = self.frames.iter_mut().find(|f| f.number == frame) else { continue };
+            let Some((before, at_us)) = frame.sent.get_mut(usize::from(index)) else { continue };
+            *at_us = now_us;
             let mut datagram = BytesMut::with_capacity(frame.slot);
             let left_us = frame.deadline_us.saturating_sub(now_us);
             shard::put_header(&mut datagram, self.history.next(), frame.number, index, frame.counts, left_us);
@@ -384,7 +417,7 @@ impl Sender {
         let header = &mut datagram[..SHARD_HEADER];
         shard::put_header(header, self.history.next(), frame.number, index, frame.counts, left_us);
         let datagram = datagram.freeze();
-        frame.sent.push(datagram.clone());
+        frame.sent.push((datagram.clone(), now_us));
         self.history.push(now_us, (datagram.len() + AROUND) as u32, Some(frame.number), false);
         Some(datagram)
     }
@@ -499,6 +532,7 @@ pub(super) mod tests {
         let mut runs = [Run::default(); MAX_RUNS];
         runs[0] = Run { start: 3, length: 4 };
         let nack = Nack { frame: 0, round: 1, need: 3, runs, count: 1 };
+        now += 40_000;
         sender.nack(&nack, now);
         sender.nack(&nack, now);
         let again: Vec<_> = drain(&mut sender, &mut now, 30).into_iter().filter_map(|d| d.shard).collect();

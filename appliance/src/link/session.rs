@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::feedback::Feedback;
+use super::guard::Floor;
 use super::moq::{SETUP_LIMIT, Tracks};
 use super::receiver::Receiver;
 use super::sender::{Plan, Refused, Sender};
@@ -49,9 +50,10 @@ pub(super) async fn run(
     tracks: Tracks,
     number: u64,
     plan: Plan,
+    floor: Floor,
     doors: Doors<'_>,
 ) -> Ended {
-    let mut wire = match MoqWire::new(connection, tracks, doors.outgoing.as_fd()) {
+    let mut wire = match MoqWire::new(connection, tracks, floor, doors.outgoing.as_fd()) {
         Ok(wire) => wire,
         Err(e) => return e.into(),
     };
@@ -94,6 +96,7 @@ pub(super) async fn drive(
         if now > receiver.heard_us().unwrap_or(since) + UNHEARD_US {
             return Err(Ended::Unheard);
         }
+        wire.allow(sender.in_flight_bytes(now));
         tell(&mut sender, &receiver, signals, counters);
         let due = if wire.ready() { sender.next_us() } else { now + BREATH_US };
         let until = due.min(receiver.next_us()).min(now + LOOK_US);

@@ -10,6 +10,7 @@ use quinn::{Connection, Endpoint, EndpointConfig, IdleTimeout, TransportConfig, 
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::guard::{Floor, Guards};
 use super::tls::{self, Pin};
 use super::{Config, Error, Relay};
 
@@ -55,12 +56,12 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// Binds, and lets in whom `pin` lets in.
+    /// Binds, and lets in whom `pin` lets in. `floor` holds for all its connections.
     ///
     /// # Errors
     /// [`Error::Bind`], [`Error::Tls`], [`Error::NoRoots`].
-    pub(super) fn bind(config: &Config, pin: &Arc<Pin>) -> Result<Self, Error> {
-        let transport = Arc::new(transport());
+    pub(super) fn bind(config: &Config, pin: &Arc<Pin>, floor: &Floor) -> Result<Self, Error> {
+        let transport = Arc::new(transport(floor));
         let (client, server) = tls::configs(&config.identity, pin)?;
         let mut server = quinn::ServerConfig::with_crypto(Arc::new(
             QuicServerConfig::try_from(server).map_err(|_| no_cipher())?,
@@ -140,10 +141,10 @@ async fn in_time(
     timeout(patience, dial).await.unwrap_or(Err(Failed::Late))
 }
 
-fn transport() -> TransportConfig {
+fn transport(floor: &Floor) -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport
-        .congestion_controller_factory(Arc::new(quinn::congestion::BbrConfig::default()))
+        .congestion_controller_factory(Arc::new(Guards(floor.clone())))
         .max_idle_timeout(IdleTimeout::try_from(IDLE).ok())
         .keep_alive_interval(Some(KEEP_ALIVE))
         .initial_rtt(INITIAL_RTT)

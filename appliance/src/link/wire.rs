@@ -11,6 +11,7 @@ use moq_net::Timestamp;
 use tokio::io::unix::AsyncFd;
 use tokio::time::sleep;
 
+use super::guard::Floor;
 use super::moq::{Lane, Tracks};
 use super::session::Ended;
 use super::shard::{MAX_DATAGRAM, SAFE_DATAGRAM};
@@ -48,6 +49,9 @@ pub(super) trait Wire {
     /// Whether a datagram given now would go at once, and not wait for others.
     fn ready(&self) -> bool;
 
+    /// So many bytes may be under way, whatever else the wire thinks of the line.
+    fn allow(&mut self, bytes: u64);
+
     /// Gives a datagram on its way. What becomes of it is not known.
     ///
     /// # Errors
@@ -65,6 +69,7 @@ pub(super) trait Wire {
 pub(super) struct MoqWire<'a> {
     connection: &'a quinn::Connection,
     tracks: Tracks,
+    floor: Floor,
     outgoing: AsyncFd<BorrowedFd<'a>>,
     /// Datagrams given since MoQ last had a chance to pass them on.
     given: usize,
@@ -82,6 +87,7 @@ impl<'a> MoqWire<'a> {
     pub(super) fn new(
         connection: &'a quinn::Connection,
         tracks: Tracks,
+        floor: Floor,
         outgoing: BorrowedFd<'a>,
     ) -> std::io::Result<Self> {
         #[expect(
@@ -89,7 +95,7 @@ impl<'a> MoqWire<'a> {
             reason = "its successor is unsafe, for descriptors that may be closed; a borrowed one is not"
         )]
         let outgoing = AsyncFd::new(outgoing)?;
-        Ok(Self { connection, tracks, outgoing, given: 0 })
+        Ok(Self { connection, tracks, floor, outgoing, given: 0 })
     }
 }
 
@@ -106,6 +112,10 @@ impl Wire for MoqWire<'_> {
     fn ready(&self) -> bool {
         let waiting = SEND_BUFFER.saturating_sub(self.connection.datagram_send_buffer_space());
         self.given < BURST && waiting < WAITING
+    }
+
+    fn allow(&mut self, bytes: u64) {
+        self.floor.set(bytes);
     }
 
     fn send(&mut self, track: Track, datagram: Bytes) -> Result<(), Ended> {

@@ -199,6 +199,11 @@ impl Estimator {
         self.target_kbps as u32
     }
 
+    /// What came out of the link when it was last full, in kbit/s; none when it never was.
+    pub(super) fn capacity_kbps(&self) -> Option<u32> {
+        self.capacity_kbps.map(|kbps| kbps as u32)
+    }
+
     /// The queue that stands on the way there, in µs.
     pub(super) fn queue_us(&self) -> u64 {
         self.path.queue_us()
@@ -359,7 +364,7 @@ impl Estimator {
     }
 
     fn take_verdict(&mut self, newest_us: u64, now_us: u64) {
-        let Some(verdict) = self.prober.verdict(newest_us, now_us) else { return };
+        let Some(verdict) = self.prober.verdict(newest_us, self.target_kbps, now_us) else { return };
         if self.phase != Phase::Growing {
             return;
         }

@@ -12,6 +12,10 @@ const LONGEST_MISLED_US: u64 = 6_000_000;
 const TRAIN_US: f64 = 8_000.0;
 const LEAST_BYTES: f64 = 6.0 * 1_100.0;
 const MOST_BYTES: f64 = 24.0 * 1_100.0;
+/// A train whose delay grows by more than this share of its length was held up; less is the clocks' and the schedulers'.
+const HELD_UP: f64 = 0.1;
+/// A train that finds room for so many times the rate was worth it, held up or not.
+const FOUND: f64 = 1.15;
 /// A train that nobody heard of by then is lost.
 const PATIENCE_US: u64 = 1_000_000;
 
@@ -123,8 +127,9 @@ impl Prober {
         }
     }
 
-    /// What the train found, once it is through. `newest_us`: when the newest datagram known of was sent.
-    pub(super) fn verdict(&mut self, newest_us: u64, now_us: u64) -> Option<Verdict> {
+    /// What the train found, once it is through, when the rate is `target_kbps`. `newest_us`: when the newest datagram known of was
+    /// sent.
+    pub(super) fn verdict(&mut self, newest_us: u64, target_kbps: f64, now_us: u64) -> Option<Verdict> {
         let train = self.train.as_ref()?;
         let (first_us, _, first_bytes) = train.first?;
         let whole = train.probe_bytes + 550 >= u64::from(train.bytes);
@@ -141,19 +146,23 @@ impl Prober {
         let sent_kbps = (train.within.bytes - first_bytes) * 8_000.0 / train.within.last_us;
         // In doubt, less: jitter widens the error.
         let slope = (slope + error).max(0.0);
-        let held_up = slope > 0.1;
+        let held_up = slope > HELD_UP;
+        let kbps = sent_kbps / (1.0 + slope);
         if held_up {
             self.quick = 0;
+        }
+        let in_vain = held_up && kbps < target_kbps * FOUND;
+        if in_vain {
             self.idle_us = (self.idle_us * 3 / 2).clamp(2 * PAUSE_US, self.idle_us.max(LONGEST_IDLE_US));
         } else {
             self.idle_us = self.idle_us.min(2 * PAUSE_US);
         }
-        self.next_us = match (self.quick, held_up) {
+        self.next_us = match (self.quick, in_vain) {
             (1.., false) => now_us.saturating_add(100_000),
             (0, false) => train.asked_us.saturating_add(PAUSE_US),
             _ => train.asked_us.saturating_add(self.idle_us),
         };
-        Some(Verdict { kbps: sent_kbps / (1.0 + slope), held_up })
+        Some(Verdict { kbps, held_up })
     }
 
     /// What the last train promised did not hold.

@@ -28,6 +28,8 @@ use crate::screen::Card;
 /// Coded pictures between codec and link: usually none or one; a few when the other thread was away for a moment. All are
 /// needed, for each refers to the one before.
 const HAND_OVER: usize = 4;
+/// Coded pictures from the link to the decoder: one at a time, until a repair sets free at once all that waited for it.
+const INCOMING: usize = 64;
 /// After a failure, how long the other threads may take to end.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 /// How often the booth looks at itself.
@@ -171,7 +173,7 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
     let shared = Shared {
         samples: Mailbox::latest("camera→encoder").map_err(system("a mailbox"))?,
         outgoing: Mailbox::bounded("encoder→link", HAND_OVER).map_err(system("a mailbox"))?,
-        incoming: Mailbox::bounded("link→decoder", HAND_OVER).map_err(system("a mailbox"))?,
+        incoming: Mailbox::bounded("link→decoder", INCOMING).map_err(system("a mailbox"))?,
         pictures: Mailbox::latest("decoder→screen").map_err(system("a mailbox"))?,
         cards: Mailbox::latest("booth→screen").map_err(system("a mailbox"))?,
         signals: link::Signals::default(),

@@ -9,7 +9,7 @@ use super::feedback::{Arrivals, MAX_ARRIVALS};
 /// Datagrams that are remembered; a repetition of an older one counts as one all the same.
 const KEPT: usize = 8_192;
 /// No datagram is so far ahead of the newest: a session in which so many are missing has long ended.
-const FAR_AHEAD: u32 = 65_536;
+const FAR_AHEAD: u32 = KEPT as u32;
 
 /// What a datagram's number says of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

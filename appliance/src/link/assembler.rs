@@ -34,6 +34,13 @@ const ANSWER_US: u64 = 6_000;
 const OVERTIME: (u64, u64) = (2, 30_000);
 /// A frame of which nothing came for so long beyond a round trip is not coming in any more, in µs.
 const SILENCE_US: u64 = 20_000;
+/// Access units that the decoder may still hold when their memory is looked for, and how much free memory is kept, in frames.
+const LENT: usize = 16;
+const FREE: usize = 4;
+/// What frames under way may hold, in bytes: many times the largest keyframe.
+const HELD_BYTES: usize = 32 << 20;
+/// Memory of a larger frame is given back, in bytes.
+const SPARE_BYTES: usize = 1 << 20;
 /// No frame is waited for longer than this past its deadline, in µs.
 const PATIENCE_US: u64 = 1_000_000;
 
@@ -98,8 +105,9 @@ pub(super) struct Assembler {
     gap_us: u64,
     decoder: fec::Decoder,
     spare: Vec<Frame>,
-    /// Access units on their way to the decoder, whose memory comes back.
+    /// Access units on their way to the decoder, whose memory comes back, and what has come back.
     lent: VecDeque<Bytes>,
+    free: Vec<BytesMut>,
 }
 
 impl Assembler {
@@ -115,10 +123,18 @@ impl Assembler {
         }
         let deadline_us = now_us + shard.left_us.saturating_sub(way_us);
         let ahead = self.open(shard.frame, now_us, deadline_us);
+        let held_bytes = self.frames.iter().map(|f| f.buffer.len()).sum::<usize>();
         let Some(frame) = self.frames.get_mut(ahead) else { return Made::Late };
         let counts = (usize::from(shard.data), usize::from(shard.parity));
         if frame.counts.0 == 0 {
             let total = counts.0 + counts.1;
+            let held: usize = held_bytes + total * shard.piece.len();
+            if held > HELD_BYTES {
+                return Made::Nonsense;
+            }
+            if frame.buffer.capacity() == 0 {
+                frame.buffer = self.free.pop().unwrap_or_default();
+            }
             frame.counts = counts;
             frame.length = shard.piece.len();
             frame.have.clear();
@@ -182,6 +198,10 @@ impl Assembler {
     fn recycle(&mut self, mut frame: Frame) {
         if self.spare.len() < OPEN {
             (frame.counts, frame.got, frame.reached, frame.asked, frame.whole) = ((0, 0), 0, 0, None, None);
+            frame.have.clear();
+            if frame.buffer.capacity() > SPARE_BYTES {
+                frame.buffer = BytesMut::new();
+            }
             self.spare.push(frame);
         }
     }
@@ -208,14 +228,14 @@ impl Assembler {
     /// Remembers `bytes`, and takes back into use what nobody holds any more.
     fn lend(&mut self, bytes: Bytes) {
         self.lent.push_back(bytes);
-        if self.lent.len() < OPEN / 4 {
+        if self.lent.len() < LENT {
             return;
         }
-        let Some(oldest) = self.lent.pop_front() else { return };
-        if let (Ok(free), Some(frame)) =
-            (oldest.try_into_mut(), self.spare.iter_mut().find(|f| f.buffer.capacity() == 0))
+        let Some(oldest) = self.lent.pop_front().filter(|oldest| oldest.len() <= SPARE_BYTES) else { return };
+        if let Ok(free) = oldest.try_into_mut()
+            && self.free.len() < FREE
         {
-            frame.buffer = free;
+            self.free.push(free);
         }
     }
 
@@ -238,9 +258,9 @@ impl Assembler {
         }
     }
 
-    /// Lets time pass: gives up what is beyond hope, and tells through `ask` what to ask for again. Whether it takes a
-    /// keyframe to go on.
-    pub(super) fn tick(&mut self, now_us: u64, rtt_us: u64, mut ask: impl FnMut(Nack)) -> bool {
+    /// Lets time pass: gives up what is beyond hope, and tells through `ask` what to ask for again, until that says that it is
+    /// enough for now. Whether it takes a keyframe to go on.
+    pub(super) fn tick(&mut self, now_us: u64, rtt_us: u64, mut ask: impl FnMut(Nack) -> bool) -> bool {
         self.skip_to_keyframe();
         let mut broken = false;
         while let Some(front) = self.frames.front()
@@ -255,8 +275,10 @@ impl Assembler {
         for (at, frame) in self.frames.iter_mut().enumerate() {
             if frame.whole.is_none() && now_us >= due_us(frame, at < newest, tail_us, rtt_us) {
                 let round = frame.asked.map_or(1, |(_, round)| round.saturating_add(1));
+                if !ask(nack(frame, round)) {
+                    break;
+                }
                 frame.asked = Some((now_us, round));
-                ask(nack(frame, round));
             }
         }
         broken
@@ -369,7 +391,10 @@ mod tests {
 
     fn ask(a: &mut Assembler, now_us: u64) -> Vec<(u32, u16)> {
         let mut asked = Vec::new();
-        a.tick(now_us, RTT_US, |nack| asked.push((nack.frame, nack.need)));
+        a.tick(now_us, RTT_US, |nack| {
+            asked.push((nack.frame, nack.need));
+            true
+        });
         asked
     }
 
@@ -420,7 +445,7 @@ mod tests {
         push(&mut a, shards(&unit(4, 10_000), 4, 1), 300_000);
         let mut broken = false;
         for ms in 300..1_000 {
-            broken |= a.tick(ms * 1_000, RTT_US, |_| {});
+            broken |= a.tick(ms * 1_000, RTT_US, |_| true);
         }
         assert!(broken);
         assert_eq!(a.take().map(|out| (out.unit.number, out.lost)), Some((4, 1)));
@@ -432,7 +457,12 @@ mod tests {
         push(&mut a, shards(&unit(1, 5_000), 1, 1), 0);
         push(&mut a, shards(&unit(3, 5_000), 3, 1), 1_000);
         let due = a.next_us(RTT_US);
-        assert_eq!(ask(&mut a, due), [(2, u16::MAX)]);
+        let mut runs = None;
+        a.tick(due, RTT_US, |nack| {
+            runs = Some((nack.frame, nack.need, nack.count));
+            true
+        });
+        assert_eq!(runs, Some((2, u16::MAX, 0)));
     }
 
     #[test]
@@ -440,7 +470,7 @@ mod tests {
         let mut a = Assembler::default();
         push(&mut a, shards(&unit(28, 900), 28, 0), 0);
         assert!(push(&mut a, shards(&unit(30, 900), 30, 0), 0).is_empty());
-        assert!(!a.tick(1, RTT_US, |_| {}), "no keyframe needed");
+        assert!(!a.tick(1, RTT_US, |_| true), "no keyframe needed");
         assert_eq!(a.take().map(|out| (out.unit.number, out.lost)), Some((30, 1)));
     }
 
@@ -472,7 +502,7 @@ mod tests {
         for n in 0..3_000 {
             let mut one = shards(&unit(n, 6_000), n * 37, 1);
             a.push(one.remove(0), u64::from(n) * 1_000, 0);
-            a.tick(u64::from(n) * 1_000, RTT_US, |_| {});
+            a.tick(u64::from(n) * 1_000, RTT_US, |_| true);
             while a.take().is_some() {}
             most = most.max(a.held());
             assert!(a.frames.len() <= OPEN);

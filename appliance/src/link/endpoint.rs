@@ -167,7 +167,7 @@ impl<'a> Switchboard<'a> {
                 _ = tick.tick() => self.look(),
             }
         }
-        self.session = None;
+        self.no_session();
         self.lines.values().for_each(|line| line.connection.close(VarInt::from_u32(0), b"booth stops"));
         if let Some(Socket { endpoint, .. }) = self.socket {
             endpoint.close(VarInt::from_u32(0), b"booth stops");
@@ -303,6 +303,14 @@ impl<'a> Switchboard<'a> {
         self.tidy();
     }
 
+    /// What held for the session's line says nothing of the next.
+    fn no_session(&mut self) {
+        self.session = None;
+        self.floor.set(0);
+        self.doors.signals.target_kbps.store(0, Relaxed);
+        self.doors.signals.congested.store(false, Relaxed);
+    }
+
     /// The other booth's tracks flow through connection `id`.
     fn met(&mut self, id: Id, tracks: Tracks) {
         let Some(line) = self.lines.get(&id) else { return };
@@ -324,10 +332,14 @@ impl<'a> Switchboard<'a> {
 
     fn session_over(&mut self, id: Id, ended: &Ended) {
         log::debug!("link: session over, {id}: {ended}");
-        self.session = None;
+        self.no_session();
         match self.lines.get(&id) {
             // Whoever dropped its tracks directly is done with the connection; at a relay its next run may be met.
-            Some(line) if self.route.is_relay(id) && line.connection.close_reason().is_none() => {
+            Some(line)
+                if self.route.is_relay(id)
+                    && line.connection.close_reason().is_none()
+                    && !matches!(ended, Ended::Unheard) =>
+            {
                 self.route.session_over(id, now_us());
             }
             _ => self.gone(id, ended),
@@ -336,7 +348,7 @@ impl<'a> Switchboard<'a> {
 
     fn gone(&mut self, id: Id, ended: &Ended) {
         if self.session.as_ref().is_some_and(|(current, _)| *current == id) {
-            self.session = None;
+            self.no_session();
         }
         self.route.gone(id, now_us());
         if let Some(line) = self.lines.remove(&id) {

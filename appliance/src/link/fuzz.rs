@@ -14,7 +14,7 @@ use crate::mailbox::Mailbox;
 use crate::picture::{AccessUnit, Stamps};
 
 /// What one end may hold of what a peer sends, in bytes. See the assembler's limits: frames under way, of the largest size.
-const HELD: usize = 1 << 30;
+const HELD: usize = 128 << 20;
 
 /// Cuts `data` into things of up to 64 kB, each behind two bytes of length and one of the milliseconds that pass before it.
 fn things(mut data: &[u8]) -> impl Iterator<Item = (u64, Bytes)> {
@@ -87,7 +87,7 @@ pub fn feedback(data: &[u8]) {
                 Some(Feedback::Nacks(nacks)) => nacks.iter().for_each(|nack| sender.nack(nack, now_us)),
                 None => {}
             }
-            sender.set_rtt_us(receiver.rtt_us());
+            sender.set_rtt_us(receiver.rtt_us(), receiver.shortest_us());
             sender.tick(now_us);
             let sent = std::iter::from_fn(|| sender.poll(now_us)).take(10_000).count();
             assert!(sent < 10_000, "sending ends");

@@ -64,7 +64,10 @@ impl History {
 
     /// When the oldest datagram was sent that no report has reached yet, in µs; none when all are answered.
     pub(super) fn unanswered_us(&self) -> Option<u64> {
-        self.sent.get(self.newest.wrapping_sub(self.base) as usize).map(|sent| sent.at_us)
+        let ahead = self.newest.wrapping_sub(self.base);
+        // What fell out of memory unanswered counts as the oldest that did not.
+        let at = if ahead < 1 << 31 { ahead as usize } else { 0 };
+        self.sent.get(at).map(|sent| sent.at_us)
     }
 
     fn get(&mut self, number: u32) -> Option<&mut Sent> {

@@ -19,9 +19,12 @@ const OVERTAKEN_US: u64 = 1_000_000;
 const ARRIVALS_EVERY_US: u64 = 15_000;
 /// How often a report is sent with nothing urgent in it, in µs.
 const REPORT_EVERY_US: u64 = 100_000;
+/// How often it is sent with something urgent in it, in µs.
+const URGENT_EVERY_US: u64 = 30_000;
 /// A question is sent twice, so far apart in µs.
 const APART_US: u64 = 3_000;
-/// After so many datagrams in a row that are of no use, numbers are believed anew.
+/// After so many shards in a row that are of no use, and so long, in µs, numbers are believed anew.
+pub(super) const ASTRAY_US: u64 = 500_000;
 pub(super) const ASTRAY: u32 = 500;
 /// The round trip before it is known, in µs.
 const UNKNOWN_RTT_US: u64 = 100_000;
@@ -42,13 +45,17 @@ pub(super) struct Receiver<'a> {
     newest: u32,
     keyframe_granted_us: u64,
     asking: bool,
-    /// Answers on their way out, each with when it may go, in order.
+    /// Answers on their way out, each with when it may go.
     answers: VecDeque<(u64, Bytes)>,
     arrivals_due_us: u64,
     report_due_us: u64,
     nacks: Vec<Nack>,
     /// Datagrams in a row that were of no use.
     turned_away: u32,
+    /// When one was of use last, in µs.
+    used_us: u64,
+    /// When the last report was sent, in µs.
+    reported_us: u64,
 }
 
 impl<'a> Receiver<'a> {
@@ -70,7 +77,14 @@ impl<'a> Receiver<'a> {
             report_due_us: 0,
             nacks: Vec::with_capacity(MAX_NACKS),
             turned_away: 0,
+            used_us: 0,
+            reported_us: 0,
         }
+    }
+
+    /// The round trip without queues, in µs.
+    pub(super) fn shortest_us(&self) -> u64 {
+        self.clock.shortest_us().unwrap_or(UNKNOWN_RTT_US)
     }
 
     /// The round trip, in µs; a guess before the first exchange.
@@ -85,8 +99,8 @@ impl<'a> Receiver<'a> {
             Counters::add(&counters.garbage, 1);
             return;
         };
-        self.turned_away += 1;
-        if self.turned_away > ASTRAY {
+        self.turned_away += u32::from(datagram.shard.is_some());
+        if self.turned_away > ASTRAY && now_us > self.used_us + ASTRAY_US {
             // One false number, believed, makes all true ones look false.
             (self.log, self.assembler, self.turned_away) = (ArrivalLog::default(), Assembler::default(), 0);
         }
@@ -98,7 +112,7 @@ impl<'a> Receiver<'a> {
         let Some(shard) = datagram.shard else { return };
         let way_us = self.clock.shortest_us().unwrap_or(0) / 2;
         match self.assembler.push(shard, now_us, way_us) {
-            Made::Used => self.turned_away = 0,
+            Made::Used => (self.turned_away, self.used_us) = (0, now_us),
             Made::Late => {}
             Made::Nonsense => Counters::add(&counters.garbage, 1),
         }
@@ -107,16 +121,23 @@ impl<'a> Receiver<'a> {
     /// Lets time pass and hands out what is ready; to be called after datagrams and at [`Receiver::next_us`].
     pub(super) fn tick(&mut self, now_us: u64) {
         let (signals, counters) = (self.doors.signals, self.doors.counters);
-        let (rtt_us, nacks) = (self.rtt_us(), &mut self.nacks);
-        nacks.clear();
-        let broken = self.assembler.tick(now_us, rtt_us, |nack| {
-            if nacks.len() < MAX_NACKS {
-                nacks.push(nack);
+        let rtt_us = self.rtt_us();
+        let mut broken = false;
+        loop {
+            let nacks = &mut self.nacks;
+            nacks.clear();
+            broken |= self.assembler.tick(now_us, rtt_us, |nack| {
+                let room = nacks.len() < MAX_NACKS;
+                if room {
+                    nacks.push(nack);
+                }
+                room
+            });
+            if nacks.is_empty() {
+                break;
             }
-        });
-        if !self.nacks.is_empty() {
-            let question = Nack::write(&self.nacks);
-            Counters::add(&counters.nacks, self.nacks.len() as u64);
+            let question = Nack::write(nacks);
+            Counters::add(&counters.nacks, nacks.len() as u64);
             self.answers.push_front((now_us, question.clone()));
             self.answers.push_back((now_us + APART_US, question));
         }
@@ -161,7 +182,9 @@ impl<'a> Receiver<'a> {
         if answers {
             signals.heard_us.store(now_us, Relaxed);
         }
-        self.clock.exchange(report, now_us);
+        if answers {
+            self.clock.exchange(report, now_us);
+        }
         if let Some(offset) = self.clock.offset_us() {
             Counters::set(&counters.clock_offset_us, offset as u64);
         }
@@ -191,11 +214,12 @@ impl<'a> Receiver<'a> {
             self.log.report(|bytes| answers.push_back((now_us, bytes)));
             // The decoder may have come to need a keyframe since.
             if self.doors.signals.keyframe_for_us.load(Relaxed) || !self.met {
-                self.report_due_us = now_us;
+                self.report_due_us = self.report_due_us.min(self.reported_us + URGENT_EVERY_US);
             }
         }
         if now_us >= self.report_due_us {
             self.report_due_us = now_us + REPORT_EVERY_US;
+            self.reported_us = now_us;
             let report = self.next_report(now_us).write();
             self.answers.push_back((now_us, report));
         }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::estimator::{Estimator, Limits};
 use super::fec;
@@ -127,6 +127,7 @@ pub(super) struct Sender {
     next_frame: u32,
     needs_keyframe: bool,
     rtt_us: u64,
+    shortest_us: u64,
     waiting_bytes: usize,
     /// Of the bytes on a full line, the share that is left for coded video.
     efficiency: f32,
@@ -164,6 +165,7 @@ impl Sender {
             next_frame: 0,
             needs_keyframe: true,
             rtt_us,
+            shortest_us: rtt_us,
             waiting_bytes: 0,
             efficiency: 0.75,
             planning: Redundancy::default(),
@@ -175,9 +177,9 @@ impl Sender {
         }
     }
 
-    /// The round trip is now `rtt_us`.
-    pub(super) fn set_rtt_us(&mut self, rtt_us: u64) {
-        self.rtt_us = rtt_us;
+    /// The round trip is now `rtt_us`, and `shortest_us` without queues.
+    pub(super) fn set_rtt_us(&mut self, rtt_us: u64, shortest_us: u64) {
+        (self.rtt_us, self.shortest_us) = (rtt_us, shortest_us);
     }
 
     /// Takes a frame to be sent in datagrams of up to `datagram` bytes.
@@ -211,12 +213,13 @@ impl Sender {
         let (mut waiting, sent) = self.spare.pop().unwrap_or_default();
         waiting.reserve((data + parity) * slot);
         let header = shard::frame_header(unit);
-        let mut body = header.iter().chain(&unit.data[..]).copied();
+        let mut body = header.as_slice().chain(&unit.data[..]);
         for _ in 0..data {
             waiting.extend_from_slice(&[0; SHARD_HEADER]);
             let end = waiting.len() + length;
             // The one copy of the coded bytes on this side: into datagrams.
-            waiting.extend(body.by_ref().take(length));
+            let piece = length.min(body.remaining());
+            waiting.put((&mut body).take(piece));
             waiting.resize(end, 0);
         }
         if parity > 0 {
@@ -333,27 +336,30 @@ impl Sender {
         if nack.round <= frame.round || self.repairs.len() >= REPAIRS {
             return;
         }
-        frame.round = nack.round;
+        let total = u32::from(frame.counts.0 + frame.counts.1);
         let whole = [Run { start: 0, length: frame.counts.0 }];
         let runs = if nack.runs().is_empty() { &whole } else { nack.runs() };
         // What went so lately cannot be what is missed: it only waits in the line's queue.
-        let lately_us = self.rtt_us * 3 / 4 + self.estimator.queue_us();
+        let lately_us = self.shortest_us * 3 / 4 + self.estimator.queue_us();
         let sent = &frame.sent;
         let gone = |i: u32| sent.get(i as usize).is_some_and(|(_, at_us)| at_us + lately_us <= now_us);
         let missing = runs
             .iter()
-            .flat_map(|r| u32::from(r.start)..u32::from(r.start) + u32::from(r.length))
+            .flat_map(|r| u32::from(r.start)..(u32::from(r.start) + u32::from(r.length)).min(total))
             .filter(|&i| gone(i));
         let need = usize::from(nack.need).min(frame.counts.0.into());
         // Of what is missing, enough, and as much again as the loss makes wise; then all of it once more, a little later.
         let spare = self.redundancy.parity(need.max(1), self.meter.loss(), MISS.0);
-        let chosen = missing.take(need + spare);
+        let chosen = missing.take((need + spare).min(REPAIRS - self.repairs.len()));
         let first = self.repairs.len();
         self.repairs.extend(chosen.map(|index| Repair {
             frame: nack.frame,
             index: index as u16,
             not_before_us: now_us,
         }));
+        if self.repairs.len() > first {
+            frame.round = nack.round;
+        }
         let enough = self.repairs.len() - first >= need + spare && need > 2;
         if !enough {
             for i in first..self.repairs.len() {

@@ -57,14 +57,10 @@ pub(super) async fn run(
         Ok(wire) => wire,
         Err(e) => return e.into(),
     };
-    let ended = tokio::select! {
+    tokio::select! {
         Err(ended) = drive(&mut wire, number, plan, doors) => ended,
         error = connection.closed() => error.into(),
-    };
-    // What held for this line says nothing of the next.
-    doors.signals.target_kbps.store(0, Relaxed);
-    doors.signals.congested.store(false, Relaxed);
-    ended
+    }
 }
 
 /// Sends what the encoder makes, takes what comes, answers, until the session ends.
@@ -83,7 +79,7 @@ pub(super) async fn drive(
     doors.outgoing.clear();
     loop {
         receiver.tick(now);
-        sender.set_rtt_us(receiver.rtt_us());
+        sender.set_rtt_us(receiver.rtt_us(), receiver.shortest_us());
         sender.tick(now);
         while let Some(answer) = receiver.poll(now) {
             wire.send(Track::Feedback, answer)?;
@@ -114,6 +110,10 @@ pub(super) async fn drive(
                 Some(Feedback::Arrivals(_)) | None => Counters::add(&counters.garbage, 1),
             },
             Event::Outgoing => {
+                // Before the other side listens, what refers to nothing that it has.
+                if !receiver.has_met() {
+                    doors.outgoing.clear();
+                }
                 while let Some(unit) = doors.outgoing.take() {
                     send(&mut sender, unit, wire.datagram(), now, doors);
                 }

@@ -77,7 +77,7 @@ impl Ports {
     fn new() -> nix::Result<Self> {
         Ok(Self {
             outgoing: Mailbox::bounded("out", 4)?,
-            incoming: Mailbox::bounded("in", 256)?,
+            incoming: Mailbox::bounded("in", 64)?,
             signals: Signals::default(),
             counters: Counters::default(),
             stop: AtomicBool::new(false),

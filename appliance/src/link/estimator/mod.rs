@@ -157,7 +157,7 @@ impl Estimator {
     }
 
     /// Takes in a report: arrivals in the order of sending, and how many datagrams of the same span never came.
-    /// Reports should come every 25 to 50 ms. Nonsense changes nothing.
+    /// Reports should come every 15 to 50 ms. Nonsense changes nothing.
     pub(super) fn report(&mut self, arrivals: &[Arrival], lost: u32, now_us: u64) {
         let mut newest_us = 0;
         let prober = &mut self.prober;

@@ -2,8 +2,8 @@
 
 use super::Arrival;
 
-/// Reports remembered: one and a half seconds at 25 ms.
-const SPANS: usize = 64;
+/// Reports remembered: nearly two seconds at 15 ms.
+const SPANS: usize = 128;
 /// The base delay is the least of this many seconds: long enough to meet an empty queue, short enough that clocks which drift
 /// 100 ppm apart part by one millisecond.
 const BASE_SECONDS: usize = 10;

@@ -159,6 +159,7 @@ impl Prober {
         }
         self.next_us = match (self.quick, in_vain) {
             (1.., false) => now_us.saturating_add(100_000),
+            (0, false) if held_up => train.asked_us.saturating_add(2 * PAUSE_US),
             (0, false) => train.asked_us.saturating_add(PAUSE_US),
             _ => train.asked_us.saturating_add(self.idle_us),
         };

@@ -19,17 +19,12 @@ use crate::camera::Sample;
 use crate::codec::{self, Choice, Encoder, Plan, Spec};
 use crate::config::{Config, Format};
 use crate::health;
-use crate::link::{self, Incoming};
+use crate::link::{self};
 use crate::mailbox::Mailbox;
 use crate::pairing::{self, Identity};
-use crate::picture::{AccessUnit, Picture};
+use crate::picture::Picture;
 use crate::screen::Card;
 
-/// Coded pictures between codec and link: usually none or one; a few when the other thread was away for a moment. All are
-/// needed, for each refers to the one before.
-const HAND_OVER: usize = 4;
-/// Coded pictures from the link to the decoder: one at a time, until a repair sets free at once all that waited for it.
-const INCOMING: usize = 64;
 /// After a failure, how long the other threads may take to end.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 /// How often the booth looks at itself.
@@ -66,12 +61,9 @@ struct Shared {
     config: Config,
     started: Instant,
     samples: Mailbox<Sample>,
-    outgoing: Mailbox<AccessUnit>,
-    incoming: Mailbox<Incoming>,
+    link: link::Ports,
     pictures: Mailbox<Picture>,
     cards: Mailbox<Card>,
-    signals: link::Signals,
-    counters: link::Counters,
     counts: Counts,
     /// Pictures per thousand seconds that the camera gives.
     camera_mfps: AtomicU64,
@@ -172,12 +164,9 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
     });
     let shared = Shared {
         samples: Mailbox::latest("camera→encoder").map_err(system("a mailbox"))?,
-        outgoing: Mailbox::bounded("encoder→link", HAND_OVER).map_err(system("a mailbox"))?,
-        incoming: Mailbox::bounded("link→decoder", INCOMING).map_err(system("a mailbox"))?,
+        link: link::Ports::new().map_err(system("a mailbox"))?,
         pictures: Mailbox::latest("decoder→screen").map_err(system("a mailbox"))?,
         cards: Mailbox::latest("booth→screen").map_err(system("a mailbox"))?,
-        signals: link::Signals::default(),
-        counters: link::Counters::default(),
         counts: Counts::default(),
         camera_mfps: AtomicU64::new(30_000),
         live: Mutex::new(Live::default()),
@@ -225,14 +214,7 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
         });
         if let Some(link) = link {
             crew.start_urgent("link", urgency::LINK, move || {
-                let doors = link::Doors {
-                    outgoing: &shared.outgoing,
-                    incoming: &shared.incoming,
-                    signals: &shared.signals,
-                    counters: &shared.counters,
-                    stop: &shared.stop,
-                };
-                Ok(link::run(link, doors)?)
+                Ok(link::run(link, shared.link.doors(&shared.stop))?)
             });
         }
         let mut watch = report::Watch::default();

@@ -7,8 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use holobooth::link::{self, Counters, Doors, Incoming, Peer, Signals};
-use holobooth::mailbox::Mailbox;
+use holobooth::link::{self, Doors, Incoming, Peer, Ports};
 use holobooth::pairing::Identity;
 use holobooth::picture::{AccessUnit, Stamps};
 
@@ -44,17 +43,9 @@ pub fn run(side: Side, dir: &Path, kbps: u32) -> io::Result<()> {
         max_kbps: kbps,
         deadline: DEADLINE,
     };
-    let outgoing = Mailbox::bounded("out", 4)?;
-    let incoming = Mailbox::bounded("in", 16)?;
-    let (signals, counters, stop) = (Signals::default(), Counters::default(), AtomicBool::new(false));
-    signals.camera.store(true, Relaxed);
-    let doors = Doors {
-        outgoing: &outgoing,
-        incoming: &incoming,
-        signals: &signals,
-        counters: &counters,
-        stop: &stop,
-    };
+    let (ports, stop) = (Ports::new()?, AtomicBool::new(false));
+    ports.signals.camera.store(true, Relaxed);
+    let doors = ports.doors(&stop);
     std::thread::scope(|scope| {
         scope.spawn(|| encode(kbps, &doors));
         scope.spawn(|| decode(&doors));

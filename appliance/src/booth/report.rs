@@ -43,8 +43,8 @@ impl Watch {
     }
 
     fn rates(&mut self, shared: &Shared) {
-        let sent = shared.counters.sent_bytes.load(Relaxed);
-        let received = shared.counters.received_bytes.load(Relaxed);
+        let sent = shared.link.counters.sent_bytes.load(Relaxed);
+        let received = shared.link.counters.received_bytes.load(Relaxed);
         if let Some((since, old_sent, old_received)) = self.rates {
             let ms = since.elapsed().as_millis() as u64;
             if ms < 1000 {
@@ -59,17 +59,17 @@ impl Watch {
 }
 
 fn camera_missing(shared: &Shared) -> bool {
-    shared.config.camera.device != "none" && !shared.signals.camera.load(Relaxed)
+    shared.config.camera.device != "none" && !shared.link.signals.camera.load(Relaxed)
 }
 
 fn state(shared: &Shared) -> State {
-    let connected = shared.signals.connected.load(Relaxed);
+    let connected = shared.link.signals.connected.load(Relaxed);
     if camera_missing(shared) {
         let young = shared.started.elapsed() < STARTING && shared.counts.camera_frames.load(Relaxed) == 0;
         if young { State::Starting } else { State::NoCamera }
     } else if connected {
         State::Live
-    } else if shared.counters.connects.load(Relaxed) > 0 {
+    } else if shared.link.counters.connects.load(Relaxed) > 0 {
         State::Reconnecting
     } else {
         State::Looking
@@ -93,7 +93,7 @@ fn card(shared: &Shared) -> Card {
         State::Looking if peer.is_none() => (Kind::Looking, "no [peer] in its configuration".to_owned()),
         State::Looking => (Kind::Looking, at_peer()),
         State::Reconnecting => (Kind::Reconnecting, at_peer()),
-        State::Live if shared.signals.peer_has_camera.load(Relaxed) => (Kind::Reconnecting, at_peer()),
+        State::Live if shared.link.signals.peer_has_camera.load(Relaxed) => (Kind::Reconnecting, at_peer()),
         State::Live => (Kind::NoPicture, "its camera gives nothing".to_owned()),
     };
     Card { kind, name: shared.config.booth.name.clone(), detail }
@@ -137,7 +137,7 @@ fn status(shared: &Shared, choice: &Mutex<Option<Choice>>) -> Status {
         loss_permille,
         queue_us,
         line_kbps,
-    } = &shared.counters;
+    } = &shared.link.counters;
     let Counts { camera_frames, send_dropped, thinned, decode_errors, decode_skipped, shown, out_of_order } =
         &shared.counts;
     let choice = choice.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -165,9 +165,9 @@ fn status(shared: &Shared, choice: &Mutex<Option<Choice>>) -> Status {
         encoder: codec(|c| (c.encoder, c.encoders_tried)),
         decoder: codec(|c| (c.decoder, c.decoders_tried)),
         peer: PeerStatus {
-            connected: shared.signals.connected.load(Relaxed),
+            connected: shared.link.signals.connected.load(Relaxed),
             address: whereabouts(&shared.config),
-            route: shared.signals.route().to_owned(),
+            route: shared.link.signals.route().to_owned(),
             rtt_us: rtt_us.load(Relaxed),
             clock_offset_us: clock_offset_us.load(Relaxed) as i64,
             connects: connects.load(Relaxed),
@@ -187,7 +187,7 @@ fn status(shared: &Shared, choice: &Mutex<Option<Choice>>) -> Status {
             keyframes: sent_keyframes.load(Relaxed),
             bytes: sent_bytes.load(Relaxed),
             bitrate_kbps: live.sent_kbps,
-            target_kbps: shared.signals.target_kbps.load(Relaxed),
+            target_kbps: shared.link.signals.target_kbps.load(Relaxed),
             size: live.plan.map_or_else(String::new, |p| format!("{}x{}", p.size.0, p.size.1)),
             fps: live
                 .plan
@@ -209,8 +209,8 @@ fn status(shared: &Shared, choice: &Mutex<Option<Choice>>) -> Status {
         screen,
         mailboxes: vec![
             shared.samples.report(),
-            shared.outgoing.report(),
-            shared.incoming.report(),
+            shared.link.outgoing.report(),
+            shared.link.incoming.report(),
             pictures,
         ],
         stages: live.stages.report(),

@@ -59,7 +59,7 @@ pub(super) fn capture(shared: &Shared, cheapest: Format) {
                     if !streaming {
                         streaming = true;
                         log::info!("camera: {} {}", stream.device().bus, stream.mode());
-                        shared.signals.camera.store(true, Relaxed);
+                        shared.link.signals.camera.store(true, Relaxed);
                         let mut live = shared.live();
                         live.camera.state = CameraState::Streaming;
                         live.camera_trouble.clear();
@@ -88,7 +88,7 @@ pub(super) fn capture(shared: &Shared, cheapest: Format) {
 }
 
 fn trouble(shared: &Shared, error: &camera::Error) {
-    shared.signals.camera.store(false, Relaxed);
+    shared.link.signals.camera.store(false, Relaxed);
     let text = error.to_string();
     let mut live = shared.live();
     live.camera.state = CameraState::Searching;
@@ -131,12 +131,12 @@ pub(super) fn encode(shared: &Shared, name: &str, base: &Spec) -> Result<(), Err
     let mut sequence = 0u32;
     while !shared.stopping() {
         let Some(sample) = shared.samples.wait(LOOK_MS) else { continue };
-        let connected = shared.signals.connected.load(Relaxed);
+        let connected = shared.link.signals.connected.load(Relaxed);
         if !connected && coder.is_open() {
             continue;
         }
         let (Sample::Raw(taken) | Sample::Jpeg(taken)) = &sample;
-        if connected && (!coder.due(taken.number) || shared.signals.congested.load(Relaxed)) {
+        if connected && (!coder.due(taken.number) || shared.link.signals.congested.load(Relaxed)) {
             shared.counts.thinned.fetch_add(1, Relaxed);
             continue;
         }
@@ -154,10 +154,10 @@ pub(super) fn encode(shared: &Shared, name: &str, base: &Spec) -> Result<(), Err
             },
         };
         let fps = shared.camera_mfps.load(Relaxed) as f64 / 1000.0;
-        let target_kbps = shared.signals.target_kbps.load(Relaxed);
+        let target_kbps = shared.link.signals.target_kbps.load(Relaxed);
         let plan = coder.plan(&picture, fps, target_kbps, now_us());
         let coded = if connected {
-            let keyframe = shared.signals.keyframe_for_peer.swap(false, Relaxed);
+            let keyframe = shared.link.signals.keyframe_for_peer.swap(false, Relaxed);
             coder.encode(picture, keyframe).map(Some)
         } else {
             // Only to have it open when somebody comes.
@@ -173,9 +173,9 @@ pub(super) fn encode(shared: &Shared, name: &str, base: &Spec) -> Result<(), Err
                 trouble.over();
                 unit.number = sequence;
                 sequence = sequence.wrapping_add(1);
-                if shared.outgoing.put(unit).is_some() {
+                if shared.link.outgoing.put(unit).is_some() {
                     shared.counts.send_dropped.fetch_add(1, Relaxed);
-                    shared.signals.keyframe_for_peer.store(true, Relaxed);
+                    shared.link.signals.keyframe_for_peer.store(true, Relaxed);
                 }
             }
             Err(e) => {
@@ -198,7 +198,7 @@ pub(super) fn decode(shared: &Shared, name: &str, threads: u32) {
     // The number that decoding can go on with; none before a keyframe.
     let mut next: Option<u32> = None;
     while !shared.stopping() {
-        let Some(incoming) = shared.incoming.wait(LOOK_MS) else { continue };
+        let Some(incoming) = shared.link.incoming.wait(LOOK_MS) else { continue };
         let unit = incoming.unit;
         if incoming.session != session {
             session = incoming.session;
@@ -210,7 +210,7 @@ pub(super) fn decode(shared: &Shared, name: &str, threads: u32) {
         if !unit.keyframe && next != Some(unit.number) {
             next = None;
             shared.counts.decode_skipped.fetch_add(1, Relaxed);
-            shared.signals.keyframe_for_us.store(true, Relaxed);
+            shared.link.signals.keyframe_for_us.store(true, Relaxed);
             continue;
         }
         let open = match &mut decoder {
@@ -221,7 +221,7 @@ pub(super) fn decode(shared: &Shared, name: &str, threads: u32) {
             Ok(picture) => {
                 trouble.over();
                 next = Some(unit.number.wrapping_add(1));
-                shared.signals.keyframe_for_us.store(false, Relaxed);
+                shared.link.signals.keyframe_for_us.store(false, Relaxed);
                 if let Some(picture) = picture {
                     shared.pictures.put(Picture { session, ..picture });
                 }
@@ -229,7 +229,7 @@ pub(super) fn decode(shared: &Shared, name: &str, threads: u32) {
             Err(e) => {
                 (decoder, next) = (None, None);
                 shared.counts.decode_errors.fetch_add(1, Relaxed);
-                shared.signals.keyframe_for_us.store(true, Relaxed);
+                shared.link.signals.keyframe_for_us.store(true, Relaxed);
                 trouble.met(name, &e);
             }
         }

@@ -9,8 +9,7 @@ use super::feedback::Feedback;
 use super::moq::Runs;
 use super::receiver::{ASTRAY, Receiver};
 use super::sender::{Plan, Sender};
-use super::{Counters, Doors, Signals};
-use crate::mailbox::Mailbox;
+use super::{Doors, Ports};
 use crate::picture::{AccessUnit, Stamps};
 
 /// What one end may hold of what a peer sends, in bytes. See the assembler's limits: frames under way, of the largest size.
@@ -29,17 +28,9 @@ fn things(mut data: &[u8]) -> impl Iterator<Item = (u64, Bytes)> {
 
 /// What stands around a link here.
 fn around(body: impl FnOnce(Doors<'_>)) {
-    let (Ok(outgoing), Ok(incoming)) = (Mailbox::bounded("out", 4), Mailbox::bounded("in", 64)) else {
-        return;
-    };
-    let (signals, counters, stop) = (Signals::default(), Counters::default(), AtomicBool::new(false));
-    body(Doors {
-        outgoing: &outgoing,
-        incoming: &incoming,
-        signals: &signals,
-        counters: &counters,
-        stop: &stop,
-    });
+    if let Ok(ports) = Ports::new() {
+        body(ports.doors(&AtomicBool::new(false)));
+    }
 }
 
 /// Datagrams of the `hologram` track: frames come out in order, and little is kept.

@@ -222,39 +222,77 @@ pub struct Doors<'a> {
     pub stop: &'a AtomicBool,
 }
 
+/// Coded pictures from the encoder to the link: usually none or one; a few when the link was away for a moment. All are needed, for
+/// each refers to the one before.
+const OUTGOING: usize = 4;
+/// Coded pictures from the link to the decoder: one at a time, until a repair sets free at once all that waited for it.
+const INCOMING: usize = 64;
+
+/// What stands around a link: what its [`Doors`] lead to.
+pub struct Ports {
+    /// See [`Doors::outgoing`].
+    pub outgoing: Mailbox<AccessUnit>,
+    /// See [`Doors::incoming`].
+    pub incoming: Mailbox<Incoming>,
+    /// See [`Doors::signals`].
+    pub signals: Signals,
+    /// See [`Doors::counters`].
+    pub counters: Counters,
+}
+
+impl Ports {
+    /// Ports through which nothing has gone.
+    ///
+    /// # Errors
+    /// When the system gives no descriptors.
+    pub fn new() -> nix::Result<Self> {
+        Ok(Self {
+            outgoing: Mailbox::bounded("encoder→link", OUTGOING)?,
+            incoming: Mailbox::bounded("link→decoder", INCOMING)?,
+            signals: Signals::default(),
+            counters: Counters::default(),
+        })
+    }
+
+    /// The link's side of them; `stop` ends it.
+    pub fn doors<'a>(&'a self, stop: &'a AtomicBool) -> Doors<'a> {
+        Doors {
+            outgoing: &self.outgoing,
+            incoming: &self.incoming,
+            signals: &self.signals,
+            counters: &self.counters,
+            stop,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ops::Deref;
     use std::sync::Arc;
 
-    /// What stands around one end of a link.
+    /// What stands around one end of a link, and what stops it.
     pub(super) struct End {
-        pub(super) outgoing: Mailbox<AccessUnit>,
-        pub(super) incoming: Mailbox<Incoming>,
-        pub(super) signals: Signals,
-        pub(super) counters: Counters,
+        ports: Ports,
         pub(super) stop: AtomicBool,
     }
 
     impl End {
         pub(super) fn new() -> Arc<Self> {
-            Arc::new(Self {
-                outgoing: Mailbox::bounded("out", 4).unwrap(),
-                incoming: Mailbox::bounded("in", 64).unwrap(),
-                signals: Signals::default(),
-                counters: Counters::default(),
-                stop: AtomicBool::new(false),
-            })
+            Arc::new(Self { ports: Ports::new().unwrap(), stop: AtomicBool::new(false) })
         }
 
         pub(super) fn doors(&self) -> Doors<'_> {
-            Doors {
-                outgoing: &self.outgoing,
-                incoming: &self.incoming,
-                signals: &self.signals,
-                counters: &self.counters,
-                stop: &self.stop,
-            }
+            self.ports.doors(&self.stop)
+        }
+    }
+
+    impl Deref for End {
+        type Target = Ports;
+
+        fn deref(&self) -> &Ports {
+            &self.ports
         }
     }
 }

@@ -405,6 +405,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_given_up_asks_for_a_keyframe_by_itself() {
+        let end = End::new();
+        let mut receiver = Receiver::new(1, end.doors());
+        let mut holed = datagrams(3, 8_000, 0);
+        holed.drain(2..5);
+        holed.into_iter().for_each(|d| receiver.datagram(d, 1_000));
+        let mut asked = false;
+        for ms in 1..1_500 {
+            receiver.tick(ms * 1_000);
+            while let Some(bytes) = receiver.poll(ms * 1_000) {
+                asked |= matches!(Feedback::parse(bytes), Some(Feedback::Report(report)) if report.keyframe);
+            }
+        }
+        assert!(asked);
+    }
+
+    #[test]
     fn arrivals_and_questions_go_back() {
         let end = End::new();
         let mut receiver = Receiver::new(1, end.doors());

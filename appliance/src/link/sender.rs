@@ -532,12 +532,15 @@ pub(super) mod tests {
         let mut now = 1_000_000;
         let mut sender = warm(now);
         sender.frame(&frame(0, 20_000, now), 1_100, now).unwrap();
-        let sent = drain(&mut sender, &mut now, 30);
+        let sent = drain(&mut sender, &mut now, 10);
         let shards: Vec<_> = sent.iter().filter_map(|d| d.shard.clone()).collect();
         assert!(shards.len() > 19 && shards[0].parity > 0);
         let mut runs = [Run::default(); MAX_RUNS];
         runs[0] = Run { start: 3, length: 4 };
         let nack = Nack { frame: 0, round: 1, need: 3, runs, count: 1 };
+        // What was sent less than a round trip ago cannot be missed yet, and asking for it does not use up the question.
+        sender.nack(&nack, now);
+        assert!(drain(&mut sender, &mut now, 5).is_empty());
         now += 40_000;
         sender.nack(&nack, now);
         sender.nack(&nack, now);

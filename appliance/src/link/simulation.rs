@@ -14,8 +14,7 @@ use fastrand::Rng;
 use super::memory::{Line, MemoryWire, World};
 use super::sender::Plan;
 use super::session::drive;
-use super::{Counters, Doors, Incoming, Signals};
-use crate::mailbox::Mailbox;
+use super::{Incoming, Ports};
 use crate::picture::{AccessUnit, Stamps};
 
 const FRAME_US: u64 = 33_333;
@@ -62,37 +61,6 @@ pub struct Outcome {
     pub garbage: u64,
     /// What must never happen, and did.
     pub violations: Vec<String>,
-}
-
-/// What stands around one link.
-struct Ports {
-    outgoing: Mailbox<AccessUnit>,
-    incoming: Mailbox<Incoming>,
-    signals: Signals,
-    counters: Counters,
-    stop: AtomicBool,
-}
-
-impl Ports {
-    fn new() -> nix::Result<Self> {
-        Ok(Self {
-            outgoing: Mailbox::bounded("out", 4)?,
-            incoming: Mailbox::bounded("in", 64)?,
-            signals: Signals::default(),
-            counters: Counters::default(),
-            stop: AtomicBool::new(false),
-        })
-    }
-
-    fn doors(&self) -> Doors<'_> {
-        Doors {
-            outgoing: &self.outgoing,
-            incoming: &self.incoming,
-            signals: &self.signals,
-            counters: &self.counters,
-            stop: &self.stop,
-        }
-    }
 }
 
 /// The rest of a booth.
@@ -270,11 +238,12 @@ impl Stage {
     /// One session, until it ends for one side or the time is over.
     fn session(&mut self, ports: &[Ports; 2], number: u64, end_us: u64) {
         let plan = Plan { max_kbps: self.max_kbps, deadline_us: DEADLINE_US };
+        let never = AtomicBool::new(false);
         let mut wires = [0, 1].map(|side| MemoryWire::new(&self.world, side));
         let [wire_a, wire_b] = &mut wires;
         let mut drives = (
-            pin!(drive(wire_a, number, plan, ports[0].doors())),
-            pin!(drive(wire_b, number, plan, ports[1].doors())),
+            pin!(drive(wire_a, number, plan, ports[0].doors(&never))),
+            pin!(drive(wire_b, number, plan, ports[1].doors(&never))),
         );
         let mut context = Context::from_waker(Waker::noop());
         while self.world.borrow().now_us() < end_us {

@@ -1,13 +1,12 @@
 //! Noise at a booth's port changes nothing.
 
-use super::SMALL;
+use super::meeting;
 use super::two_way::{direction, watch_while};
-use crate::booth::{PORT, Pair, Plan};
+use crate::booth::PORT;
 use crate::child::{Running, Side};
 use crate::clock::{now_us, wait_until};
 use crate::report::Report;
 use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS};
-use crate::vivid::{Pattern, Scene, Vivid};
 
 pub(crate) const SCENARIO: Scenario = Scenario {
     name: "garbage",
@@ -24,12 +23,7 @@ const FLOOD_ENDS_MS: i64 = 60_000;
 
 fn run(context: &Context) -> Result<Report, Error> {
     let mut report = Report::default();
-    for side in [Side::A, Side::B] {
-        Vivid::open(side.camera())?.look_at(Scene::moving(Pattern::Bars))?;
-    }
-    let mut pair = Pair::new(context.dir())?;
-    let plan = Plan::both_ways(SMALL);
-    pair.start(plan, plan)?;
+    let mut pair = meeting(context)?;
     let own = std::env::current_exe().map_err(|source| Error::System { what: "own path".into(), source })?;
     let (mut flooded, mut took_us) = (Ok(None), 0);
     let spans = watch_while(&mut pair, || {

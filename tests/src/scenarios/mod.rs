@@ -11,5 +11,27 @@ pub(crate) mod two_way;
 pub(crate) mod unplug;
 pub(crate) mod wrong_peer;
 
+use crate::booth::{Pair, Plan};
+use crate::child::Side;
+use crate::scenario::{Context, Error};
+use crate::vivid::{Pattern, Scene, Vivid};
+
 /// The picture size of scenarios that are not about size, in pixels.
 pub(crate) const SMALL: (u32, u32) = (640, 480);
+
+/// Both cameras see something that moves.
+fn look_at_movement() -> Result<(), Error> {
+    for side in [Side::A, Side::B] {
+        Vivid::open(side.camera())?.look_at(Scene::moving(Pattern::Bars))?;
+    }
+    Ok(())
+}
+
+/// A meeting of both booths, each seeing something that moves.
+fn meeting(context: &Context) -> Result<Pair, Error> {
+    look_at_movement()?;
+    let mut pair = Pair::new(context.dir())?;
+    let plan = Plan::both_ways(SMALL);
+    pair.start(plan, plan)?;
+    Ok(pair)
+}

@@ -128,6 +128,9 @@ fn run(context: &Context) -> Result<Report, Error> {
     report.figure("freeze_ms", freeze_ms);
     report.figure("drained_ms", drained_ms);
     report.figure("worst_queue_ms", worst_ms);
+    let calm_us = calm_from_us(narrow).unwrap_or(i64::MAX);
+    let later = narrow.iter().filter(|s| s.at_us >= calm_us).map(Sample::queue_ms).max();
+    report.figure("worst_queue_later_ms", later);
     report.figure("back_ms", back_ms);
     report.figure("narrow_kbps", rate_kbps(narrow, 5_000_000));
     Ok(report)

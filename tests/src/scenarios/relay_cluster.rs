@@ -2,16 +2,14 @@
 
 use std::net::Ipv4Addr;
 
-use super::SMALL;
+use super::{SMALL, look_at_movement};
 use crate::booth::{Pair, Plan, Status, tail};
-use crate::child::Side;
 use crate::clock::wait_until;
 use crate::flow;
 use crate::network::{cable, ip, tc};
 use crate::relay::{PORT, Relay};
 use crate::report::Report;
 use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS};
-use crate::vivid::{Pattern, Scene, Vivid};
 
 pub(crate) const SCENARIO: Scenario = Scenario {
     name: "relay-cluster",
@@ -37,9 +35,7 @@ const RELAYS_UP_MS: i64 = 20_000;
 
 fn run(context: &Context) -> Result<Report, Error> {
     let mut report = Report::default();
-    for side in [Side::A, Side::B] {
-        Vivid::open(side.camera())?.look_at(Scene::moving(Pattern::Bars))?;
-    }
+    look_at_movement()?;
     let system = |what: &'static str| move |source| Error::System { what: what.to_owned(), source };
     ip("-n a link set va down").map_err(system("the direct cable"))?;
     let mut relays = relays(context).map_err(system("relays"))?;

@@ -1,13 +1,12 @@
 //! A booth's address changes in the middle of a meeting, at either end, and nobody restarts anything.
 
-use super::SMALL;
-use crate::booth::{Pair, Plan, Status};
+use super::meeting;
+use crate::booth::Status;
 use crate::child::Side;
 use crate::flow;
 use crate::network::ip;
 use crate::report::Report;
 use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS};
-use crate::vivid::{Pattern, Scene, Vivid};
 
 pub(crate) const SCENARIO: Scenario = Scenario {
     name: "roam",
@@ -28,12 +27,7 @@ const PATIENCE_MS: i64 = 10_000;
 
 fn run(context: &Context) -> Result<Report, Error> {
     let mut report = Report::default();
-    for side in [Side::A, Side::B] {
-        Vivid::open(side.camera())?.look_at(Scene::moving(Pattern::Bars))?;
-    }
-    let mut pair = Pair::new(context.dir())?;
-    let plan = Plan::both_ways(SMALL);
-    pair.start(plan, plan)?;
+    let mut pair = meeting(context)?;
     flow::gap_ms(&pair, SETTLE_MS);
     // Of the two, one dialled the connection that they share. B moves once more while both configurations are wrong.
     let moves = [

@@ -1,12 +1,10 @@
 //! No frame is lost on a clean link, and nothing queues.
 
-use super::SMALL;
+use super::meeting;
 use crate::booth::{Booth, MISSING, Pair, Plan, Status};
-use crate::child::Side;
 use crate::clock::{now_us, sleep_until_us};
 use crate::report::Report;
 use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS};
-use crate::vivid::{Pattern, Scene, Vivid};
 
 pub(crate) const SCENARIO: Scenario = Scenario {
     name: "two-way",
@@ -24,13 +22,8 @@ const SETTLE_US: i64 = 2_000_000;
 
 fn run(context: &Context) -> Result<Report, Error> {
     let mut report = Report::default();
-    for side in [Side::A, Side::B] {
-        Vivid::open(side.camera())?.look_at(Scene::moving(Pattern::Bars))?;
-    }
     let (long_s, short_s) = if context.quick { (10, 10) } else { (60, 30) };
-    let mut pair = Pair::new(context.dir())?;
-    let plan = Plan::both_ways(SMALL);
-    pair.start(plan, plan)?;
+    let mut pair = meeting(context)?;
     let spans = watch(&mut pair, long_s);
     direction(&mut report, "480p A to B", &spans[0], &spans[1], long_s);
     mailboxes(&mut report, "480p A to B", &spans[0], &spans[1]);

@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use holobooth::link::{self, Counters, Doors, Incoming, Peer, Relay, Signals};
-use holobooth::mailbox::Mailbox;
+use holobooth::link::{self, Peer, Ports, Relay, Signals};
 use holobooth::pairing::{Fingerprint, Identity};
 use holobooth::picture::{AccessUnit, Stamps};
 
@@ -23,20 +22,15 @@ use crate::child::Side;
 use crate::clock::wait_until;
 use crate::relay;
 
-/// As between the booth's codecs and its link.
-const HAND_OVER: usize = 4;
 /// What the deadline leaves for decoding, in µs.
 const DECODING_US: i64 = 5_000;
 /// How long the receiving thread waits before it looks whether to stop, in ms.
 const LOOK_MS: u16 = 100;
 const CONNECT_MS: i64 = 15_000;
 
-/// One end of a link, and what stands around it.
+/// One end of a link, and what stops it.
 struct End {
-    outgoing: Mailbox<AccessUnit>,
-    incoming: Mailbox<Incoming>,
-    signals: Signals,
-    counters: Counters,
+    ports: Ports,
     stop: AtomicBool,
 }
 
@@ -66,24 +60,11 @@ impl Running {
             max_kbps: KBPS[0],
             deadline: Duration::from_micros((DEADLINE_US - DECODING_US).unsigned_abs()),
         };
-        let end = Arc::new(End {
-            outgoing: Mailbox::bounded("clip→link", HAND_OVER)?,
-            incoming: Mailbox::bounded("link→viewer", HAND_OVER)?,
-            signals: Signals::default(),
-            counters: Counters::default(),
-            stop: AtomicBool::new(false),
-        });
-        end.signals.camera.store(side == Side::A, Relaxed);
+        let end = Arc::new(End { ports: Ports::new()?, stop: AtomicBool::new(false) });
+        end.ports.signals.camera.store(side == Side::A, Relaxed);
         let inside = Arc::clone(&end);
         let thread = std::thread::spawn(move || {
-            let doors = Doors {
-                outgoing: &inside.outgoing,
-                incoming: &inside.incoming,
-                signals: &inside.signals,
-                counters: &inside.counters,
-                stop: &inside.stop,
-            };
-            if let Err(error) = link::run(config, doors) {
+            if let Err(error) = link::run(config, inside.ports.doors(&inside.stop)) {
                 eprintln!("{error}");
                 inside.stop.store(true, Relaxed);
             }
@@ -98,7 +79,7 @@ impl Drop for Running {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-        let c = &self.end.counters;
+        let c = &self.end.ports.counters;
         let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Relaxed);
         eprintln!(
             "sent {} (keyframes {}), dropped {}, received {}, lost {}, keyframes asked for {}, shards asked for {}, \
@@ -133,16 +114,16 @@ pub(super) struct Sender(Running);
 impl Sender {
     pub(super) fn start(scheme: Scheme, around: Surroundings<'_>) -> io::Result<Self> {
         let running = Running::start(scheme, Side::A, around)?;
-        let connected = || running.end.signals.connected.load(Relaxed);
+        let connected = || running.end.ports.signals.connected.load(Relaxed);
         wait_until(CONNECT_MS, 20, connected).ok_or(io::ErrorKind::TimedOut)?;
-        running.end.signals.keyframe_for_peer.store(false, Relaxed);
+        running.end.ports.signals.keyframe_for_peer.store(false, Relaxed);
         Ok(Self(running))
     }
 }
 
 impl Carrier for Sender {
     fn wish(&mut self) -> Wish {
-        let signals = &self.0.end.signals;
+        let signals = &self.0.end.ports.signals;
         Wish { keyframe: signals.keyframe_for_peer.swap(false, Relaxed), kbps: target_kbps(signals) }
     }
 
@@ -160,8 +141,8 @@ impl Carrier for Sender {
             ..Stamps::default()
         };
         let unit = AccessUnit { data: frame.data, keyframe: frame.keyframe, number: frame.number, stamps };
-        if end.outgoing.put(unit).is_some() {
-            end.signals.keyframe_for_peer.store(true, Relaxed);
+        if end.ports.outgoing.put(unit).is_some() {
+            end.ports.signals.keyframe_for_peer.store(true, Relaxed);
         }
         Ok(())
     }
@@ -183,10 +164,10 @@ pub(super) fn receive(
     let running = Running::start(scheme, Side::B, around)?;
     println!("{READY}");
     while !stop.load(Relaxed) && !running.end.stop.load(Relaxed) {
-        let Some(incoming) = running.end.incoming.wait(LOOK_MS) else { continue };
+        let Some(incoming) = running.end.ports.incoming.wait(LOOK_MS) else { continue };
         match viewer.arrived(incoming.unit.data) {
-            Verdict::Decoded => running.end.signals.keyframe_for_us.store(false, Relaxed),
-            Verdict::Broken => running.end.signals.keyframe_for_us.store(true, Relaxed),
+            Verdict::Decoded => running.end.ports.signals.keyframe_for_us.store(false, Relaxed),
+            Verdict::Broken => running.end.ports.signals.keyframe_for_us.store(true, Relaxed),
             Verdict::Old => {}
         }
     }

@@ -237,9 +237,13 @@ fn boot(kernel: &Path, options: &Options, folder: &Path, log: &Path) -> Result<C
     // Words the kernel does not know reach the first process as its environment; behind `--`, as arguments,
     // they would be followed by others that User-Mode Linux appends.
     arguments.push(format!("{}={}", super::init::FOLDER, folder.display()));
-    // setpriv: should this program be killed, the kernel goes with it. taskset: see `host_cores`.
+    // What was just compiled is written out now, and not while something in the rig is timed.
+    nix::unistd::sync();
+    // setpriv: should this program be killed, the kernel goes with it. nice: the rig has one core and its own times to keep; where
+    // it is not allowed, it runs all the same. taskset: see `host_cores`.
     Command::new("setpriv")
-        .args(["--pdeathsig", "KILL", "taskset", "--cpu-list", &host_cores(options.cores)?])
+        .args(["--pdeathsig", "KILL", "nice", "--adjustment=-10"])
+        .args(["taskset", "--cpu-list", &host_cores(options.cores)?])
         .arg(kernel)
         .args(arguments)
         .env("TMPDIR", memory_folder(options.memory_mib, folder))

@@ -120,8 +120,20 @@ impl<'a> Receiver<'a> {
 
     /// Lets time pass and hands out what is ready; to be called after datagrams and at [`Receiver::next_us`].
     pub(super) fn tick(&mut self, now_us: u64) {
-        let (signals, counters) = (self.doors.signals, self.doors.counters);
         let rtt_us = self.rtt_us();
+        loop {
+            self.ask(now_us, rtt_us);
+            self.hand_out(now_us);
+            // Behind what went out there may be what is to be given up.
+            if self.assembler.next_us(rtt_us) > now_us {
+                break;
+            }
+        }
+    }
+
+    /// Asks for what is missing and can still come in time.
+    fn ask(&mut self, now_us: u64, rtt_us: u64) {
+        let (signals, counters) = (self.doors.signals, self.doors.counters);
         let mut broken = false;
         loop {
             let nacks = &mut self.nacks;
@@ -144,6 +156,11 @@ impl<'a> Receiver<'a> {
         if broken {
             signals.keyframe_for_us.store(true, Relaxed);
         }
+    }
+
+    /// Gives the decoder what is ready.
+    fn hand_out(&mut self, now_us: u64) {
+        let counters = self.doors.counters;
         while let Some(out) = self.assembler.take() {
             let mut unit = out.unit;
             // Until the clocks have met, the way counts as no time at all.

@@ -20,7 +20,7 @@ const KEPT: usize = 64;
 /// A frame is kept for repair so long after its deadline, in µs.
 const KEPT_US: u64 = 500_000;
 /// How often a frame may be beyond its own parity, when a repair comes in time, and when none does.
-const MISS: (f32, f32) = (2e-3, 2e-5);
+const MISS: (f32, f32) = (2e-3, 1e-4);
 /// Where repairs come in time, parity is at most a third of the data and this: against long bursts they are the cheaper way.
 const MORE: usize = 3;
 /// What a repair takes besides one and a half round trips, in µs: noticing, sending.
@@ -203,10 +203,11 @@ impl Sender {
         }
         let length = total.div_ceil(data).next_multiple_of(2);
         let deadline_us = unit.stamps.capture_us + self.plan.deadline_us;
-        let repairable = now_us + self.rtt_us * 3 / 2 + REPAIR_US < deadline_us;
+        let left_us = deadline_us.saturating_sub(now_us);
+        let repairable = self.repairable(self.waiting_bytes + total, left_us);
         let loss = self.meter.loss();
         let parity = parity(&mut self.redundancy, data, loss, repairable);
-        self.efficiency = self.plan_efficiency(most, loss, repairable);
+        self.efficiency = self.plan_efficiency(most, loss, left_us);
         let slot = SHARD_HEADER + length;
 
         self.forget(now_us);
@@ -248,11 +249,17 @@ impl Sender {
         Ok(())
     }
 
+    /// Whether what is found missing of a frame, the last of `bytes` to be sent, can come in time when `left_us` are left.
+    fn repairable(&self, bytes: usize, left_us: u64) -> bool {
+        self.pacer.span_us(bytes) + self.rtt_us * 3 / 2 + REPAIR_US < left_us
+    }
+
     /// The share for video were the line full, in datagrams of `most` bytes: a small frame now, with as much around it as a large one,
     /// does not make the line narrower.
-    fn plan_efficiency(&mut self, most: usize, loss: Loss, repairable: bool) -> f32 {
+    fn plan_efficiency(&mut self, most: usize, loss: Loss, left_us: u64) -> f32 {
         let frame = self.estimator.target_kbps() as usize * 1000 / 8 / PLANNED_FPS;
         let data = (frame * 3 / 4 / most).max(1);
+        let repairable = self.repairable(frame * 3 / 4, left_us);
         let parity = parity(&mut self.planning, data, loss, repairable);
         let share = (data * most) as f32 / ((data + parity) * (SHARD_HEADER + most + AROUND)) as f32;
         share * (1.0 - self.repaired)

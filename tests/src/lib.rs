@@ -10,6 +10,7 @@ pub mod flood;
 pub mod flow;
 pub mod gstreamer;
 pub mod hotplug;
+pub mod line;
 pub mod network;
 pub mod photodiode;
 pub mod relay;

@@ -89,8 +89,12 @@ fn encode(most_kbps: u32, doors: &Doors<'_>) {
         let c = doors.counters;
         let line = (c.line_kbps.load(Relaxed), c.queue_us.load(Relaxed), c.rtt_us.load(Relaxed));
         println!(
-            "# {now} us: video {kbps} kbit/s, line {} kbit/s, queue {} us, round trip {} us",
-            line.0, line.1, line.2
+            "# {now} us: video {kbps} kbit/s{}, line {} kbit/s, queue {} us, round trip {} us, {} shards again",
+            if keyframe { ", keyframe" } else { "" },
+            line.0,
+            line.1,
+            line.2,
+            c.repairs.load(Relaxed)
         );
     }
 }

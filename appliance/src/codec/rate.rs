@@ -117,7 +117,9 @@ impl Rate {
     pub(super) fn coded(&mut self, bits: f64) {
         let seen = bits.max(HEADERS).log2();
         match self.kind {
-            Kind::Key(scene) => self.intra += INTRA_LEARNING * (seen + self.qp / INTRA_STEP - scene - self.intra),
+            Kind::Key(scene) => {
+                self.intra += INTRA_LEARNING * (seen + self.qp / INTRA_STEP - scene - self.intra)
+            }
             Kind::Inter => {
                 let c = seen + self.qp / INTER_STEP;
                 self.inter = Some(self.inter.map_or(c, |old| old + (c - old).clamp(-FALL, RISE)));

@@ -62,6 +62,8 @@ struct Way {
     /// When the last datagram came out.
     last_us: u64,
     losing: bool,
+    /// What was given to it, headers included.
+    carried_bytes: u64,
     /// On their way, by when they arrive.
     flying: BTreeMap<(u64, u64), (Track, Bytes)>,
 }
@@ -74,15 +76,20 @@ pub(super) struct World {
     serial: u64,
     /// Whether the encoder of this end has put something into the hand-over.
     pub(super) outgoing: [bool; 2],
-    carried_bytes: u64,
     /// How long each end wants to wait.
     until_us: [u64; 2],
 }
 
 impl World {
     pub(super) fn new(seed: u64, start_us: u64) -> Rc<RefCell<Self>> {
-        let way =
-            || Way { line: Line::CLEAN, free_us: 0, last_us: 0, losing: false, flying: BTreeMap::new() };
+        let way = || Way {
+            line: Line::CLEAN,
+            free_us: 0,
+            last_us: 0,
+            losing: false,
+            carried_bytes: 0,
+            flying: BTreeMap::new(),
+        };
         Rc::new(RefCell::new(Self {
             now_us: start_us,
             ways: [way(), way()],
@@ -90,7 +97,6 @@ impl World {
             serial: 0,
             outgoing: [false; 2],
             until_us: [u64::MAX; 2],
-            carried_bytes: 0,
         }))
     }
 
@@ -99,9 +105,15 @@ impl World {
         self.now_us
     }
 
-    /// What the ends have given to the lines, headers included.
-    pub(super) fn carried_bytes(&self) -> u64 {
-        self.carried_bytes
+    /// What each end has given to its line, headers included.
+    pub(super) fn carried_bytes(&self) -> [u64; 2] {
+        [0, 1].map(|from: usize| self.ways[from].carried_bytes)
+    }
+
+    /// How long what end `from` gives now has to wait for the line, in µs.
+    #[cfg(test)]
+    pub(super) fn queue_us(&self, from: usize) -> u64 {
+        self.ways.get(from).map_or(0, |way| way.free_us.saturating_sub(self.now_us))
     }
 
     /// The line from end `from` becomes `line`.
@@ -129,7 +141,7 @@ impl World {
         let Some(way) = self.ways.get_mut(from) else { return };
         let line = way.line;
         let bytes = datagram.len() as u64 + AROUND;
-        self.carried_bytes += bytes;
+        way.carried_bytes += bytes;
         let leave = 1.0 / line.burst.max(1.0);
         way.losing = if way.losing { rng.f32() >= leave } else { rng.f32() < line.loss };
         let waits_us = way.free_us.saturating_sub(now_us);

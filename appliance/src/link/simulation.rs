@@ -4,6 +4,7 @@
 //! wants every frame it refers to.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -169,6 +170,22 @@ fn fault(rng: &mut Rng) -> Line {
     line
 }
 
+/// The line from the first end at an instant.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    now_us: u64,
+    queue_us: u64,
+    carried_bytes: u64,
+}
+
+#[cfg(test)]
+impl Look {
+    fn at(world: &World) -> Self {
+        Self { now_us: world.now_us(), queue_us: world.queue_us(0), carried_bytes: world.carried_bytes()[0] }
+    }
+}
+
 /// Two booths, the lines between them, and what is to come.
 struct Stage {
     world: Rc<RefCell<World>>,
@@ -178,6 +195,10 @@ struct Stage {
     camera_us: [u64; 2],
     /// When the lines change next.
     fault_us: u64,
+    /// What they change to, and when that changes again, in µs; when there is nothing more, faults.
+    script: VecDeque<([Line; 2], u64)>,
+    #[cfg(test)]
+    looks: Vec<Look>,
     /// The highest rate of the video, in kbit/s.
     max_kbps: u32,
     /// While all is well: since when, and what each decoder had decoded last.
@@ -201,6 +222,8 @@ impl Stage {
             self.judge(now_us);
             self.change(now_us);
         }
+        #[cfg(test)]
+        self.looks.push(Look::at(&self.world.borrow()));
     }
 
     /// At the end of a time when all was well.
@@ -220,7 +243,10 @@ impl Stage {
     fn change(&mut self, now_us: u64) {
         let rng = &mut self.rng;
         let mut world = self.world.borrow_mut();
-        if rng.u8(..6) == 0 {
+        if let Some((lines, until_us)) = self.script.pop_front() {
+            lines.into_iter().enumerate().for_each(|(from, line)| world.set_line(from, line));
+            self.fault_us = until_us;
+        } else if rng.u8(..6) == 0 {
             (0..2).for_each(|from| world.set_line(from, Line::CLEAN));
             self.fault_us = now_us + CLEAN_US;
             self.clean = Some((now_us, [0, 1].map(|side| self.actors[side].decoder.decoded)));
@@ -264,25 +290,32 @@ impl Stage {
 /// # Errors
 /// When the system gives no event descriptors.
 pub fn simulate(seed: u64, seconds: u64) -> nix::Result<Outcome> {
-    run(seed, seconds, MAX_KBPS, None)
+    Ok(run(seed, seconds, MAX_KBPS, [])?.0)
 }
 
-/// The same with video of up to `max_kbps`, under faults, or over `line` both ways.
-fn run(seed: u64, seconds: u64, max_kbps: u32, line: Option<Line>) -> nix::Result<Outcome> {
-    let start_us = 10_000_000;
+const START_US: u64 = 10_000_000;
+
+/// The same with video of up to `max_kbps`, over the lines of `script`, each both ways and until its end in µs, and then under faults.
+fn run(
+    seed: u64,
+    seconds: u64,
+    max_kbps: u32,
+    script: impl IntoIterator<Item = ([Line; 2], u64)>,
+) -> nix::Result<(Outcome, Stage)> {
+    let start_us = START_US;
     let end_us = start_us + seconds * 1_000_000;
     let mut stage = Stage {
         world: World::new(seed, start_us),
         rng: Rng::with_seed(seed ^ 0x9E37_79B9),
         actors: Default::default(),
         camera_us: [start_us, start_us + FRAME_US / 2],
-        fault_us: if line.is_some() { u64::MAX } else { start_us },
+        fault_us: start_us,
+        script: script.into_iter().collect(),
         max_kbps,
         clean: None,
+        #[cfg(test)]
+        looks: Vec::new(),
     };
-    if let Some(line) = line {
-        (0..2).for_each(|from| stage.world.borrow_mut().set_line(from, line));
-    }
     let ports = [Ports::new()?, Ports::new()?];
     let now_us = |stage: &Stage| stage.world.borrow().now_us();
     let mut outcome = Outcome { seconds, ..Outcome::default() };
@@ -302,7 +335,7 @@ fn run(seed: u64, seconds: u64, max_kbps: u32, line: Option<Line>) -> nix::Resul
         }
     }
     let mut coded = 0;
-    for (ports, actor) in ports.iter().zip(stage.actors) {
+    for (ports, actor) in ports.iter().zip(&mut stage.actors) {
         let count = |counter: &AtomicU64| counter.load(Relaxed);
         let c = &ports.counters;
         coded += count(&c.sent_bytes);
@@ -315,10 +348,10 @@ fn run(seed: u64, seconds: u64, max_kbps: u32, line: Option<Line>) -> nix::Resul
         outcome.keyframe_requests += count(&c.keyframe_requests);
         outcome.repeated += count(&c.repeated);
         outcome.garbage += count(&c.garbage);
-        outcome.violations.extend(actor.decoder.violations);
+        outcome.violations.append(&mut actor.decoder.violations);
     }
-    outcome.overhead = stage.world.borrow().carried_bytes() as f64 / coded as f64 - 1.0;
-    Ok(outcome)
+    outcome.overhead = stage.world.borrow().carried_bytes().iter().sum::<u64>() as f64 / coded as f64 - 1.0;
+    Ok((outcome, stage))
 }
 
 #[cfg(test)]
@@ -339,7 +372,8 @@ mod tests {
         for (loss, burst, late, overhead) in
             [(0.0, 1.0, 0.0, 0.2), (0.02, 1.0, 0.0, 0.28), (0.05, 1.0, 0.005, 0.5), (0.005, 6.0, 0.005, 0.8)]
         {
-            let outcome = run(3, 15, 8_000, Some(Line { loss, burst, ..line })).unwrap();
+            let line = Line { loss, burst, ..line };
+            let (outcome, _) = run(3, 15, 8_000, [([line; 2], u64::MAX)]).unwrap();
             println!("{loss} {burst}: {outcome:?}");
             // The last few are still under way.
             let missed = outcome.sent.saturating_sub(outcome.on_time + 8);
@@ -349,6 +383,46 @@ mod tests {
             );
             assert!(outcome.overhead < overhead, "{loss} {burst}: {outcome:?}");
             assert_eq!((outcome.freezes, outcome.violations.len()), (0, 0), "{loss} {burst}: {outcome:?}");
+        }
+    }
+
+    /// When what stands in the line was low for a second, and the most that stood, both in µs, of `looks`.
+    fn drained(looks: &[Look]) -> (u64, u64) {
+        let since_us = looks[0].now_us;
+        let most_us = looks.iter().map(|look| look.queue_us).max().unwrap_or(0);
+        let calm = |at: &usize| {
+            let second = looks[*at..].iter().take_while(|look| look.now_us < looks[*at].now_us + 1_000_000);
+            second.into_iter().all(|look| look.queue_us <= 50_000)
+        };
+        let at = (0..looks.len()).find(calm).unwrap_or(looks.len() - 1);
+        (looks[at].now_us - since_us, most_us)
+    }
+
+    #[test]
+    fn a_line_that_narrows_is_drained_and_found_again_when_it_widens() {
+        const S: u64 = 1_000_000;
+        let wide = Line { delay_us: 20_000, jitter_us: 1_000, kbps: 20_000, queue_us: 2 * S, ..Line::CLEAN };
+        let narrow = Line { kbps: 5_000, ..wide };
+        let back = Line { kbps: 100_000, ..wide };
+        for seed in 0..12 {
+            let script =
+                [(wide, 12), (narrow, 22), (wide, 36)].map(|(line, s)| ([line, back], START_US + s * S));
+            let (outcome, stage) = run(seed, 36, 18_000, script).unwrap();
+            let part = |from: u64, to: u64| {
+                let at = |s: u64| stage.looks.partition_point(|look| look.now_us < START_US + s * S);
+                &stage.looks[at(from)..at(to)]
+            };
+            let (drained_us, most_us) = drained(part(12, 22));
+            let wide = part(22, 36);
+            let full = |at: &usize| {
+                let end = wide.partition_point(|look| look.now_us < wide[*at].now_us + S);
+                end < wide.len() && wide[end].carried_bytes - wide[*at].carried_bytes > 2_000_000
+            };
+            let back_us = (0..wide.len()).find(full).map(|at| wide[at].now_us + S - wide[0].now_us);
+            let found = (drained_us, most_us, back_us, outcome.freezes);
+            println!("seed {seed}: {found:?}");
+            assert!(drained_us < S && most_us < S / 2, "seed {seed}: {found:?}");
+            assert!(back_us.is_some_and(|us| us < 8 * S) && outcome.freezes == 0, "seed {seed}: {found:?}");
         }
     }
 }

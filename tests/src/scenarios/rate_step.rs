@@ -8,6 +8,7 @@ use std::process::Command;
 
 use crate::child::{Running, Side};
 use crate::clock::{now_us, sleep_until_us};
+use crate::line::{LINE, lay};
 use crate::network::tc;
 use crate::report::Report;
 use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS};
@@ -24,9 +25,8 @@ pub(crate) const SCENARIO: Scenario = Scenario {
 
 const WIDE_MBIT: i64 = 20;
 const NARROW_MBIT: i64 = 5;
-/// The whole round trip, all of it on the way back: where netem both delays and narrows, what waits for its turn has waited out its
-/// delay too, and the first of a queue is not seen.
-const DELAY_MS: i64 = 40;
+/// One way. Not where the line is narrow: netem lets what waits for its turn wait out its delay meanwhile, which hides a queue's beginning.
+const DELAY_MS: i64 = 20;
 /// What the encoder may make: more than the line takes, with what goes around it.
 const ENCODER_KBPS: u32 = 18_000;
 const SETTLE_S: i64 = 12;
@@ -64,12 +64,15 @@ impl Sample {
 fn run(context: &Context) -> Result<Report, Error> {
     let mut report = Report::default();
     let line = |verb: &str, mbit: i64| {
-        let words = format!("-n a qdisc {verb} dev va root netem rate {mbit}mbit limit 1000");
+        let words = format!("-n {LINE} qdisc {verb} dev lb root netem rate {mbit}mbit limit 1000");
         tc(&words).map_err(|source| Error::System { what: words, source })
     };
+    lay().map_err(|source| Error::System { what: "the line".to_owned(), source })?;
     line("add", WIDE_MBIT)?;
-    let back = format!("-n b qdisc add dev vb root netem delay {DELAY_MS}ms");
-    tc(&back).map_err(|source| Error::System { what: back, source })?;
+    for (end, device) in [("a", "va"), ("b", "vb")] {
+        let way = format!("-n {end} qdisc add dev {device} root netem delay {DELAY_MS}ms");
+        tc(&way).map_err(|source| Error::System { what: way, source })?;
+    }
 
     let own = std::env::current_exe().map_err(|source| Error::System { what: "own path".into(), source })?;
     let start = |side: Side| {
@@ -159,7 +162,7 @@ fn watch(mbit: i64, seconds: i64, samples: &mut Vec<Sample>) -> Result<(), Error
 
 /// Bytes that have left the queue of the line from A to B, and those that stand in it.
 fn queue() -> io::Result<(i64, i64)> {
-    let out = Command::new("tc").args(["-n", "a", "-s", "qdisc", "show", "dev", "va"]).output()?;
+    let out = Command::new("tc").args(["-n", LINE, "-s", "qdisc", "show", "dev", "lb"]).output()?;
     let text = String::from_utf8_lossy(&out.stdout);
     parse(&text).ok_or_else(|| io::Error::other(format!("no statistics in {text:?}")))
 }

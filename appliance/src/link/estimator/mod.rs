@@ -281,12 +281,14 @@ impl Estimator {
         let rose = queue_us > first_us + (first_us / 4).max(4_000);
         // What arrives now was sent before the rate was lowered, or the encoder has not followed yet.
         let full = self.path.sent_kbps(150_000) > capacity_kbps * 0.97;
+        // What falls was a queue: the line does not carry what it carried before.
+        let before_kbps = if fell { before_kbps.min(capacity_kbps) } else { before_kbps };
         if fell || rose || full {
             self.phase = Phase::Draining { since_us: now_us, queue_us, before_kbps };
         } else if now_us.saturating_sub(since_us) > STUCK_US + self.lag_us {
             self.path.rebase();
             self.target_kbps = before_kbps;
-            self.capacity_kbps = None;
+            self.capacity_kbps = self.capacity_kbps.filter(|&kbps| before_kbps <= kbps);
             self.rest(now_us);
         }
     }

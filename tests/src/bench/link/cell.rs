@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::clip::FPS;
-use super::line::{self, Faults, Loss};
 use super::measure::{self, Figures, Sent, Step, Wire};
 use super::player::{COUNTING, WARM_UP};
 use super::schemes::{READY, Scheme};
 use crate::booth::tail;
 use crate::child::{Running, Side};
 use crate::clock::{now_us, sleep_until_us, wait_until};
+use crate::line::{self, Faults, Loss};
 use crate::relay::Relay;
 
 /// How long each of the step's three rates holds, in µs.

@@ -25,6 +25,8 @@ pub const KBPS: [u32; 5] = [8_000, 6_000, 4_500, 3_000, 2_000];
 /// The largest change that noise makes to a pixel: enough that every rendition needs its bits.
 const NOISE: u8 = 20;
 const SEED: u64 = 11;
+/// Turns that are coded before those that count.
+const SETTLING: u32 = 3;
 
 /// How much of the clip is made: what no scheme of a run will send need not be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,8 +133,10 @@ impl Rendition {
             });
             coded.collect()
         };
-        // Once for the rate control to find its level.
-        run(0)?;
+        // Keyframes often enough for the rate control to find their level.
+        for _ in 0..SETTLING {
+            run(0)?;
+        }
         let runs = (0..runs as usize).map(run).collect::<Result<_, _>>()?;
         Ok(Self { kbps, runs })
     }
@@ -265,5 +269,7 @@ mod tests {
         assert!(keyframes[0] && keyframes[1..].iter().all(|&keyframe| !keyframe));
         let kbps = turn.iter().map(|unit| unit.len() as u32 * 8).sum::<u32>() * FPS / TURN / 1000;
         assert!((KBPS[0] * 9 / 10..=KBPS[0] * 11 / 10).contains(&kbps), "{kbps} kbit/s");
+        let worth = turn[0].len() as f64 / (f64::from(KBPS[0]) * 125.0 / f64::from(FPS));
+        assert!((2.5..=4.0).contains(&worth), "a keyframe costs {worth} pictures");
     }
 }

@@ -1,14 +1,13 @@
 //! The link beside others: one coded clip, carried by each scheme in turn over the same bad lines.
 //!
 //! A clip ([`clip`]) is played in real time ([`player`]) into a scheme ([`schemes`]) in one namespace and decoded in another ([`viewer`]);
-//! the line between them ([`line`]) delays, loses and holds up packets. Each frame carries its number inside
+//! the line between them ([`crate::line`]) delays, loses and holds up packets. Each frame carries its number inside
 //! ([`stamp`]), so that only two instants are needed of any scheme: when it got a frame, and when that frame was decoded. What follows
 //! from them is arithmetic ([`measure`]).
 
 pub mod cell;
 pub mod clip;
 pub mod gdp;
-pub mod line;
 pub mod measure;
 
 pub mod player;
@@ -27,11 +26,11 @@ use serde_json::Value;
 
 use self::cell::{Cell, Files, Network, Outcome, Part, Rate};
 use self::clip::{Clip, Extent, FPS};
-use self::line::Loss;
 use self::player::WARM_UP;
 use self::schemes::{Scheme, Surroundings};
 use self::viewer::Viewer;
 use crate::child::Side;
+use crate::line::{self, Loss};
 use crate::report::Report;
 use crate::scenario::{Context, Error, Kind, Rig, Scenario};
 

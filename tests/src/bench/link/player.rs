@@ -6,12 +6,12 @@ use std::io;
 use std::path::Path;
 
 use super::clip::{Clip, FPS, Playhead};
-use super::line;
 use super::measure::Sent;
 use super::schemes::{Carrier, Frame};
 use super::stamp;
 use crate::child::Side;
 use crate::clock::{now_us, sleep_until_us};
+use crate::line;
 
 /// Frames before counting begins: three seconds, for whoever must find out what the line can take.
 pub const WARM_UP: u32 = 3 * FPS;

@@ -9,10 +9,10 @@ use bytes::Bytes;
 use holobooth::codec::{self, Decoder};
 use holobooth::picture::{AccessUnit, Stamps};
 
-use super::line;
 use super::stamp;
 use crate::child::Side;
 use crate::clock::now_us;
+use crate::line;
 
 /// What became of an access unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,12 +14,12 @@ use holobooth::picture::{AccessUnit, Stamps};
 use super::{Carrier, Frame, READY, Scheme, Surroundings};
 use crate::bench::link::cell::Files;
 use crate::bench::link::clip::{KBPS, Wish};
-use crate::bench::link::line::RELAY_ADDRESS;
 use crate::bench::link::measure::DEADLINE_US;
 use crate::bench::link::viewer::{Verdict, Viewer};
 use crate::booth::PORT;
 use crate::child::Side;
 use crate::clock::wait_until;
+use crate::line::RELAY_ADDRESS;
 use crate::relay;
 
 /// What the deadline leaves for decoding, in µs.

@@ -13,7 +13,8 @@ use crate::network::{ip, tc};
 
 /// Packets that wait in the line, those under way included.
 const LIMIT: u32 = 1000;
-const LINE: &str = "line";
+/// The namespace of the line itself: its interfaces are `la` towards A and `lb` towards B.
+pub const LINE: &str = "line";
 
 /// How packets are lost, in each direction.
 #[derive(Debug, Clone, Copy, PartialEq)]

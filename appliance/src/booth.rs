@@ -59,6 +59,8 @@ pub enum Error {
 /// What the threads share. Each mailbox has one writer and one reader.
 struct Shared {
     config: Config,
+    /// As configured, or the one that follows from the booth's key.
+    name: String,
     started: Instant,
     samples: Mailbox<Sample>,
     link: link::Ports,
@@ -145,10 +147,11 @@ fn spec(config: &Config) -> Spec {
 pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
     codec::init()?;
     let identity = Identity::load_or_make(&config.booth.data)?;
-    log::info!("booth {}: I am {}", config.booth.name, identity.fingerprint());
+    let name = config.booth.name.clone().unwrap_or_else(|| identity.fingerprint().name());
+    log::info!("booth {name}: I am {}", identity.fingerprint());
     let link = config.peer.as_ref().map(|peer| link::Config {
         listen: config.link.listen,
-        room: config.link.room.get_ref().clone(),
+        room: config.room.as_ref().map(|room| room.key.clone()),
         identity,
         peer: link::Peer {
             address: peer.address.as_ref().map(|address| *address.get_ref()),
@@ -172,6 +175,7 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
         live: Mutex::new(Live::default()),
         started: Instant::now(),
         stop,
+        name,
         config,
     };
     let choice = Mutex::new(None);

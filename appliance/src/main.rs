@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use clap::{Parser, Subcommand};
 use holobooth::config::Config;
-use holobooth::pairing::Identity;
+use holobooth::pairing::{Identity, RoomKey};
 use holobooth::{booth, health};
 
 const DEFAULT_CONFIG: &str = "/etc/holobooth/holobooth.toml";
@@ -45,6 +45,11 @@ enum Command {
         #[arg(long)]
         data: Option<PathBuf>,
     },
+    /// The room key: which booths belong together.
+    Room {
+        #[command(subcommand)]
+        command: Room,
+    },
     /// Ask the running booth how it is, and where the milliseconds go.
     Status {
         /// One JSON object instead of a table.
@@ -54,6 +59,48 @@ enum Command {
         #[arg(long, default_value = "/run/holobooth/status.sock")]
         socket: PathBuf,
     },
+}
+
+#[derive(Subcommand)]
+enum Room {
+    /// Make a room key and print it, as text and as a QR code; nothing is kept. Whoever has it belongs to the room.
+    New {
+        /// One JSON object instead.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// A QR code (ISO/IEC 18004) of `text` in half-block characters, dark on light.
+fn qr(text: &str) -> Result<String, qrcode::types::QrError> {
+    use qrcode::render::unicode::Dense1x2;
+    // A terminal is dark: what is to be light is drawn.
+    Ok(qrcode::QrCode::new(text)?
+        .render::<Dense1x2>()
+        .dark_color(Dense1x2::Light)
+        .light_color(Dense1x2::Dark)
+        .build())
+}
+
+fn room(command: &Room) -> Result<(), ExitCode> {
+    let Room::New { json } = command;
+    let key = RoomKey::random().map_err(|_| {
+        eprintln!(
+            "holobooth: the system has no randomness to give; try again when it has been up for longer"
+        );
+        ExitCode::from(1)
+    })?;
+    let (text, id) = (key.text(), key.id());
+    if *json {
+        println!("{}", serde_json::json!({ "key": text, "id": id }));
+    } else {
+        println!("{}", qr(&text).map_err(|e| fail(1, &e))?);
+        println!(
+            "# Room {id}: the same lines in the configuration of every booth of this room, and in nobody else's hands."
+        );
+        println!("[room]\nkey = \"{text}\"");
+    }
+    Ok(())
 }
 
 /// Prints `error` in one line.
@@ -90,6 +137,7 @@ fn run(cli: Cli) -> Result<(), ExitCode> {
             println!("{}", identity.fingerprint());
             Ok(())
         }
+        Command::Room { command } => room(&command),
         Command::Status { json, socket } => {
             let status = health::ask(&socket).map_err(|e| {
                 eprintln!(
@@ -113,5 +161,27 @@ fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(code) => code,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_qr_code_says_what_the_text_says() {
+        let text = RoomKey::of([7; 32]).text();
+        let drawn: Vec<Vec<char>> = qr(&text).unwrap().lines().map(|line| line.chars().collect()).collect();
+        // Each character is two modules, one above the other, and what is drawn is light; a module is three pixels here.
+        let dark = |x: usize, y: usize| match drawn[y / 6][x / 3] {
+            '█' => false,
+            '▀' => y / 3 % 2 == 1,
+            '▄' => y / 3 % 2 == 0,
+            _ => true,
+        };
+        let (width, height) = (drawn[0].len() * 3, (drawn.len() - 1) * 6);
+        let mut picture = rqrr::PreparedImage::prepare_from_bitmap(width, height, dark);
+        let [grid] = &picture.detect_grids()[..] else { panic!("one code") };
+        assert_eq!(grid.decode().unwrap().1, text);
     }
 }

@@ -1,4 +1,4 @@
-//! Programs of others, compiled once from crates.io into the cache: a version of ours each, so that all machines judge alike.
+//! Programs of others, compiled once, from the package registry, into the cache: a version of ours each, so that all machines judge alike.
 
 use std::path::{Path, PathBuf};
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output};
 use std::time::Duration;
 
+use holobooth::pairing::RoomKey;
 use serde_json::Value;
 
 use crate::child::{Running, Side};
@@ -392,6 +393,9 @@ bitrate_kbps = {kbps}
 [link]
 listen = "0.0.0.0:{PORT}"
 
+[room]
+key = "{room}"
+
 [peer]
 address = "{peer}:{PORT}"
 fingerprint = "{peer_fingerprint}"
@@ -404,6 +408,7 @@ mode = "{width}x{height}"
 socket = "{dir}/status.sock"
 "#,
         name = side.name().to_uppercase(),
+        room = RoomKey::of([7; 32]).text(),
         peer = side.other().address(),
     )
 }

@@ -121,4 +121,5 @@ pub const ALL: &[Scenario] = &[
     scenarios::relay_cluster::SCENARIO,
     bench::LATENCY,
     bench::LINK,
+    bench::SEAL,
 ];

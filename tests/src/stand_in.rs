@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use holobooth::link::{self, Doors, Incoming, Peer, Ports};
-use holobooth::pairing::Identity;
+use holobooth::pairing::{Identity, RoomKey};
 use holobooth::picture::{AccessUnit, Stamps};
 
 use crate::booth::PORT;
@@ -36,7 +36,7 @@ pub fn run(side: Side, dir: &Path, kbps: u32) -> io::Result<()> {
     let other = side.other();
     let config = link::Config {
         listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), PORT),
-        room: "stand-in".to_owned(),
+        room: Some(RoomKey::of([7; 32])),
         identity: identity(side)?,
         peer: Peer { address: Some(address(other)?), fingerprint: identity(other)?.fingerprint() },
         relay: None,

@@ -35,7 +35,7 @@ impl Watch {
         let state = state(shared);
         let mut live = shared.live();
         if live.state != state {
-            log::info!("booth {}: {state:?}", shared.config.booth.name);
+            log::info!("booth {}: {state:?}", shared.name);
             live.state = state;
         }
         drop(live);
@@ -96,7 +96,7 @@ fn card(shared: &Shared) -> Card {
         State::Live if shared.link.signals.peer_has_camera.load(Relaxed) => (Kind::Reconnecting, at_peer()),
         State::Live => (Kind::NoPicture, "its camera gives nothing".to_owned()),
     };
-    Card { kind, name: shared.config.booth.name.clone(), detail }
+    Card { kind, name: shared.name.clone(), detail }
 }
 
 /// Answers `holobooth status` until the booth stops. A meeting goes on without it.
@@ -121,6 +121,7 @@ fn status(shared: &Shared, choice: &Mutex<Option<Choice>>) -> Status {
         connects,
         refused,
         garbage,
+        unopened,
         rtt_us,
         clock_offset_us,
         sent_frames,
@@ -158,7 +159,7 @@ fn status(shared: &Shared, choice: &Mutex<Option<Choice>>) -> Status {
     screen.shown = shown.load(Relaxed);
     screen.replaced = pictures.replaced;
     Status {
-        name: shared.config.booth.name.clone(),
+        name: shared.name.clone(),
         state: live.state,
         uptime_ms: shared.started.elapsed().as_millis() as u64,
         camera,
@@ -173,6 +174,8 @@ fn status(shared: &Shared, choice: &Mutex<Option<Choice>>) -> Status {
             connects: connects.load(Relaxed),
             refused: refused.load(Relaxed),
             garbage: garbage.load(Relaxed),
+            unopened: unopened.load(Relaxed),
+            sealed: shared.config.room.is_some(),
             repeated: repeated.load(Relaxed),
         },
         line: Line {

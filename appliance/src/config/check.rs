@@ -27,14 +27,6 @@ pub(super) fn limits(config: &Config) -> Result<(), Refusal> {
     within("codec.threads", &config.codec.threads, 0..=64, "threads (0: as the picture needs)")?;
     within("link.deadline_ms", &config.link.deadline_ms, 20..=1_000, "ms")?;
 
-    let room = &config.link.room;
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if room.get_ref().is_empty() || room.get_ref().len() > 64 || !room.get_ref().chars().all(plain) {
-        return Err((
-            room.span(),
-            "`link.room` must be 1 to 64 characters of letters, digits, `-`, `_`, `.`".into(),
-        ));
-    }
     let mode = &config.screen.mode;
     if let Err(reason) = ModeWish::parse(mode.get_ref()) {
         return Err((mode.span(), format!("`screen.mode` {reason}")));
@@ -67,6 +59,11 @@ fn whereabouts(config: &Config) -> Result<(), Refusal> {
         match place.ip() {
             Some(ip) if ip.is_unspecified() => return refuse("it must be the relay's own address"),
             Some(ip) if ip.is_ipv4() != v4 => return refuse(other_kind),
+            _ if config.room.is_none() => {
+                return refuse(
+                    "nothing goes through a relay unsealed: add a section `[room]` with the `key` that `holobooth room new` prints",
+                );
+            }
             _ => {}
         }
     }

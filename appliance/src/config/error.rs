@@ -74,6 +74,7 @@ fn nearest(message: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use crate::config::Config;
+    use crate::pairing::RoomKey;
     use std::path::Path;
 
     fn refusal(text: &str) -> String {
@@ -123,7 +124,10 @@ mod tests {
         assert!(peer("[::1]:4433").contains("both must be IPv4"));
         let alone = refusal(&format!("[peer]\nfingerprint = \"{}\"", "0".repeat(64)));
         assert!(alone.contains(":2:15: `peer` has neither") && alone.contains("`[relay]`"), "{alone}");
-        assert!(refusal("[link]\nroom = \"a/b\"").contains(":2:8: `link.room`"));
+        let key = RoomKey::of([9; 32]).text();
+        let slip = refusal(&format!("[room]\nkey = \"{}\"", key.replacen('Q', "R", 1)));
+        assert!(slip.contains(":2:7: the room key has a slip") && !slip.contains(&key[8..15]), "{slip}");
+        assert!(refusal("[room]\nkey = \"KEY\"").contains("56 letters and digits, and this has 3"));
         assert!(refusal("[camera]\nformat = \"nv21\"").contains("unknown variant `nv21`"));
     }
 
@@ -145,8 +149,11 @@ mod tests {
         assert!(refusal(&format!("{peer}[relay]\n")).contains("missing field `address`"));
         let e = refusal(&format!("{}\nfingerprint = \"ab\"", relay("r.example:443")));
         assert!(e.contains(":5:15: not a fingerprint"), "{e}");
+        let unsealed = at("10.0.0.1:443");
+        assert!(unsealed.contains(":4:11: `relay.address` is 10.0.0.1:443; nothing goes"), "{unsealed}");
         for good in ["10.0.0.1:443", "relay.example.org:443", "localhost:4443"] {
-            Config::parse(Path::new("b.toml"), &relay(good)).unwrap();
+            let text = format!("{}\n[room]\nkey = \"{}\"", relay(good), RoomKey::of([1; 32]).text());
+            Config::parse(Path::new("b.toml"), &text).unwrap();
         }
     }
 

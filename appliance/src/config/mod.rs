@@ -5,7 +5,9 @@ mod error;
 mod schema;
 
 pub use error::Error;
-pub use schema::{Booth, Camera, Codec, Config, Format, Health, Link, Peer, Relay, RelayAddress, Screen};
+pub use schema::{
+    Booth, Camera, Codec, Config, Format, Health, Link, Peer, Relay, RelayAddress, Room, Screen,
+};
 
 use std::path::Path;
 

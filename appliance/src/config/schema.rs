@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::pairing::Fingerprint;
+use crate::pairing::{Fingerprint, RoomKey};
 
 /// A value that remembers where in the file it stood, so that a refusal can name the line.
 fn at<T>(value: T) -> Spanned<T> {
@@ -26,6 +26,8 @@ pub struct Config {
     pub codec: Codec,
     /// How it is reached.
     pub link: Link,
+    /// Which booths belong together; a relay needs it, and without it a direct meeting is protected by TLS alone.
+    pub room: Option<Room>,
     /// Whom it shows; without it the booth waits and says so.
     pub peer: Option<Peer>,
     /// Where booths meet that cannot reach each other; without it they only speak directly.
@@ -40,15 +42,15 @@ pub struct Config {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Booth {
-    /// Shown on cards and in status.
-    pub name: String,
+    /// Shown on cards and in status; without one the booth has a name that follows from its key, such as `quiet-heron-42`.
+    pub name: Option<String>,
     /// The only folder that is written: the booth's key and certificate.
     pub data: PathBuf,
 }
 
 impl Default for Booth {
     fn default() -> Self {
-        Self { name: "booth".into(), data: "/var/lib/holobooth".into() }
+        Self { name: None, data: "/var/lib/holobooth".into() }
     }
 }
 
@@ -125,8 +127,6 @@ impl Default for Codec {
 pub struct Link {
     /// UDP address and port to receive on.
     pub listen: SocketAddr,
-    /// First part of the broadcast's path; the same at both booths.
-    pub room: Spanned<String>,
     /// From a picture's capture to its being decodable at the other booth, in ms. What is lost on the way is repaired
     /// within it where the line's round trip allows, and prevented by more parity where it does not.
     pub deadline_ms: Spanned<u32>,
@@ -134,12 +134,16 @@ pub struct Link {
 
 impl Default for Link {
     fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([0, 0, 0, 0], 4433)),
-            room: at("direct".into()),
-            deadline_ms: at(100),
-        }
+        Self { listen: SocketAddr::from(([0, 0, 0, 0], 4433)), deadline_ms: at(100) }
     }
+}
+
+/// `[room]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Room {
+    /// The room key, as `holobooth room new` prints it; the same at all booths of the room, and a secret.
+    pub key: RoomKey,
 }
 
 /// `[peer]`
@@ -153,7 +157,7 @@ pub struct Peer {
 }
 
 /// `[relay]`: a moq-relay that both booths reach, the same one or two of one cluster. It is used while the direct way does
-/// not work. Whoever may publish there can pose as the other booth: let it be a relay that you trust.
+/// not work. What goes through it is sealed under the room key: it can keep booths apart, and nothing else.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Relay {

@@ -96,6 +96,10 @@ pub struct PeerStatus {
     pub refused: u64,
     /// Datagrams that made no sense.
     pub garbage: u64,
+    /// Datagrams whose seal did not open: changed, repeated, or made by somebody else.
+    pub unopened: u64,
+    /// Whether the meeting is sealed under a room key.
+    pub sealed: bool,
     /// Datagrams that came again.
     pub repeated: u64,
 }
@@ -237,13 +241,15 @@ impl fmt::Display for Status {
         };
         writeln!(
             f,
-            "peer     {} {up}, RTT {:.1} ms, clock {:+.1} ms, {} sessions, {} refused, {} garbage",
+            "peer     {} {up}, RTT {:.1} ms, clock {:+.1} ms, {} sessions, {} refused, {} garbage, {} unopened{}",
             p.address,
             p.rtt_us as f64 / 1e3,
             p.clock_offset_us as f64 / 1e3,
             p.connects,
             p.refused,
-            p.garbage
+            p.garbage,
+            p.unopened,
+            if p.sealed { "" } else { ", no room key" },
         )?;
         let l = &self.line;
         writeln!(

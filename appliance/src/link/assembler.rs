@@ -337,8 +337,8 @@ fn given_up_us(frame: &Frame, rtt_us: u64) -> u64 {
 fn due_us(frame: &Frame, followed: bool, tail_us: u64, rtt_us: u64) -> u64 {
     let answer_us = rtt_us + ANSWER_US;
     let due = match frame.asked {
-        // A doubled wait each time: whoever cannot answer is not helped by more questions.
-        Some((asked_us, round)) => asked_us + (answer_us << u32::from(round - 1).min(4)),
+        // A doubled wait every other time: an answer may be lost, but whoever cannot answer is not helped by more questions.
+        Some((asked_us, round)) => asked_us + (answer_us << u32::from((round - 1) / 2).min(4)),
         None if followed => frame.heard_us + REORDER_US,
         None => {
             let (data, parity) = frame.counts;

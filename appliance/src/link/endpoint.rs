@@ -20,12 +20,14 @@ use super::guard::Floor;
 use super::moq::{Meeting, Names, Role, Tracks};
 use super::network::Network;
 use super::route::{Id, Route, WAYS, Way};
+use super::run::Place;
 use super::sender::Plan;
 use super::session::{self, Ended};
 use super::socket::{Failed, Socket};
 use super::tls::Pin;
 use super::{Config, Counters, Doors, Error};
 use crate::clock::now_us;
+use crate::pairing::{Fingerprint, RoomKey};
 
 /// Handshakes at once; more are refused.
 const HANDSHAKES: usize = 16;
@@ -40,11 +42,17 @@ const TICK: Duration = Duration::from_millis(25);
 /// How often a socket that broke is made anew.
 const REBIND: Duration = Duration::from_secs(1);
 
+/// Where booths without a room key meet.
+const UNSEALED: &str = "direct";
+
 /// Runs the link until `doors.stop`; outlives every connection.
 ///
 /// # Errors
-/// Only at start: [`Error::Bind`], [`Error::Tls`], [`Error::NoRoots`], [`Error::System`].
+/// Only at start: [`Error::Bind`], [`Error::Tls`], [`Error::NoRoots`], [`Error::Unsealed`], [`Error::System`].
 pub fn run(config: Config, doors: Doors<'_>) -> Result<(), Error> {
+    if config.relay.is_some() && config.room.is_none() {
+        return Err(Error::Unsealed);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let done = runtime.block_on(async {
         let pin = Pin::new(config.peer.fingerprint);
@@ -104,9 +112,11 @@ impl<'a> Switchboard<'a> {
     fn new(config: Config, socket: Socket, pin: Arc<Pin>, floor: Floor, doors: Doors<'a>) -> Self {
         let own = config.identity.fingerprint();
         let (meet, met) = mpsc::channel(4);
-        let name = |short: String| format!("{}/{short}", config.room);
+        let room = config.room.as_ref().map_or(UNSEALED.to_owned(), RoomKey::id);
+        let place = |of: Fingerprint| Place::new(format!("{room}/{}", of.short()), config.room.as_ref());
+        let (ours, theirs) = (place(own), place(config.peer.fingerprint));
         Self {
-            names: Names { ours: name(own.short()), theirs: name(config.peer.fingerprint.short()) },
+            names: Names { ours, theirs, key: config.room.clone() },
             ours_stays: own < config.peer.fingerprint,
             route: Route::new(config.peer.address.is_some(), config.relay.is_some(), now_us()),
             config,

@@ -9,6 +9,7 @@ use std::task::Poll;
 use bytes::Bytes;
 use fastrand::Rng;
 
+use super::seal;
 use super::session::Ended;
 use super::shard::SAFE_DATAGRAM;
 use super::wire::{Event, Track, Wire};
@@ -35,6 +36,8 @@ pub(super) struct Line {
     pub(super) double: f32,
     /// Chance of a datagram to be overtaken by those of the next few milliseconds.
     pub(super) overtaken: f32,
+    /// Chance of a datagram to be changed on the way, by one bit.
+    pub(super) changed: f32,
     /// Nothing passes at all.
     pub(super) down: bool,
 }
@@ -50,6 +53,7 @@ impl Line {
         burst: 1.0,
         double: 0.0,
         overtaken: 0.0,
+        changed: 0.0,
         down: false,
     };
 }
@@ -156,12 +160,22 @@ impl World {
         } else {
             way.last_us = at_us;
         }
+        let datagram = if rng.f32() < line.changed { changed(&datagram, rng) } else { datagram };
         let times = 1 + u64::from(rng.f32() < line.double);
         for again in 0..times {
             self.serial += 1;
             way.flying.insert((at_us + again * 700, self.serial), (track, datagram.clone()));
         }
     }
+}
+
+/// The same but for one bit.
+fn changed(datagram: &[u8], rng: &mut Rng) -> Bytes {
+    let mut bytes = datagram.to_vec();
+    if let Some(byte) = rng.choice(&mut bytes) {
+        *byte ^= 1 << rng.u8(..8);
+    }
+    bytes.into()
 }
 
 /// One end.
@@ -183,7 +197,7 @@ impl Wire for MemoryWire {
     }
 
     fn datagram(&self) -> usize {
-        SAFE_DATAGRAM
+        SAFE_DATAGRAM + seal::OVERHEAD
     }
 
     fn ready(&self) -> bool {

@@ -25,6 +25,8 @@ mod pacer;
 mod receiver;
 mod redundancy;
 mod route;
+mod run;
+mod seal;
 mod sender;
 mod session;
 mod shard;
@@ -34,6 +36,7 @@ mod tls;
 mod wire;
 
 pub use endpoint::run;
+pub use seal::time_sealing;
 pub use simulation::{Outcome, simulate};
 
 use std::io;
@@ -42,7 +45,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::mailbox::Mailbox;
-use crate::pairing::{Fingerprint, Identity};
+use crate::pairing::{Fingerprint, Identity, RoomKey};
 use crate::picture::AccessUnit;
 
 /// What can be wrong with the link, and what to do about it.
@@ -68,6 +71,11 @@ pub enum Error {
          package ca-certificates"
     )]
     NoRoots,
+    /// A relay, and nothing to seal with.
+    #[error(
+        "link: through a relay nothing goes unsealed; put a room key into room.key, as `holobooth room new` makes it"
+    )]
+    Unsealed,
     /// The system gave no thread, timer or descriptor.
     #[error("link: {0}")]
     System(#[from] io::Error),
@@ -97,8 +105,8 @@ pub struct Relay {
 pub struct Config {
     /// UDP address to receive on.
     pub listen: SocketAddr,
-    /// First part of the broadcast's path.
-    pub room: String,
+    /// Who belongs together; without one only TLS protects a meeting, and a relay could read it, so that there must be none.
+    pub room: Option<RoomKey>,
     /// Who we are.
     pub identity: Identity,
     /// Whom we talk to.
@@ -154,6 +162,8 @@ pub struct Counters {
     pub refused: AtomicU64,
     /// Datagrams that made no sense.
     pub garbage: AtomicU64,
+    /// Datagrams whose seal did not open: changed, repeated, or made by somebody else.
+    pub unopened: AtomicU64,
     /// Smoothed round trip, in µs.
     pub rtt_us: AtomicU64,
     /// Peer's clock minus ours, in µs, as two's complement.

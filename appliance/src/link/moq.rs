@@ -1,9 +1,8 @@
-//! MoQ on one connection: our broadcast out, the other booth's in, and which of its runs is the newest.
+//! MoQ on one connection: our broadcast out, the other booth's in.
 //!
-//! A booth publishes `<room>/<booth>/<epoch>`, with a new epoch for each connection. At a relay a dead run stays announced until
-//! the relay's time-out, so the newest epoch counts, and a newer one is followed as soon as it is announced.
+//! A booth publishes `<room>/<booth>/<run>`, with a new run for each connection (see [`super::run`]). At a relay a dead run stays
+//! announced until the relay's time-out, so the newest counts, and a newer one is followed as soon as it is announced.
 
-use std::collections::BTreeSet;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
@@ -11,17 +10,17 @@ use moq_net::{Pattern, Patterns, Timescale, announce, broadcast, cache, origin, 
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::run::{OwnRun, Place, Runs};
+use super::seal::{self, Seals};
 use super::session::Ended;
+use super::wire::Track;
+use crate::pairing::RoomKey;
 
-const HOLOGRAM: &str = "hologram";
-const FEEDBACK: &str = "feedback";
 /// What the other side may make us keep: nothing here lives longer than a datagram.
 const CACHE_BYTES: u64 = 1 << 20;
 const CACHE_DURATION: Duration = Duration::from_secs(1);
 /// From a connection to flowing tracks; through a relay, from a connection to a place at the relay.
 pub(super) const SETUP_LIMIT: Duration = Duration::from_secs(3);
-/// Runs of the other booth that are remembered. More than a few at once is nonsense.
-const RUNS: usize = 16;
 
 /// What stands at the other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,11 +33,13 @@ pub(super) enum Role {
     Relay,
 }
 
-/// Where broadcasts stand: `<room>/<booth>`, ours and the other booth's.
+/// Where broadcasts stand, ours and the other booth's.
 #[derive(Debug, Clone)]
 pub(super) struct Names {
-    pub(super) ours: String,
-    pub(super) theirs: String,
+    pub(super) ours: Place,
+    pub(super) theirs: Place,
+    /// What the room is sealed with.
+    pub(super) key: Option<RoomKey>,
 }
 
 /// A track of ours and the same track of the other booth.
@@ -53,6 +54,8 @@ pub(super) struct Tracks {
     pub(super) feedback: Lane,
     /// The connection leads to the other booth itself, so that what fits it fits the whole way.
     pub(super) direct: bool,
+    /// What they are sealed with.
+    pub(super) seal: Option<seal::Shared>,
     /// What the incoming tracks hang on: they end when it is dropped.
     _broadcast: broadcast::Consumer,
 }
@@ -66,6 +69,7 @@ pub(super) struct Meeting {
     theirs: origin::Producer,
     announced: announce::Consumer,
     runs: Runs,
+    seals: Option<Seals>,
     /// What our tracks hang on.
     _ours: (origin::Producer, broadcast::Producer),
     _drivers: JoinSet<moq_net::Error>,
@@ -90,15 +94,19 @@ impl Meeting {
         }
         let mut drivers = JoinSet::new();
         let ours = new_origin(&mut drivers);
-        let epoch = std::time::UNIX_EPOCH.elapsed().map_or(0, |t| t.as_millis());
-        let broadcast = ours.create_broadcast(format!("{}/{epoch}", names.ours).as_str())?;
+        if role == Role::Relay && names.key.is_none() {
+            return Err(Ended::Unsealed);
+        }
+        let run = OwnRun::new()?;
+        let path = names.ours.own_path(&run);
+        let broadcast = ours.create_broadcast(path.as_str())?;
         let info = || track::Info::default().with_timescale(Timescale::MICRO);
-        let hologram_out = broadcast.create_track(HOLOGRAM, info())?;
-        let feedback_out = broadcast.create_track(FEEDBACK, info())?;
+        let hologram_out = broadcast.create_track(Track::Hologram.name(), info())?;
+        let feedback_out = broadcast.create_track(Track::Feedback.name(), info())?;
         broadcast.announce(Default::default())?;
 
         // Whatever else is announced, at a relay of many for example, is not even asked for.
-        let wanted = Pattern::subtree(&names.theirs).map_err(|_| Ended::Name)?;
+        let wanted = Pattern::subtree(names.theirs.booth()).map_err(|_| Ended::Name)?;
         let theirs = new_origin(&mut drivers).scope("", &Patterns::from(wanted))?;
         let announced = theirs.consume().announced();
         let transport = web_transport_quinn::Session::raw(connection.clone());
@@ -117,7 +125,8 @@ impl Meeting {
             feedback_out,
             theirs,
             announced,
-            runs: Runs::of(&names.theirs),
+            runs: Runs::at(names.theirs.clone()),
+            seals: names.key.clone().map(|key| Seals::new(key, run, path)),
             _ours: (ours, broadcast),
             _drivers: drivers,
         })
@@ -128,14 +137,14 @@ impl Meeting {
     /// # Errors
     /// When the connection is over, or a booth spoken to directly publishes nothing in time.
     pub(super) async fn next(&mut self) -> Result<Tracks, Ended> {
-        let patient = self.role == Role::Relay || self.runs.met.is_some();
+        let patient = self.role == Role::Relay || self.runs.have_met();
         let limit = if patient { Duration::MAX } else { SETUP_LIMIT };
         timeout(limit, self.follow()).await.unwrap_or(Err(Ended::Silent))
     }
 
     async fn follow(&mut self) -> Result<Tracks, Ended> {
         'run: loop {
-            let Some(path) = self.runs.newest() else {
+            let Some((run, path)) = self.runs.newest() else {
                 let update = tokio::select! {
                     update = self.announced.next() => update.ok_or(Ended::Closed)?,
                     error = self.session.closed() => return Err(error.into()),
@@ -163,6 +172,7 @@ impl Meeting {
                         hologram: Lane { ours: self.hologram_out.clone(), theirs: hologram },
                         feedback: Lane { ours: self.feedback_out.clone(), theirs: feedback },
                         direct: self.role != Role::Relay,
+                        seal: self.seals.as_mut().map(|seals| seals.with(&run, &path)).transpose()?,
                         _broadcast: broadcast,
                     });
                 }
@@ -180,8 +190,8 @@ async fn join(
 ) -> Result<([track::Subscriber; 2], broadcast::Consumer), Ended> {
     let broadcast = theirs.consume().request_broadcast(path).await?;
     let subscription = |priority| track::Subscription::default().with_priority(priority);
-    let feedback = broadcast.track(FEEDBACK)?.subscribe(subscription(200)).await?;
-    let hologram = broadcast.track(HOLOGRAM)?.subscribe(subscription(100)).await?;
+    let feedback = broadcast.track(Track::Feedback.name())?.subscribe(subscription(200)).await?;
+    let hologram = broadcast.track(Track::Hologram.name())?.subscribe(subscription(100)).await?;
     Ok(([hologram, feedback], broadcast))
 }
 
@@ -192,105 +202,4 @@ fn new_origin(drivers: &mut JoinSet<moq_net::Error>) -> origin::Producer {
     let (producer, driver) = origin::Producer::new(config);
     drivers.spawn(moq_net::time::run(driver));
     producer
-}
-
-/// The announced runs of one booth. Pure.
-#[derive(Debug)]
-pub(super) struct Runs {
-    booth: String,
-    epochs: BTreeSet<u64>,
-    met: Option<u64>,
-}
-
-impl Runs {
-    pub(super) fn of(booth: &str) -> Self {
-        Self { booth: booth.to_owned(), epochs: BTreeSet::new(), met: None }
-    }
-
-    /// `path` was announced or withdrawn. Whether that changes which run is the newest.
-    pub(super) fn update(&mut self, path: &str, announced: bool) -> bool {
-        let before = self.epochs.last().copied();
-        let epoch = path.strip_prefix(&self.booth).and_then(|rest| rest.strip_prefix('/')?.parse().ok());
-        // The same number in other digits would be another path.
-        let Some(epoch) = epoch.filter(|&epoch| self.path(epoch) == path) else { return false };
-        if announced {
-            self.epochs.insert(epoch);
-            if self.epochs.len() > RUNS {
-                self.epochs.pop_first();
-            }
-        } else {
-            self.epochs.remove(&epoch);
-            self.met = self.met.filter(|&met| met != epoch);
-        }
-        before != self.epochs.last().copied()
-    }
-
-    /// The path of the newest run, unless it was met already.
-    pub(super) fn newest(&self) -> Option<String> {
-        let epoch = self.epochs.last().copied().filter(|&epoch| self.met != Some(epoch))?;
-        Some(self.path(epoch))
-    }
-
-    /// The newest run is met, or was not there to be met.
-    pub(super) fn met(&mut self) {
-        self.met = self.epochs.last().copied();
-    }
-
-    fn path(&self, epoch: u64) -> String {
-        format!("{}/{epoch}", self.booth)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_newest_run_counts() {
-        let mut runs = Runs::of("room/b");
-        assert!(runs.update("room/b/10", true));
-        assert_eq!(runs.newest().as_deref(), Some("room/b/10"));
-        runs.met();
-        assert_eq!(runs.newest(), None, "once met, only a newer one is news");
-        assert!(!runs.update("room/b/9", true), "a dead run that is still announced");
-        assert!(!runs.update("room/b/10", true) && runs.newest().is_none());
-        assert!(runs.update("room/b/11", true));
-        assert_eq!(runs.newest().as_deref(), Some("room/b/11"));
-    }
-
-    #[test]
-    fn a_run_that_comes_back_is_met_again() {
-        let mut runs = Runs::of("room/b");
-        runs.update("room/b/10", true);
-        runs.met();
-        assert!(runs.update("room/b/10", false));
-        assert_eq!(runs.newest(), None);
-        assert!(runs.update("room/b/10", true));
-        assert_eq!(runs.newest().as_deref(), Some("room/b/10"));
-    }
-
-    #[test]
-    fn what_others_announce_is_none_of_our_business() {
-        let mut runs = Runs::of("room/b");
-        for path in [
-            "",
-            "room/b",
-            "room/b/",
-            "room/b/x",
-            "room/b/1/2",
-            "room/bb/1",
-            "other/b/1",
-            "room/b/01",
-            "room/b/+1",
-            "room/b/99999999999999999999",
-            "room/b/-1",
-        ] {
-            assert!(!runs.update(path, true), "{path}");
-        }
-        for epoch in 0..1_000 {
-            runs.update(&format!("room/b/{epoch}"), true);
-        }
-        assert!(runs.epochs.len() <= RUNS);
-        assert_eq!(runs.newest().as_deref(), Some("room/b/999"));
-    }
 }

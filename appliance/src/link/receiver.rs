@@ -15,6 +15,8 @@ use super::{Counters, Doors, Incoming};
 const KEYFRAME_SPACING: (u64, u64) = (250_000, 2);
 /// A report older than the newest is an overtaken one, unless nothing newer came for so long, in µs.
 const OVERTAKEN_US: u64 = 1_000_000;
+/// A report that answers one of ours so long after, in µs, has been held back: it says nothing of now.
+const STALE_US: u64 = 3_000_000;
 /// How often arrivals are told, in µs.
 const ARRIVALS_EVERY_US: u64 = 15_000;
 /// How often a report is sent with nothing urgent in it, in µs.
@@ -52,8 +54,8 @@ pub(super) struct Receiver<'a> {
     nacks: Vec<Nack>,
     /// Datagrams in a row that were of no use.
     turned_away: u32,
-    /// When one was of use last, in µs.
-    used_us: u64,
+    /// When one was not, in µs.
+    new_us: u64,
     /// When the last report was sent, in µs.
     reported_us: u64,
 }
@@ -77,7 +79,7 @@ impl<'a> Receiver<'a> {
             report_due_us: 0,
             nacks: Vec::with_capacity(MAX_NACKS),
             turned_away: 0,
-            used_us: 0,
+            new_us: 0,
             reported_us: 0,
         }
     }
@@ -99,21 +101,24 @@ impl<'a> Receiver<'a> {
             Counters::add(&counters.garbage, 1);
             return;
         };
-        self.turned_away += u32::from(datagram.shard.is_some());
-        if self.turned_away > ASTRAY && now_us > self.used_us + ASTRAY_US {
-            // One false number, believed, makes all true ones look false.
-            (self.log, self.assembler, self.turned_away) = (ArrivalLog::default(), Assembler::default(), 0);
+        if self.turned_away > ASTRAY && now_us > self.new_us + ASTRAY_US {
+            // The other side has begun anew, or one false number was believed: all true ones look false.
+            (self.log, self.assembler) = (ArrivalLog::default(), Assembler::default());
         }
-        match self.log.push(datagram.packet, now_us) {
-            Number::New => {}
-            Number::Repeated => return Counters::add(&counters.repeated, 1),
-            Number::Absurd => return Counters::add(&counters.garbage, 1),
+        let number = self.log.push(datagram.packet, now_us);
+        match number {
+            Number::New => (self.turned_away, self.new_us) = (0, now_us),
+            Number::Repeated => Counters::add(&counters.repeated, 1),
+            Number::Absurd => Counters::add(&counters.garbage, 1),
+        }
+        if number != Number::New {
+            self.turned_away += 1;
+            return;
         }
         let Some(shard) = datagram.shard else { return };
         let way_us = self.clock.shortest_us().unwrap_or(0) / 2;
         match self.assembler.push(shard, now_us, way_us) {
-            Made::Used => (self.turned_away, self.used_us) = (0, now_us),
-            Made::Late => {}
+            Made::Used | Made::Late => {}
             Made::Nonsense => Counters::add(&counters.garbage, 1),
         }
     }
@@ -188,6 +193,10 @@ impl<'a> Receiver<'a> {
             );
         }
         let answers = self.first_sent_us.is_some_and(|first_us| report.echo_us >= first_us);
+        let way_us = now_us.saturating_sub(report.echo_us).saturating_sub(report.held_us.into());
+        if answers && way_us > STALE_US {
+            return Counters::add(&counters.repeated, 1);
+        }
         let first = answers && !self.met;
         if first {
             self.met = true;
@@ -338,6 +347,38 @@ mod tests {
         assert_eq!(end.incoming.take().map(|i| i.unit.number), Some(3));
         assert!(end.incoming.take().is_none());
         assert_eq!(end.counters.repeated.load(Relaxed), 2 * datagrams(3, 5_000, 9).len() as u64);
+    }
+
+    #[test]
+    fn numbers_that_begin_anew_are_believed_after_a_while() {
+        let end = End::new();
+        let mut receiver = Receiver::new(1, end.doors());
+        let mut got = Vec::new();
+        for n in 0..600u32 {
+            // In the middle the other side starts over.
+            let number = n % 300;
+            let us = u64::from(n) * 4_000;
+            datagrams(number, 2_500, number * 4).into_iter().for_each(|d| receiver.datagram(d, us));
+            receiver.tick(us);
+            got.extend(std::iter::from_fn(|| end.incoming.take()).map(|incoming| (n, incoming.unit.number)));
+        }
+        let again: Vec<_> = got.iter().filter(|(n, _)| *n >= 300).collect();
+        assert!(again.len() > 100 && again.iter().all(|(n, number)| n - 300 == *number), "{again:?}");
+    }
+
+    #[test]
+    fn late_shards_of_frames_that_are_out_begin_nothing_anew() {
+        let end = End::new();
+        let mut receiver = Receiver::new(1, end.doors());
+        datagrams(0, 2_500, 0).into_iter().for_each(|d| receiver.datagram(d, 0));
+        for n in 1..2_000u32 {
+            // Sent again and again under new numbers, long after it was whole.
+            let us = u64::from(n) * 1_000;
+            datagrams(0, 2_500, n * 4).into_iter().for_each(|d| receiver.datagram(d, us));
+            receiver.tick(us);
+        }
+        let out = std::iter::from_fn(|| end.incoming.take()).map(|incoming| incoming.unit.number);
+        assert_eq!(out.collect::<Vec<_>>(), [0]);
     }
 
     #[test]

@@ -13,8 +13,8 @@ use super::redundancy::{Loss, LossMeter, Redundancy};
 use super::shard::{self, FRAME_HEADER, MAX_DATA, MAX_PARITY, SHARD_HEADER};
 use crate::picture::AccessUnit;
 
-/// What IP, UDP, QUIC and MoQ put around a datagram of ours, in bytes.
-const AROUND: usize = 70;
+/// What IP, UDP, QUIC, MoQ and the seal put around a datagram of ours, in bytes.
+const AROUND: usize = 90;
 /// Sent frames that are kept for repair.
 const KEPT: usize = 64;
 /// A frame is kept for repair so long after its deadline, in µs.

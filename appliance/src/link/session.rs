@@ -8,6 +8,7 @@ use super::feedback::Feedback;
 use super::guard::Floor;
 use super::moq::{SETUP_LIMIT, Tracks};
 use super::receiver::Receiver;
+use super::seal::Sealed;
 use super::sender::{Plan, Refused, Sender};
 use super::wire::{Event, MoqWire, Track, Wire};
 use super::{Counters, Doors, Signals};
@@ -31,8 +32,16 @@ pub(super) enum Ended {
     NoDatagrams,
     #[error("the other side published nothing within {} s", SETUP_LIMIT.as_secs())]
     Silent,
-    #[error("`link.room` is no MoQ path")]
+    #[error("the room's name is no MoQ path")]
     Name,
+    #[error("nothing goes through a relay unsealed")]
+    Unsealed,
+    #[error("the system has no randomness to give")]
+    Random,
+    #[error("too many runs of the other booth")]
+    Runs,
+    #[error("sealing: {0}")]
+    Seal(#[from] sframe::error::SframeError),
     #[error("the other side closed its tracks")]
     Closed,
     #[error("no report for {} s", UNHEARD_US / 1_000_000)]
@@ -53,12 +62,19 @@ pub(super) async fn run(
     floor: Floor,
     doors: Doors<'_>,
 ) -> Ended {
+    let seal = tracks.seal.clone();
     let mut wire = match MoqWire::new(connection, tracks, floor, doors.outgoing.as_fd()) {
         Ok(wire) => wire,
         Err(e) => return e.into(),
     };
+    let meeting = async {
+        match seal {
+            Some(seal) => drive(&mut Sealed::new(wire, seal, doors.counters), number, plan, doors).await,
+            None => drive(&mut wire, number, plan, doors).await,
+        }
+    };
     tokio::select! {
-        Err(ended) = drive(&mut wire, number, plan, doors) => ended,
+        Err(ended) = meeting => ended,
         error = connection.closed() => error.into(),
     }
 }

@@ -11,11 +11,12 @@
 
 use bytes::{Buf, BufMut, Bytes};
 
+use super::seal;
 use crate::picture::{AccessUnit, Stamps};
 
-/// The largest datagram payload that fits every path, in bytes: QUIC's minimum MTU of 1200 (RFC 9000, section 14) less what
-/// QUIC, MoQ and a relay's own headers take.
-pub(super) const SAFE_DATAGRAM: usize = 1100;
+/// The largest datagram that fits every path, in bytes: QUIC's minimum MTU of 1200 (RFC 9000, section 14) less what QUIC, MoQ and
+/// a relay's own headers take, and less the seal.
+pub(super) const SAFE_DATAGRAM: usize = 1100 - seal::OVERHEAD;
 /// The largest that is used where the path allows more, in bytes.
 pub(super) const MAX_DATAGRAM: usize = 1440;
 /// Bytes of a shard's datagram before its piece.

@@ -13,6 +13,7 @@ use tokio::time::sleep;
 
 use super::guard::Floor;
 use super::moq::{Lane, Tracks};
+use super::seal;
 use super::session::Ended;
 use super::shard::{MAX_DATAGRAM, SAFE_DATAGRAM};
 use super::socket::SEND_BUFFER;
@@ -25,6 +26,19 @@ pub(super) enum Track {
     Hologram,
     /// What goes back.
     Feedback,
+}
+
+impl Track {
+    /// All of them, each at its number's place.
+    pub(super) const ALL: [Self; 2] = [Self::Hologram, Self::Feedback];
+
+    /// What it is called in a broadcast.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Hologram => "hologram",
+            Self::Feedback => "feedback",
+        }
+    }
 }
 
 /// What a session waits for.
@@ -106,7 +120,7 @@ impl Wire for MoqWire<'_> {
 
     fn datagram(&self) -> usize {
         let found = self.connection.max_datagram_size().filter(|_| self.tracks.direct).unwrap_or(0);
-        found.saturating_sub(MOQ_HEADER).clamp(SAFE_DATAGRAM, MAX_DATAGRAM)
+        found.saturating_sub(MOQ_HEADER).clamp(SAFE_DATAGRAM + seal::OVERHEAD, MAX_DATAGRAM)
     }
 
     fn ready(&self) -> bool {

@@ -2,6 +2,7 @@
 
 mod latency;
 pub mod link;
+mod seal;
 
 use crate::scenario::Scenario;
 
@@ -9,3 +10,5 @@ use crate::scenario::Scenario;
 pub(crate) const LATENCY: Scenario = latency::LATENCY;
 /// As above.
 pub(crate) const LINK: Scenario = link::LINK;
+/// As above.
+pub(crate) const SEAL: Scenario = seal::SEAL;

@@ -100,6 +100,18 @@ const CASES: &[Case] = &[
         place: ":4:11",
         says: &[&["host:port"]],
     },
+    Case {
+        name: "relay-without-room",
+        text: "[peer]\nfingerprint = \"0000000000000000000000000000000000000000000000000000000000000000\"\n[relay]\naddress = \"relay:443\"\n",
+        place: ":4:11",
+        says: &[&["[room]"], &["holobooth room new"]],
+    },
+    Case {
+        name: "room-key-with-a-slip",
+        text: "[room]\nkey = \"AAAAAAA-AAAAAAA-AAAAAAA-AAAAAAA-AAAAAAA-AAAAAAA-AAAAAAA-AAAAAAB\"\n",
+        place: ":2:7",
+        says: &[&["slip"]],
+    },
     Case { name: "no-toml", text: "[camera]\nwidth 640\n", place: ":2:", says: &[&["="]] },
 ];
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::link::{Peer, Relay, tests::End};
-use crate::pairing::{Fingerprint, Identity};
+use crate::pairing::Identity;
 use crate::picture::{AccessUnit, Stamps};
 use std::net::UdpSocket;
 use std::sync::atomic::AtomicBool;
@@ -18,7 +18,7 @@ impl End {
         std::thread::spawn(move || {
             let config = Config {
                 listen,
-                room: "test".into(),
+                room: Some(RoomKey::of([7; 32])),
                 identity,
                 peer,
                 relay,

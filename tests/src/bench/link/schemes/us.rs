@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use holobooth::link::{self, Peer, Ports, Relay, Signals};
-use holobooth::pairing::{Fingerprint, Identity};
+use holobooth::pairing::{Fingerprint, Identity, RoomKey};
 use holobooth::picture::{AccessUnit, Stamps};
 
 use super::{Carrier, Frame, READY, Scheme, Surroundings};
@@ -50,7 +50,7 @@ impl Running {
         let direct = scheme == Scheme::Us;
         let config = link::Config {
             listen: address(side)?,
-            room: "bench".to_owned(),
+            room: Some(RoomKey::of([7; 32])),
             identity: identity(side).map_err(io::Error::other)?,
             peer: Peer {
                 address: if direct { Some(address(other)?) } else { None },

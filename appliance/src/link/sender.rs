@@ -13,6 +13,9 @@ use super::redundancy::{Loss, LossMeter, Redundancy};
 use super::shard::{self, FRAME_HEADER, MAX_DATA, MAX_PARITY, SHARD_HEADER};
 use crate::picture::AccessUnit;
 
+/// Above this share of losses datagrams are no larger than any path carries. QUIC takes a few large packets lost in a row for a path that
+/// has become narrower, and then everything that was cut for more is lost, repairs included.
+const LOSSY: f32 = 0.025;
 /// What IP, UDP, QUIC, MoQ and the seal put around a datagram of ours, in bytes.
 const AROUND: usize = 90;
 /// Sent frames that are kept for repair.
@@ -194,6 +197,8 @@ impl Sender {
         if self.backlog_us() > FULL_US {
             return Err(Refused::Full);
         }
+        let loss = self.meter.loss();
+        let datagram = if loss.share > LOSSY { shard::SAFE_DATAGRAM } else { datagram };
         let most =
             datagram.clamp(shard::SAFE_DATAGRAM, shard::MAX_DATAGRAM).saturating_sub(SHARD_HEADER) & !1;
         let total = FRAME_HEADER + unit.data.len();
@@ -205,7 +210,6 @@ impl Sender {
         let deadline_us = unit.stamps.capture_us + self.plan.deadline_us;
         let left_us = deadline_us.saturating_sub(now_us);
         let repairable = self.repairable(self.waiting_bytes + total, left_us);
-        let loss = self.meter.loss();
         let parity = parity(&mut self.redundancy, data, loss, repairable);
         self.efficiency = self.plan_efficiency(most, loss, left_us);
         let slot = SHARD_HEADER + length;

@@ -176,7 +176,7 @@ mod tests {
         let dark = |x: usize, y: usize| match drawn[y / 6][x / 3] {
             '█' => false,
             '▀' => y / 3 % 2 == 1,
-            '▄' => y / 3 % 2 == 0,
+            '▄' => (y / 3).is_multiple_of(2),
             _ => true,
         };
         let (width, height) = (drawn[0].len() * 3, (drawn.len() - 1) * 6);

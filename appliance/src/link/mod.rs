@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  encoder ─► sender ───► pacer ───► wire ═══► arrivals ─► assembler ─► decoder
-//!             fec, redundancy          ║        what came    fec, what to ask again
+//!             cutter, fec              ║        what came    fec, what to ask again
 //!             history, estimator ◄── feedback ◄─────┘
 //! ```
 //! [`endpoint`] owns the connections, [`moq`] what is spoken on one, [`session`] one meeting over it, [`wire`] what carries its
@@ -10,6 +10,7 @@
 
 mod arrivals;
 mod assembler;
+mod cutter;
 mod endpoint;
 mod estimator;
 mod fec;

@@ -2,30 +2,21 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
+use super::cutter::{AROUND, Cut, Cutter};
 use super::estimator::{Estimator, Limits};
-use super::fec;
 use super::feedback::{Arrivals, Nack, Run};
 use super::history::History;
 use super::pacer::Pacer;
-use super::redundancy::{Loss, LossMeter, Redundancy};
-use super::shard::{self, FRAME_HEADER, MAX_DATA, MAX_PARITY, SHARD_HEADER};
+use super::redundancy::{Loss, LossMeter};
+use super::shard::{self, SHARD_HEADER};
 use crate::picture::AccessUnit;
 
-/// Above this share of losses datagrams are no larger than any path carries. QUIC takes a few large packets lost in a row for a path that
-/// has become narrower, and then everything that was cut for more is lost, repairs included.
-const LOSSY: f32 = 0.025;
-/// What IP, UDP, QUIC, MoQ and the seal put around a datagram of ours, in bytes.
-const AROUND: usize = 90;
 /// Sent frames that are kept for repair.
 const KEPT: usize = 64;
 /// A frame is kept for repair so long after its deadline, in µs.
 const KEPT_US: u64 = 500_000;
-/// How often a frame may be beyond its own parity, when a repair comes in time, and when none does.
-const MISS: (f32, f32) = (2e-3, 1e-4);
-/// Where repairs come in time, parity is at most a third of the data and this: against long bursts they are the cheaper way.
-const MORE: usize = 3;
 /// What a repair takes besides one and a half round trips, in µs: noticing, sending.
 const REPAIR_US: u64 = 15_000;
 /// The two sendings of a repair are so far apart, in µs: a burst of losses seldom takes both.
@@ -108,19 +99,12 @@ pub(super) struct Plan {
     pub(super) deadline_us: u64,
 }
 
-/// How many parity shards go with `data` under `loss`.
-fn parity(redundancy: &mut Redundancy, data: usize, loss: Loss, repairable: bool) -> usize {
-    let (miss, most) = if repairable { (MISS.0, data / 3 + MORE) } else { (MISS.1, usize::from(MAX_PARITY)) };
-    redundancy.parity(data, loss, miss).min(most).min(MAX_PARITY.into())
-}
-
 /// Sends the frames of one session.
 pub(super) struct Sender {
     plan: Plan,
     estimator: Estimator,
     meter: LossMeter,
-    redundancy: Redundancy,
-    fec: fec::Encoder,
+    cutter: Cutter,
     pacer: Pacer,
     history: History,
     frames: VecDeque<Frame>,
@@ -134,8 +118,6 @@ pub(super) struct Sender {
     waiting_bytes: usize,
     /// Of the bytes on a full line, the share that is left for coded video.
     efficiency: f32,
-    /// For the planning of [`Sender::efficiency`] alone.
-    planning: Redundancy,
     /// Bytes of repairs since the last frame, and their share of all bytes.
     repaired_bytes: usize,
     repaired: f32,
@@ -157,8 +139,7 @@ impl Sender {
             plan,
             estimator: Estimator::new(limits),
             meter: LossMeter::default(),
-            redundancy: Redundancy::default(),
-            fec: fec::Encoder::default(),
+            cutter: Cutter::default(),
             pacer: Pacer::new(ceiling_kbps * 3),
             history: History::default(),
             frames: VecDeque::new(),
@@ -171,7 +152,6 @@ impl Sender {
             shortest_us: rtt_us,
             waiting_bytes: 0,
             efficiency: 0.75,
-            planning: Redundancy::default(),
             repaired_bytes: 0,
             repaired: 0.0,
             remembered_kbps: 0.0,
@@ -197,52 +177,23 @@ impl Sender {
         if self.backlog_us() > FULL_US {
             return Err(Refused::Full);
         }
-        let loss = self.meter.loss();
-        let datagram = if loss.share > LOSSY { shard::SAFE_DATAGRAM } else { datagram };
-        let most =
-            datagram.clamp(shard::SAFE_DATAGRAM, shard::MAX_DATAGRAM).saturating_sub(SHARD_HEADER) & !1;
-        let total = FRAME_HEADER + unit.data.len();
-        let data = total.div_ceil(most);
-        if data > usize::from(MAX_DATA) {
-            return Err(Refused::TooLarge);
-        }
-        let length = total.div_ceil(data).next_multiple_of(2);
         let deadline_us = unit.stamps.capture_us + self.plan.deadline_us;
         let left_us = deadline_us.saturating_sub(now_us);
-        let repairable = self.repairable(self.waiting_bytes + total, left_us);
-        let parity = parity(&mut self.redundancy, data, loss, repairable);
-        self.efficiency = self.plan_efficiency(most, loss, left_us);
-        let slot = SHARD_HEADER + length;
-
+        let loss = self.meter.loss();
+        self.efficiency = self.plan_efficiency(datagram, loss, left_us);
         self.forget(now_us);
+        let repairable = self.repairable(self.waiting_bytes + unit.data.len(), left_us);
         let (mut waiting, sent) = self.spare.pop().unwrap_or_default();
-        waiting.reserve((data + parity) * slot);
-        let header = shard::frame_header(unit);
-        let mut body = header.as_slice().chain(&unit.data[..]);
-        for _ in 0..data {
-            waiting.extend_from_slice(&[0; SHARD_HEADER]);
-            let end = waiting.len() + length;
-            // The one copy of the coded bytes on this side: into datagrams.
-            let piece = length.min(body.remaining());
-            waiting.put((&mut body).take(piece));
-            waiting.resize(end, 0);
-        }
-        if parity > 0 {
-            let pieces = waiting.chunks_exact(slot).map(|slot| &slot[SHARD_HEADER..]);
-            let made = self.fec.encode(pieces, parity, length).map_err(|_| Refused::TooLarge)?;
-            for piece in made.recovery_iter() {
-                waiting.extend_from_slice(&[0; SHARD_HEADER]);
-                waiting.extend_from_slice(piece);
-            }
-        }
+        let cut = self.cutter.cut(unit, datagram, loss, repairable, &mut waiting);
+        let Cut { data, parity, slot } = cut.ok_or(Refused::TooLarge)?;
         self.needs_keyframe = false;
         let again = std::mem::take(&mut self.repaired_bytes) as f32;
-        let wire = ((data + parity) * (slot + AROUND)) as f32 + again;
+        let wire = (usize::from(data + parity) * (slot + AROUND)) as f32 + again;
         self.repaired += (again / wire - self.repaired) * 0.02;
         self.waiting_bytes += waiting.len();
         self.frames.push_back(Frame {
             number: self.next_frame,
-            counts: (data as u16, parity as u16),
+            counts: (data, parity),
             slot,
             deadline_us,
             waiting,
@@ -258,15 +209,12 @@ impl Sender {
         self.pacer.span_us(bytes) + self.rtt_us * 3 / 2 + REPAIR_US < left_us
     }
 
-    /// The share for video were the line full, in datagrams of `most` bytes: a small frame now, with as much around it as a large one,
+    /// The share for video were the line full, in datagrams of `datagram` bytes: a small frame now, with as much around it as a large one,
     /// does not make the line narrower.
-    fn plan_efficiency(&mut self, most: usize, loss: Loss, left_us: u64) -> f32 {
-        let frame = self.estimator.target_kbps() as usize * 1000 / 8 / PLANNED_FPS;
-        let data = (frame * 3 / 4 / most).max(1);
-        let repairable = self.repairable(frame * 3 / 4, left_us);
-        let parity = parity(&mut self.planning, data, loss, repairable);
-        let share = (data * most) as f32 / ((data + parity) * (SHARD_HEADER + most + AROUND)) as f32;
-        share * (1.0 - self.repaired)
+    fn plan_efficiency(&mut self, datagram: usize, loss: Loss, left_us: u64) -> f32 {
+        let bytes = self.estimator.target_kbps() as usize * 1000 / 8 / PLANNED_FPS * 3 / 4;
+        let repairable = self.repairable(bytes, left_us);
+        self.cutter.share(bytes, datagram, loss, repairable) * (1.0 - self.repaired)
     }
 
     /// Lets go of frames that nobody will ask for.
@@ -360,7 +308,7 @@ impl Sender {
             .filter(|&i| gone(i));
         let need = usize::from(nack.need).min(frame.counts.0.into());
         // Of what is missing, enough, and as much again as the loss makes wise; then all of it once more, a little later.
-        let spare = self.redundancy.parity(need.max(1), self.meter.loss(), MISS.0);
+        let spare = self.cutter.spare(need, self.meter.loss());
         let chosen = missing.take((need + spare).min(REPAIRS - self.repairs.len()));
         let first = self.repairs.len();
         self.repairs.extend(chosen.map(|index| Repair {
@@ -465,6 +413,7 @@ impl Sender {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::fec;
     use super::super::feedback::{Feedback, MAX_RUNS};
     use super::super::shard::{Datagram, Shard, tests::unit};
     use super::*;
@@ -569,6 +518,17 @@ pub(super) mod tests {
         sender.nack(&Nack { round: 2, runs, ..nack }, now);
         sender.nack(&Nack { frame: 77, ..nack }, now);
         assert!(drain(&mut sender, &mut now, 30).is_empty());
+    }
+
+    #[test]
+    fn a_frame_that_takes_too_long_to_leave_has_the_parity_of_one_beyond_repair() {
+        let now = 1_000_000;
+        let sender = warm(now);
+        let left_us = PLAN.deadline_us;
+        let small = 20_000;
+        assert!(sender.pacer.span_us(small) < 20_000 && sender.repairable(small, left_us));
+        let large = small * left_us as usize / sender.pacer.span_us(small) as usize;
+        assert!(!sender.repairable(large, left_us));
     }
 
     #[test]

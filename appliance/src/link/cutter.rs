@@ -1,0 +1,143 @@
+//! A frame, cut into datagrams: how long, how many, and how many more to stand in for those that are lost. Pure.
+
+use bytes::{Buf, BufMut, BytesMut};
+
+use super::fec;
+use super::redundancy::{Loss, Redundancy};
+use super::shard::{self, FRAME_HEADER, MAX_DATA, MAX_PARITY, SHARD_HEADER};
+use crate::picture::AccessUnit;
+
+/// What IP, UDP, QUIC, MoQ and the seal put around a datagram of ours, in bytes.
+pub(super) const AROUND: usize = 90;
+/// Above this share of losses datagrams are no larger than any path carries. QUIC takes a few large packets lost in a row for a path that
+/// has become narrower, and then everything that was cut for more is lost, repairs included.
+const LOSSY: f32 = 0.025;
+/// How often a frame may be beyond its own parity, when a repair comes in time, and when none does.
+const MISS: (f32, f32) = (2e-3, 1e-4);
+/// Where repairs come in time, parity is at most a third of the data and this: against long bursts they are the cheaper way.
+const MORE: usize = 3;
+
+/// How a frame was cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Cut {
+    /// Data shards.
+    pub(super) data: u16,
+    /// Parity shards.
+    pub(super) parity: u16,
+    /// Bytes of a datagram, its header included.
+    pub(super) slot: usize,
+}
+
+/// Cuts the frames of one session.
+#[derive(Default)]
+pub(super) struct Cutter {
+    redundancy: Redundancy,
+    /// For [`Cutter::share`] alone, which asks about other frames.
+    planning: Redundancy,
+    fec: fec::Encoder,
+}
+
+impl Cutter {
+    /// Writes the datagrams of `unit` into `into`, one after another, the place for each one's header left free. `datagram` is what the
+    /// path carries, in bytes; `repairable` says whether what is lost could be sent again in time. `None` when no frame may be that
+    /// large.
+    pub(super) fn cut(
+        &mut self,
+        unit: &AccessUnit,
+        datagram: usize,
+        loss: Loss,
+        repairable: bool,
+        into: &mut BytesMut,
+    ) -> Option<Cut> {
+        let total = FRAME_HEADER + unit.data.len();
+        let data = total.div_ceil(most(datagram, loss));
+        if data > usize::from(MAX_DATA) {
+            return None;
+        }
+        let length = total.div_ceil(data).next_multiple_of(2);
+        let parity = parity(&mut self.redundancy, data, loss, repairable);
+        let slot = SHARD_HEADER + length;
+        into.reserve((data + parity) * slot);
+        let header = shard::frame_header(unit);
+        let mut body = header.as_slice().chain(&unit.data[..]);
+        for _ in 0..data {
+            into.extend_from_slice(&[0; SHARD_HEADER]);
+            let end = into.len() + length;
+            // The one copy of the coded bytes on this side: into datagrams.
+            let piece = length.min(body.remaining());
+            into.put((&mut body).take(piece));
+            into.resize(end, 0);
+        }
+        if parity > 0 {
+            let pieces = into.chunks_exact(slot).map(|slot| &slot[SHARD_HEADER..]);
+            let made = self.fec.encode(pieces, parity, length).ok()?;
+            for piece in made.recovery_iter() {
+                into.extend_from_slice(&[0; SHARD_HEADER]);
+                into.extend_from_slice(piece);
+            }
+        }
+        Some(Cut { data: data as u16, parity: parity as u16, slot })
+    }
+
+    /// Of what is sent for frames of `bytes` bytes, the share that is coded video.
+    pub(super) fn share(&mut self, bytes: usize, datagram: usize, loss: Loss, repairable: bool) -> f32 {
+        let most = most(datagram, loss);
+        let data = (bytes / most).max(1);
+        let parity = parity(&mut self.planning, data, loss, repairable);
+        (data * most) as f32 / ((data + parity) * (SHARD_HEADER + most + AROUND)) as f32
+    }
+
+    /// How many shards more to send again where `need` are needed.
+    pub(super) fn spare(&mut self, need: usize, loss: Loss) -> usize {
+        self.redundancy.parity(need.max(1), loss, MISS.0)
+    }
+}
+
+/// The most bytes of a frame in one datagram.
+fn most(datagram: usize, loss: Loss) -> usize {
+    let datagram = if loss.share > LOSSY { shard::SAFE_DATAGRAM } else { datagram };
+    datagram.clamp(shard::SAFE_DATAGRAM, shard::MAX_DATAGRAM).saturating_sub(SHARD_HEADER) & !1
+}
+
+/// How many parity shards go with `data` under `loss`.
+fn parity(redundancy: &mut Redundancy, data: usize, loss: Loss, repairable: bool) -> usize {
+    let (miss, most) = if repairable { (MISS.0, data / 3 + MORE) } else { (MISS.1, usize::from(MAX_PARITY)) };
+    redundancy.parity(data, loss, miss).min(most).min(MAX_PARITY.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::shard::tests::unit;
+    use super::*;
+
+    const LITTLE: Loss = Loss { share: 0.02, burst: 1.0 };
+
+    fn cut(bytes: usize, loss: Loss, repairable: bool) -> Cut {
+        let mut into = BytesMut::new();
+        let cut = Cutter::default().cut(&unit(0, bytes), 1_440, loss, repairable, &mut into).unwrap();
+        assert_eq!(into.len(), (usize::from(cut.data) + usize::from(cut.parity)) * cut.slot);
+        cut
+    }
+
+    #[test]
+    fn datagrams_are_as_large_as_the_path_allows_until_many_are_lost() {
+        assert!((1_300..=1_440).contains(&cut(40_000, LITTLE, true).slot));
+        let lossy = cut(40_000, Loss { share: 0.05, burst: 1.0 }, true);
+        assert!((1_000..=shard::SAFE_DATAGRAM).contains(&lossy.slot), "{lossy:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_repaired_gets_more_parity_and_leaves_less_for_video() {
+        let (repairable, not) = (cut(40_000, LITTLE, true), cut(40_000, LITTLE, false));
+        assert!(not.parity > repairable.parity && not.data == repairable.data, "{repairable:?} {not:?}");
+        let share = |repairable| Cutter::default().share(40_000, 1_440, LITTLE, repairable);
+        assert!(share(false) < share(true) && share(true) < 0.95);
+    }
+
+    #[test]
+    fn no_frame_is_larger_than_its_numbers_can_say() {
+        let bytes = usize::from(MAX_DATA) * shard::SAFE_DATAGRAM;
+        let none = Cutter::default().cut(&unit(0, bytes), 0, LITTLE, true, &mut BytesMut::new());
+        assert_eq!(none, None);
+    }
+}

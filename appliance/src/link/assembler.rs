@@ -452,6 +452,23 @@ mod tests {
     }
 
     #[test]
+    fn a_lost_answer_costs_one_round_trip_and_who_stays_silent_is_asked_less() {
+        let mut a = Assembler::default();
+        let mut holed = shards(&unit(1, 10_000), 1, 1);
+        holed.drain(4..7);
+        push(&mut a, holed, 1_000);
+        push(&mut a, shards(&unit(2, 10_000), 2, 1), 2_000);
+        // Far from being given up.
+        a.frames[0].deadline_us = 10_000_000;
+        let mut at = Vec::new();
+        for us in (0..500_000).step_by(1_000) {
+            at.extend(ask(&mut a, us).iter().map(|_| us));
+        }
+        let waits: Vec<_> = at.windows(2).map(|two| (two[1] - two[0]) / RTT_US).collect();
+        assert_eq!(waits[..4], [1, 1, 2, 2], "{at:?}");
+    }
+
+    #[test]
     fn a_frame_of_which_nothing_came_is_asked_for_too() {
         let mut a = Assembler::default();
         push(&mut a, shards(&unit(1, 5_000), 1, 1), 0);

@@ -420,6 +420,19 @@ mod tests {
     }
 
     #[test]
+    fn a_report_that_was_held_back_says_nothing_of_now() {
+        let end = End::new();
+        let mut receiver = Receiver::new(1, end.doors());
+        receiver.next_report(0);
+        let old = Report { camera: true, sent_us: 7, echo_us: 1_000, held_us: 2_000, ..Report::default() };
+        receiver.report(&old, 1_000 + STALE_US + 2_001);
+        assert!(!receiver.has_met() && receiver.heard_us().is_none());
+        assert_eq!(end.counters.repeated.load(Relaxed), 1);
+        receiver.report(&old, 1_000 + STALE_US + 2_000);
+        assert!(receiver.has_met());
+    }
+
+    #[test]
     fn keyframes_are_granted_at_a_bounded_rate() {
         let end = End::new();
         let mut receiver = Receiver::new(1, end.doors());

@@ -34,8 +34,6 @@ pub(super) enum Ended {
     Silent,
     #[error("the room's name is no MoQ path")]
     Name,
-    #[error("nothing goes through a relay unsealed")]
-    Unsealed,
     #[error("the system has no randomness to give")]
     Random,
     #[error("too many runs of the other booth")]

@@ -18,6 +18,19 @@ pub fn sleep_until_us(target_us: i64) {
     }
 }
 
+/// The same, and how much later than it asked to be woken this thread was woken at worst, in µs: when nothing here runs for long, it is
+/// the machine under the rig that stood still.
+pub fn sleep_and_watch_until_us(target_us: i64) -> i64 {
+    const EVERY_US: i64 = 10_000;
+    let mut worst_us = 0;
+    while now_us() < target_us {
+        let due_us = (now_us() + EVERY_US).min(target_us);
+        sleep_until_us(due_us);
+        worst_us = worst_us.max(now_us() - due_us);
+    }
+    worst_us
+}
+
 /// Asks `ready` every `every_ms` until it says yes; the milliseconds that took, or `None` after `within_ms`.
 pub fn wait_until(within_ms: i64, every_ms: i64, mut ready: impl FnMut() -> bool) -> Option<i64> {
     let start_us = now_us();

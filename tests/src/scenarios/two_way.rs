@@ -2,7 +2,7 @@
 
 use super::meeting;
 use crate::booth::{Booth, MISSING, Pair, Plan, Status};
-use crate::clock::{now_us, sleep_until_us};
+use crate::clock::{now_us, sleep_and_watch_until_us, sleep_until_us};
 use crate::report::Report;
 use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS};
 
@@ -24,7 +24,8 @@ fn run(context: &Context) -> Result<Report, Error> {
     let mut report = Report::default();
     let (long_s, short_s) = if context.quick { (10, 10) } else { (60, 30) };
     let mut pair = meeting(context)?;
-    let spans = watch(&mut pair, long_s);
+    let (spans, stall_ms) = watch(&mut pair, long_s);
+    report.figure("480p_rig_stood_still_ms", stall_ms);
     direction(&mut report, "480p A to B", &spans[0], &spans[1], long_s);
     mailboxes(&mut report, "480p A to B", &spans[0], &spans[1]);
     direction(&mut report, "480p B to A", &spans[1], &spans[0], long_s);
@@ -41,7 +42,8 @@ fn run(context: &Context) -> Result<Report, Error> {
 
     let size = (1280, 720);
     pair.start(Plan::sends(size), Plan::shows(size))?;
-    let spans = watch(&mut pair, short_s);
+    let (spans, stall_ms) = watch(&mut pair, short_s);
+    report.figure("720p_rig_stood_still_ms", stall_ms);
     direction(&mut report, "720p A to B", &spans[0], &spans[1], short_s);
     mailboxes(&mut report, "720p A to B", &spans[0], &spans[1]);
     report.check("720p: both booths run on", pair.ended().is_none(), "");
@@ -68,9 +70,11 @@ impl Span {
     }
 }
 
-/// Lets both run for so many seconds.
-pub(super) fn watch(pair: &mut Pair, seconds: i64) -> [Span; 2] {
-    watch_while(pair, || sleep_until_us(now_us() + seconds * 1_000_000))
+/// Lets both run for so many seconds; the longest that the rig itself stood still meanwhile, in ms.
+fn watch(pair: &mut Pair, seconds: i64) -> ([Span; 2], i64) {
+    let mut worst_us = 0;
+    let spans = watch_while(pair, || worst_us = sleep_and_watch_until_us(now_us() + seconds * 1_000_000));
+    (spans, worst_us / 1000)
 }
 
 /// Lets both run while something happens.

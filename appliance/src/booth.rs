@@ -21,12 +21,14 @@ use crate::config::{Config, Format};
 use crate::health;
 use crate::link::{self};
 use crate::mailbox::Mailbox;
-use crate::pairing::{self, Identity};
+use crate::pairing::{self, Announcement, Identity, Pins, RoomKey};
 use crate::picture::Picture;
 use crate::screen::Card;
 
 /// After a failure, how long the other threads may take to end.
 const LAST_WORDS: Duration = Duration::from_secs(3);
+/// What discovery has found and the link has not looked at yet.
+const SIGHTINGS: usize = 64;
 /// How often the booth looks at itself.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -139,6 +141,47 @@ fn spec(config: &Config) -> Spec {
     }
 }
 
+/// What the link is made of; none when there is nobody to talk to, and no way to find anybody.
+fn link_config(config: &Config, identity: Identity, name: &str) -> Option<link::Config> {
+    let room = config.room.as_ref().map(|room| room.key.clone());
+    let peer = config.peer.as_ref();
+    let peer = link::Peer {
+        address: peer.and_then(|peer| peer.address.as_ref()).map(|address| *address.get_ref()),
+        fingerprint: peer
+            .and_then(|peer| peer.fingerprint.as_ref())
+            .map(|fingerprint| *fingerprint.get_ref()),
+    };
+    if room.is_none() && peer.fingerprint.is_none() {
+        return None;
+    }
+    Some(link::Config {
+        listen: config.link.listen,
+        pins: Pins::load(&config.booth.data, &room.as_ref().map_or(String::new(), RoomKey::id)),
+        room,
+        identity,
+        name: name.to_owned(),
+        peer,
+        relay: config.relay.as_ref().map(|relay| link::Relay {
+            host: relay.address.get_ref().host.clone(),
+            port: relay.address.get_ref().port,
+            fingerprint: relay.fingerprint,
+        }),
+        max_kbps: *config.codec.bitrate_kbps.get_ref(),
+        deadline: Duration::from_millis((*config.link.deadline_ms.get_ref()).into()),
+    })
+}
+
+/// What the booth's networks are told of it; nothing when it is not to be found.
+fn announcement(config: &Config, identity: &Identity, name: &str) -> Option<Announcement> {
+    let room = config.room.as_ref()?.key.clone();
+    Some(Announcement {
+        fingerprint: identity.fingerprint(),
+        name: name.to_owned(),
+        listen: config.link.listen,
+        room: Some(room),
+    })
+}
+
 /// Runs a booth until `stop`. Whatever can be unplugged may be: this returns early only when the booth could not start, or
 /// after a bug.
 ///
@@ -147,24 +190,11 @@ fn spec(config: &Config) -> Spec {
 pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
     codec::init()?;
     let identity = Identity::load_or_make(&config.booth.data)?;
-    let name = config.booth.name.clone().unwrap_or_else(|| identity.fingerprint().name());
+    let configured = config.booth.name.as_ref().map(|name| name.get_ref().clone());
+    let name = configured.unwrap_or_else(|| identity.fingerprint().name());
     log::info!("booth {name}: I am {}", identity.fingerprint());
-    let link = config.peer.as_ref().map(|peer| link::Config {
-        listen: config.link.listen,
-        room: config.room.as_ref().map(|room| room.key.clone()),
-        identity,
-        peer: link::Peer {
-            address: peer.address.as_ref().map(|address| *address.get_ref()),
-            fingerprint: *peer.fingerprint.get_ref(),
-        },
-        relay: config.relay.as_ref().map(|relay| link::Relay {
-            host: relay.address.get_ref().host.clone(),
-            port: relay.address.get_ref().port,
-            fingerprint: relay.fingerprint,
-        }),
-        max_kbps: *config.codec.bitrate_kbps.get_ref(),
-        deadline: Duration::from_millis((*config.link.deadline_ms.get_ref()).into()),
-    });
+    let announcement = announcement(&config, &identity, &name);
+    let link = link_config(&config, identity, &name);
     let shared = Shared {
         samples: Mailbox::latest("camera→encoder").map_err(system("a mailbox"))?,
         link: link::Ports::new().map_err(system("a mailbox"))?,
@@ -190,8 +220,9 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
                 Ok(())
             });
         }
+        let (ordered, orders) = tokio::sync::mpsc::channel(1);
         crew.start("status", move || {
-            report::answer(shared, choice);
+            report::answer(shared, choice, &ordered);
             Ok(())
         });
         crew.start("codec", move || {
@@ -216,9 +247,21 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
             });
             threads::encode(shared, encoder, &spec)
         });
+        let (found, sightings) = tokio::sync::mpsc::channel(SIGHTINGS);
+        let (announce, announcements) = std::sync::mpsc::channel();
+        // Not from the link's thread: what it starts is as urgent as itself, and this is not.
+        crew.start("discovery", move || {
+            let refused = &shared.link.counters.records_refused;
+            pairing::discover(&announcements, &found, refused, &shared.stop);
+            Ok(())
+        });
         if let Some(link) = link {
             crew.start_urgent("link", urgency::LINK, move || {
-                Ok(link::run(link, shared.link.doors(&shared.stop))?)
+                if let Some(announcement) = announcement {
+                    let _ = announce.send(announcement);
+                }
+                let mut inbox = link::Inbox { sightings, orders };
+                Ok(link::run(link, &mut inbox, shared.link.doors(&shared.stop))?)
             });
         }
         let mut watch = report::Watch::default();

@@ -11,6 +11,7 @@ use holobooth::pairing::{Identity, RoomKey};
 use holobooth::{booth, health};
 
 const DEFAULT_CONFIG: &str = "/etc/holobooth/holobooth.toml";
+const DEFAULT_SOCKET: &str = "/run/holobooth/status.sock";
 
 /// The firmware of a projection booth: camera to far screen, both ways, light to light.
 ///
@@ -50,13 +51,21 @@ enum Command {
         #[command(subcommand)]
         command: Room,
     },
+    /// Let another booth have a name that a booth had: after that booth got a new key.
+    Forget {
+        /// The name, as the booth's card or `holobooth status` shows it.
+        name: String,
+        /// The socket on which the booth answers.
+        #[arg(long, default_value = DEFAULT_SOCKET)]
+        socket: PathBuf,
+    },
     /// Ask the running booth how it is, and where the milliseconds go.
     Status {
         /// One JSON object instead of a table.
         #[arg(long)]
         json: bool,
         /// The socket on which the booth answers.
-        #[arg(long, default_value = "/run/holobooth/status.sock")]
+        #[arg(long, default_value = DEFAULT_SOCKET)]
         socket: PathBuf,
     },
 }
@@ -109,6 +118,25 @@ fn fail(code: u8, error: &dyn std::error::Error) -> ExitCode {
     ExitCode::from(code)
 }
 
+fn no_answer(socket: &Path, error: &std::io::Error) -> ExitCode {
+    eprintln!("holobooth: no booth answers on {}: {error}; is `holobooth run` running?", socket.display());
+    ExitCode::from(1)
+}
+
+/// Has the running booth do something, and prints what came of it.
+fn order(socket: &Path, line: &str) -> Result<(), ExitCode> {
+    match health::order(socket, line).map_err(|e| no_answer(socket, &e))? {
+        Ok(done) => {
+            println!("{done}");
+            Ok(())
+        }
+        Err(why) => {
+            eprintln!("holobooth: {why}");
+            Err(ExitCode::from(1))
+        }
+    }
+}
+
 fn load(path: &Path) -> Result<Config, ExitCode> {
     Config::load(path).map_err(|e| fail(2, &e))
 }
@@ -138,14 +166,9 @@ fn run(cli: Cli) -> Result<(), ExitCode> {
             Ok(())
         }
         Command::Room { command } => room(&command),
+        Command::Forget { name, socket } => order(&socket, &format!("forget {name}")),
         Command::Status { json, socket } => {
-            let status = health::ask(&socket).map_err(|e| {
-                eprintln!(
-                    "holobooth: no booth answers on {}: {e}; is `holobooth run` running?",
-                    socket.display()
-                );
-                ExitCode::from(1)
-            })?;
+            let status = health::ask(&socket).map_err(|e| no_answer(&socket, &e))?;
             if json {
                 println!("{}", serde_json::to_string(&status).map_err(|e| fail(1, &e))?);
             } else {

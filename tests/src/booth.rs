@@ -1,7 +1,7 @@
 //! Booths under test: the binary `holobooth`, its configuration, and its status.
 
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output};
@@ -116,6 +116,9 @@ pub struct Booth {
     side: Side,
     dir: PathBuf,
     fingerprint: String,
+    name: String,
+    port: u16,
+    room: Option<RoomKey>,
     /// The relay's address and fingerprint, where it meets its peer when it must.
     relay: Option<(String, String)>,
     process: Option<Running>,
@@ -132,7 +135,8 @@ impl Booth {
             .map_err(|source| Error::System { what: dir.display().to_string(), source })?;
         let _ = fs::remove_file(dir.join("log"));
         let fingerprint = identity(&dir.join("data"))?;
-        Ok(Self { side, dir, fingerprint, relay: None, process: None })
+        let name = side.name().to_uppercase();
+        Ok(Self { side, dir, fingerprint, name, port: PORT, room: Some(room()), relay: None, process: None })
     }
 
     /// Which side it stands on.
@@ -150,14 +154,36 @@ impl Booth {
         self.relay = Some((address.to_owned(), fingerprint.to_owned()));
     }
 
-    /// Starts it with this plan and a peer whose certificate has this fingerprint.
+    /// From its next start on, it belongs to this room, or to none.
+    pub fn belong_to(&mut self, room: Option<RoomKey>) {
+        self.room = room;
+    }
+
+    /// From its next start on, it calls itself so.
+    pub fn call_itself(&mut self, name: &str) {
+        self.name = name.to_owned();
+    }
+
+    /// From its next start on, it listens on another port, for it shares its side with another booth.
+    pub fn listen_on(&mut self, port: u16) {
+        self.port = port;
+    }
+
+    /// Starts it with this plan. `peer` is the fingerprint of the booth at the other side; without it, the booth is told of nobody.
     ///
     /// # Errors
     /// When the configuration cannot be written or the process not be started.
-    pub fn start(&mut self, plan: Plan, peer_fingerprint: &str) -> Result<(), Error> {
+    pub fn start(&mut self, plan: Plan, peer: Option<&str>) -> Result<(), Error> {
         self.process = None;
         let path = self.dir.join("holobooth.toml");
-        let mut config = config(self.side, &self.dir, plan, peer_fingerprint);
+        let mut config = self.config(plan);
+        if let Some(room) = &self.room {
+            config.push_str(&format!("\n[room]\nkey = \"{}\"\n", room.text()));
+        }
+        if let Some(peer) = peer {
+            let address = self.side.other().address();
+            config.push_str(&format!("\n[peer]\naddress = \"{address}:{PORT}\"\nfingerprint = \"{peer}\"\n"));
+        }
         if let Some((address, fingerprint)) = &self.relay {
             config
                 .push_str(&format!("\n[relay]\naddress = \"{address}\"\nfingerprint = \"{fingerprint}\"\n"));
@@ -210,6 +236,7 @@ impl Booth {
         let mut text = String::new();
         let asked = UnixStream::connect(self.socket()).and_then(|mut socket| {
             socket.set_read_timeout(Some(PATIENCE))?;
+            socket.write_all(b"status\n")?;
             socket.read_to_string(&mut text)
         });
         Status(asked.ok().and_then(|_| serde_json::from_str(&text).ok()).unwrap_or(Value::Null))
@@ -220,6 +247,41 @@ impl Booth {
         let output = run_once(&["status", "--json", "--socket", &self.socket().display().to_string()]);
         let parsed = output.ok().and_then(|output| serde_json::from_slice(&output.stdout).ok());
         Status(parsed.unwrap_or(Value::Null))
+    }
+
+    /// Its configuration, but for whom it knows.
+    fn config(&self, plan: Plan) -> String {
+        let Self { side, dir, name, port, .. } = self;
+        let dir = dir.display();
+        let Plan { camera, screen, size: (width, height), fps, format, kbps } = plan;
+        let camera = if camera { side.camera() } else { "none" };
+        let screen = if screen { side.screen() } else { "none" };
+        format!(
+            r#"[booth]
+name = "{name}"
+data = "{dir}/data"
+
+[camera]
+device = "{camera}"
+width = {width}
+height = {height}
+fps = {fps}
+format = "{format}"
+
+[codec]
+bitrate_kbps = {kbps}
+
+[link]
+listen = "0.0.0.0:{port}"
+
+[screen]
+device = "{screen}"
+mode = "{width}x{height}"
+
+[health]
+socket = "{dir}/status.sock"
+"#
+        )
     }
 
     fn socket(&self) -> PathBuf {
@@ -280,6 +342,11 @@ impl Status {
         self.0.pointer("/peer/connected").and_then(Value::as_bool).unwrap_or(false)
     }
 
+    /// How many booths of the room it sees besides itself.
+    pub fn members(&self) -> usize {
+        self.0.pointer("/room").and_then(Value::as_array).map_or(0, Vec::len)
+    }
+
     /// The way that carries the meeting: `direct`, `relay`, or nothing.
     pub fn route(&self) -> &str {
         self.word("/peer/route")
@@ -330,14 +397,14 @@ impl Pair {
         Ok(Self { a: Booth::new(Side::A, dir)?, b: Booth::new(Side::B, dir)? })
     }
 
-    /// Starts both and waits until what is sent is shown.
+    /// Starts both, each told of the other, and waits until what is sent is shown.
     ///
     /// # Errors
     /// As [`Booth::start`], and [`Error::Late`] when no picture is shown in time.
     pub fn start(&mut self, a: Plan, b: Plan) -> Result<(), Error> {
         let (a_fingerprint, b_fingerprint) = (self.a.fingerprint.clone(), self.b.fingerprint.clone());
-        self.a.start(a, &b_fingerprint)?;
-        self.b.start(b, &a_fingerprint)?;
+        self.a.start(a, Some(&b_fingerprint))?;
+        self.b.start(b, Some(&a_fingerprint))?;
         let end_us = now_us() + FIRST_PICTURE_MS * 1000;
         for (booth, shows) in [(&mut self.a, a.screen && b.camera), (&mut self.b, b.screen && a.camera)] {
             if shows {
@@ -370,47 +437,9 @@ fn identity(data: &Path) -> Result<String, Error> {
     Err(Error::Command { command: "identity".to_owned(), status: output.status.to_string(), said })
 }
 
-fn config(side: Side, dir: &Path, plan: Plan, peer_fingerprint: &str) -> String {
-    let dir = dir.display();
-    let Plan { camera, screen, size: (width, height), fps, format, kbps } = plan;
-    let camera = if camera { side.camera() } else { "none" };
-    let screen = if screen { side.screen() } else { "none" };
-    format!(
-        r#"[booth]
-name = "{name}"
-data = "{dir}/data"
-
-[camera]
-device = "{camera}"
-width = {width}
-height = {height}
-fps = {fps}
-format = "{format}"
-
-[codec]
-bitrate_kbps = {kbps}
-
-[link]
-listen = "0.0.0.0:{PORT}"
-
-[room]
-key = "{room}"
-
-[peer]
-address = "{peer}:{PORT}"
-fingerprint = "{peer_fingerprint}"
-
-[screen]
-device = "{screen}"
-mode = "{width}x{height}"
-
-[health]
-socket = "{dir}/status.sock"
-"#,
-        name = side.name().to_uppercase(),
-        room = RoomKey::of([7; 32]).text(),
-        peer = side.other().address(),
-    )
+/// The room that booths belong to until they are told otherwise.
+pub fn room() -> RoomKey {
+    RoomKey::of([7; 32])
 }
 
 /// The UDP port that booths listen on.

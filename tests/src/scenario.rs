@@ -119,6 +119,8 @@ pub const ALL: &[Scenario] = &[
     scenarios::rate_step::SCENARIO,
     scenarios::roam::SCENARIO,
     scenarios::relay_cluster::SCENARIO,
+    scenarios::pair_lan::SCENARIO,
+    scenarios::pair_relay::SCENARIO,
     bench::LATENCY,
     bench::LINK,
     bench::SEAL,

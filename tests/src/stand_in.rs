@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use holobooth::link::{self, Doors, Incoming, Peer, Ports};
-use holobooth::pairing::{Identity, RoomKey};
+use holobooth::link::{self, Doors, Inbox, Incoming, Peer, Ports};
+use holobooth::pairing::{Identity, Pins, RoomKey};
 use holobooth::picture::{AccessUnit, Stamps};
 
 use crate::booth::PORT;
@@ -38,7 +38,9 @@ pub fn run(side: Side, dir: &Path, kbps: u32) -> io::Result<()> {
         listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), PORT),
         room: Some(RoomKey::of([7; 32])),
         identity: identity(side)?,
-        peer: Peer { address: Some(address(other)?), fingerprint: identity(other)?.fingerprint() },
+        name: side.name().to_owned(),
+        pins: Pins::default(),
+        peer: Peer { address: Some(address(other)?), fingerprint: Some(identity(other)?.fingerprint()) },
         relay: None,
         max_kbps: kbps,
         deadline: DEADLINE,
@@ -49,7 +51,7 @@ pub fn run(side: Side, dir: &Path, kbps: u32) -> io::Result<()> {
     std::thread::scope(|scope| {
         scope.spawn(|| encode(kbps, &doors));
         scope.spawn(|| decode(&doors));
-        let ended = link::run(config, doors);
+        let ended = link::run(config, &mut Inbox::default(), doors);
         stop.store(true, Relaxed);
         ended.map_err(io::Error::other)
     })

@@ -4,16 +4,24 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc;
+
 use super::{Counts, Shared};
 use crate::codec::Choice;
 use crate::config::Config;
-use crate::health::{CameraState, CodecStatus, Line, PeerStatus, Received, Sent, State, Status};
+use crate::health::{
+    CameraState, CodecStatus, Line, MemberStatus, PeerStatus, Received, Sent, State, Status,
+};
+use crate::link::Order;
+use crate::pairing::Member;
 use crate::screen::{Card, Kind};
 use crate::{health, link};
 
 /// How long a booth may be coming up before what is missing counts as missing.
 const STARTING: Duration = Duration::from_secs(2);
 
+/// How long an order may take.
+const ORDER_PATIENCE: Duration = Duration::from_secs(15);
 /// How often a status socket that could not be made is tried again.
 const SOCKET_RETRY: Duration = Duration::from_secs(1);
 
@@ -78,19 +86,29 @@ fn state(shared: &Shared) -> State {
 
 /// Where the other booth is looked for.
 fn whereabouts(config: &Config) -> String {
-    let direct = config.peer.as_ref().and_then(|peer| peer.address.as_ref()).map(|a| a.get_ref().to_string());
-    let relay = || config.relay.as_ref().map(|relay| format!("at the relay {}", relay.address.get_ref()));
-    direct.or_else(relay).unwrap_or_default()
+    let peer = config.peer.as_ref().and_then(|peer| peer.address.as_ref()).map(|a| a.get_ref().to_string());
+    let nearby = || config.room.as_ref().map(|_| "on this network".to_owned());
+    let relay = config.relay.as_ref().map(|relay| format!("at the relay {}", relay.address.get_ref()));
+    let places: Vec<_> = peer.or_else(nearby).into_iter().chain(relay).collect();
+    places.join(", ")
 }
 
 /// The card to show when there is no picture.
 fn card(shared: &Shared) -> Card {
-    let peer = shared.config.peer.as_ref();
-    let at_peer = || whereabouts(&shared.config);
+    let at_peer = || {
+        let company = shared.link.company();
+        if !company.trouble.is_empty() {
+            return company.trouble.clone();
+        }
+        let place = whereabouts(&shared.config);
+        if company.peer_name.is_empty() { place } else { format!("{}: {place}", company.peer_name) }
+    };
     let (kind, detail) = match state(shared) {
         State::Starting => (Kind::Starting, String::new()),
         State::NoCamera => (Kind::NoCamera, shared.live().camera_trouble.clone()),
-        State::Looking if peer.is_none() => (Kind::Looking, "no [peer] in its configuration".to_owned()),
+        State::Looking if whereabouts(&shared.config).is_empty() => {
+            (Kind::Looking, "no [room] and no [peer] in its configuration".to_owned())
+        }
         State::Looking => (Kind::Looking, at_peer()),
         State::Reconnecting => (Kind::Reconnecting, at_peer()),
         State::Live if shared.link.signals.peer_has_camera.load(Relaxed) => (Kind::Reconnecting, at_peer()),
@@ -99,11 +117,12 @@ fn card(shared: &Shared) -> Card {
     Card { kind, name: shared.name.clone(), detail }
 }
 
-/// Answers `holobooth status` until the booth stops. A meeting goes on without it.
-pub(super) fn answer(shared: &Shared, choice: &Mutex<Option<Choice>>) {
+/// Answers `holobooth status`, and passes on orders, until the booth stops. A meeting goes on without it.
+pub(super) fn answer(shared: &Shared, choice: &Mutex<Option<Choice>>, orders: &mpsc::Sender<Order>) {
     let socket = &shared.config.health.socket;
     let mut told = false;
-    while let Err(e) = health::serve(socket, &shared.stop, || status(shared, choice)) {
+    let status = || status(shared, choice);
+    while let Err(e) = health::serve(socket, &shared.stop, status, |line| order(line, orders)) {
         if !told {
             log::error!("health: no status on {}: {e}; change health.socket", socket.display());
             told = true;
@@ -115,11 +134,25 @@ pub(super) fn answer(shared: &Shared, choice: &Mutex<Option<Choice>>) {
     }
 }
 
+/// Has an order carried out.
+fn order(line: &str, orders: &mpsc::Sender<Order>) -> Result<String, String> {
+    let (answer, answered) = std::sync::mpsc::sync_channel(1);
+    let order = match line.split_once(' ') {
+        Some(("forget", name)) => Order::Forget { name: name.to_owned(), answer },
+        _ => return Err(format!("this booth knows no order `{line}`; is it of the same version?")),
+    };
+    orders
+        .try_send(order)
+        .map_err(|_| "this booth talks to nobody: it needs a [room] or a [peer]".to_owned())?;
+    answered.recv_timeout(ORDER_PATIENCE).unwrap_or_else(|_| Err("the link does not answer".to_owned()))
+}
+
 /// The answer to `holobooth status`.
 fn status(shared: &Shared, choice: &Mutex<Option<Choice>>) -> Status {
     let link::Counters {
         connects,
         refused,
+        records_refused,
         garbage,
         unopened,
         rtt_us,
@@ -149,6 +182,7 @@ fn status(shared: &Shared, choice: &Mutex<Option<Choice>>) -> Status {
             .map_or_else(CodecStatus::default, |(name, tried)| CodecStatus { name: name.to_owned(), tried })
     };
     let pictures = shared.pictures.report();
+    let company = shared.link.company().clone();
     let live = shared.live();
     let mut camera = live.camera.clone();
     camera.frames = camera_frames.load(Relaxed);
@@ -167,17 +201,22 @@ fn status(shared: &Shared, choice: &Mutex<Option<Choice>>) -> Status {
         decoder: codec(|c| (c.decoder, c.decoders_tried)),
         peer: PeerStatus {
             connected: shared.link.signals.connected.load(Relaxed),
+            name: company.peer_name,
+            fingerprint: company.peer.map(|who| who.to_string()).unwrap_or_default(),
             address: whereabouts(&shared.config),
+            trouble: company.trouble,
             route: shared.link.signals.route().to_owned(),
             rtt_us: rtt_us.load(Relaxed),
             clock_offset_us: clock_offset_us.load(Relaxed) as i64,
             connects: connects.load(Relaxed),
             refused: refused.load(Relaxed),
+            records_refused: records_refused.load(Relaxed),
             garbage: garbage.load(Relaxed),
             unopened: unopened.load(Relaxed),
             sealed: shared.config.room.is_some(),
             repeated: repeated.load(Relaxed),
         },
+        room: company.members.iter().map(member).collect(),
         line: Line {
             rate_kbps: line_kbps.load(Relaxed),
             queue_us: queue_us.load(Relaxed),
@@ -217,5 +256,14 @@ fn status(shared: &Shared, choice: &Mutex<Option<Choice>>) -> Status {
             pictures,
         ],
         stages: live.stages.report(),
+    }
+}
+
+fn member(member: &Member) -> MemberStatus {
+    MemberStatus {
+        name: member.name.clone(),
+        fingerprint: member.fingerprint.to_string(),
+        nearby: member.nearby,
+        at_relay: member.at_relay,
     }
 }

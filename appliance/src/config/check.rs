@@ -6,6 +6,7 @@ use toml::Spanned;
 
 use super::schema::Config;
 use crate::codec;
+use crate::pairing::{MOST_NAME, readable};
 use crate::screen::ModeWish;
 
 type Refusal = (Range<usize>, String);
@@ -40,22 +41,25 @@ pub(super) fn limits(config: &Config) -> Result<(), Refusal> {
             return Err((value.span(), reason));
         }
     }
+    if let Some(name) = &config.booth.name
+        && readable(name.get_ref().as_bytes()).is_none()
+    {
+        let reason = format!("`booth.name` must be 1 to {MOST_NAME} bytes long, on one line, and not blank");
+        return Err((name.span(), reason));
+    }
     one_of("codec.encoder", &config.codec.encoder, codec::encoders())?;
     one_of("codec.decoder", &config.codec.decoder, codec::decoders())?;
     whereabouts(config)?;
     Ok(())
 }
 
-/// Where the other booth and the relay are.
+/// Where the other booth and the relay are, and how they are known.
 fn whereabouts(config: &Config) -> Result<(), Refusal> {
     let v4 = config.link.listen.is_ipv4();
     let other_kind = "`link.listen` is of the other kind: both must be IPv4, or both IPv6";
     if let Some(relay) = &config.relay {
         let place = relay.address.get_ref();
         let refuse = |why: &str| Err((relay.address.span(), format!("`relay.address` is {place}; {why}")));
-        if config.peer.is_none() {
-            return refuse("add a section `[peer]` with the `fingerprint` of the booth to meet there");
-        }
         match place.ip() {
             Some(ip) if ip.is_unspecified() => return refuse("it must be the relay's own address"),
             Some(ip) if ip.is_ipv4() != v4 => return refuse(other_kind),
@@ -67,15 +71,8 @@ fn whereabouts(config: &Config) -> Result<(), Refusal> {
             _ => {}
         }
     }
-    if let Some(peer) = &config.peer {
-        let Some(address) = &peer.address else {
-            if config.relay.is_some() {
-                return Ok(());
-            }
-            let reason = "`peer` has neither an address nor a relay to meet at: add `address = \"192.0.2.7:4433\"` here, or a \
-                          section `[relay]` with `address = \"relay.example.org:443\"`";
-            return Err((peer.fingerprint.span(), reason.into()));
-        };
+    let Some(peer) = &config.peer else { return Ok(()) };
+    if let Some(address) = &peer.address {
         let place = address.get_ref();
         let refuse = |why: &str| Err((address.span(), format!("`peer.address` is {place}; {why}")));
         if place.port() == 0 || place.ip().is_unspecified() {
@@ -84,8 +81,21 @@ fn whereabouts(config: &Config) -> Result<(), Refusal> {
         if place.is_ipv4() != v4 {
             return refuse(other_kind);
         }
+        if config.room.is_none() && peer.fingerprint.is_none() {
+            return refuse(
+                "nothing says who may answer there: add the `fingerprint` that `holobooth identity` prints at the other booth, or a \
+                 section `[room]` with the `key` that `holobooth room new` prints",
+            );
+        }
     }
-    Ok(())
+    match &peer.fingerprint {
+        Some(fingerprint) if peer.address.is_none() && config.room.is_none() => {
+            let reason = "`peer` has neither an address nor a room to be found by: add `address = \"192.0.2.7:4433\"` here, or a \
+                          section `[room]` with the `key` that `holobooth room new` prints";
+            Err((fingerprint.span(), reason.into()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn one_of(

@@ -123,7 +123,13 @@ mod tests {
         assert!(peer("0.0.0.0:4433").contains(":2:11: `peer.address` is 0.0.0.0:4433; it must be"));
         assert!(peer("[::1]:4433").contains("both must be IPv4"));
         let alone = refusal(&format!("[peer]\nfingerprint = \"{}\"", "0".repeat(64)));
-        assert!(alone.contains(":2:15: `peer` has neither") && alone.contains("`[relay]`"), "{alone}");
+        assert!(alone.contains(":2:15: `peer` has neither") && alone.contains("`[room]`"), "{alone}");
+        let anybody = refusal("[peer]\naddress = \"10.0.0.1:4433\"");
+        assert!(anybody.contains(":2:11: `peer.address` is 10.0.0.1:4433; nothing says who"), "{anybody}");
+        for name in ["\" \"", "\"a\\nb\"", &format!("\"{}\"", "n".repeat(64))] {
+            let e = refusal(&format!("[booth]\nname = {name}"));
+            assert!(e.contains(":2:8: `booth.name` must be 1 to 63 bytes long"), "{e}");
+        }
         let key = RoomKey::of([9; 32]).text();
         let slip = refusal(&format!("[room]\nkey = \"{}\"", key.replacen('Q', "R", 1)));
         assert!(slip.contains(":2:7: the room key has a slip") && !slip.contains(&key[8..15]), "{slip}");
@@ -145,7 +151,7 @@ mod tests {
         assert!(at("0.0.0.0:443").contains(":4:11: `relay.address` is 0.0.0.0:443; it must be"));
         assert!(at("[::1]:443").contains("`relay.address` is [::1]:443; `link.listen` is of the other kind"));
         let e = refusal("[relay]\naddress = \"10.0.0.1:443\"");
-        assert!(e.contains(":2:11: `relay.address` is 10.0.0.1:443; add a section `[peer]`"), "{e}");
+        assert!(e.contains(":2:11: `relay.address` is 10.0.0.1:443; nothing goes"), "{e}");
         assert!(refusal(&format!("{peer}[relay]\n")).contains("missing field `address`"));
         let e = refusal(&format!("{}\nfingerprint = \"ab\"", relay("r.example:443")));
         assert!(e.contains(":5:15: not a fingerprint"), "{e}");

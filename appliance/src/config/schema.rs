@@ -26,9 +26,10 @@ pub struct Config {
     pub codec: Codec,
     /// How it is reached.
     pub link: Link,
-    /// Which booths belong together; a relay needs it, and without it a direct meeting is protected by TLS alone.
+    /// Which booths belong together; those of one room find each other and prove it. A relay needs it, and without it a direct meeting
+    /// is protected by TLS alone.
     pub room: Option<Room>,
-    /// Whom it shows; without it the booth waits and says so.
+    /// Whom it shows; without it, whoever of the room comes first.
     pub peer: Option<Peer>,
     /// Where booths meet that cannot reach each other; without it they only speak directly.
     pub relay: Option<Relay>,
@@ -42,9 +43,10 @@ pub struct Config {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Booth {
-    /// Shown on cards and in status; without one the booth has a name that follows from its key, such as `quiet-heron-42`.
-    pub name: Option<String>,
-    /// The only folder that is written: the booth's key and certificate.
+    /// Shown on cards, in status and at other booths, where nobody else may come under it later; without one the booth has a name that
+    /// follows from its key, such as `quiet-heron-42`.
+    pub name: Option<Spanned<String>>,
+    /// The only folder that is written: the booth's key and certificate, and which other booth has which name.
     pub data: PathBuf,
 }
 
@@ -150,10 +152,10 @@ pub struct Room {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Peer {
-    /// UDP address and port of the other booth. Without it this booth waits to be called, and looks at the relay.
+    /// UDP address and port of the other booth. Without it, it is looked for on this booth's networks and at the relay.
     pub address: Option<Spanned<SocketAddr>>,
-    /// SHA-256 of the other booth's certificate, as `holobooth identity` prints it there.
-    pub fingerprint: Spanned<Fingerprint>,
+    /// SHA-256 of the other booth's certificate, as `holobooth identity` prints it there. Without it, any booth of the room will do.
+    pub fingerprint: Option<Spanned<Fingerprint>>,
 }
 
 /// `[relay]`: a moq-relay that both booths reach, the same one or two of one cluster. It is used while the direct way does

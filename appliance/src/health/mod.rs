@@ -4,9 +4,9 @@ mod socket;
 mod stages;
 mod status;
 
-pub use socket::{ask, serve};
+pub use socket::{ask, order, serve};
 pub use stages::{Stage, Stages};
 pub use status::{
-    CameraState, CameraStatus, CodecStatus, Line, PeerStatus, Received, ScreenState, ScreenStatus, Sent,
-    State, Status,
+    CameraState, CameraStatus, CodecStatus, Line, MemberStatus, PeerStatus, Received, ScreenState,
+    ScreenStatus, Sent, State, Status,
 };

@@ -1,7 +1,7 @@
-//! The Unix socket on which `holobooth status` asks: whoever connects is told, once, as one JSON object.
+//! The Unix socket on which the booth is asked: one line comes, such as `status`, and the answer goes back.
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -13,14 +13,25 @@ use std::os::fd::AsFd;
 
 use super::status::Status;
 
-/// A slow reader is left after this.
+/// Who is slow to ask or to read is left after this.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// An order may take this long to be carried out.
+const ORDER_PATIENCE: Duration = Duration::from_secs(20);
+/// The longest line, in bytes.
+const LONGEST: u64 = 512;
+/// The line that asks for the status.
+const STATUS: &str = "status";
 
-/// Answers on `path` until `stop`.
+/// Answers on `path` until `stop`: the word `status` with what `status` gives, all else with what `order` makes of the line.
 ///
 /// # Errors
 /// When the socket cannot be made.
-pub fn serve(path: &Path, stop: &AtomicBool, status: impl Fn() -> Status) -> io::Result<()> {
+pub fn serve(
+    path: &Path,
+    stop: &AtomicBool,
+    status: impl Fn() -> Status,
+    order: impl Fn(&str) -> Result<String, String>,
+) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
@@ -39,15 +50,39 @@ pub fn serve(path: &Path, stop: &AtomicBool, status: impl Fn() -> Status) -> io:
         if accepted.as_ref().is_err_and(|e| e.kind() != io::ErrorKind::WouldBlock) {
             std::thread::sleep(PATIENCE);
         }
-        if let Ok((mut stream, _)) = accepted {
-            let text = serde_json::to_string(&status()).unwrap_or_default();
-            let _ = stream.set_nonblocking(false);
-            let _ = stream.set_write_timeout(Some(PATIENCE));
-            let _ = stream.write_all(text.as_bytes());
+        if let Ok((stream, _)) = accepted {
+            // Who asks badly gets nothing.
+            let _ = answer(stream, &status, &order);
         }
     }
     let _ = fs::remove_file(path);
     Ok(())
+}
+
+fn answer(
+    mut stream: UnixStream,
+    status: &impl Fn() -> Status,
+    order: &impl Fn(&str) -> Result<String, String>,
+) -> io::Result<()> {
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut line = String::new();
+    BufReader::new((&stream).take(LONGEST)).read_line(&mut line)?;
+    let text = match line.trim_end() {
+        STATUS => serde_json::to_string(&status()),
+        line => serde_json::to_string(&order(line)),
+    };
+    stream.write_all(text.map_err(io::Error::other)?.as_bytes())
+}
+
+fn converse(path: &Path, line: &str, patience: Duration) -> io::Result<String> {
+    let mut stream = UnixStream::connect(path)?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.write_all(format!("{line}\n").as_bytes())?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// Asks the booth that answers on `path`.
@@ -55,9 +90,43 @@ pub fn serve(path: &Path, stop: &AtomicBool, status: impl Fn() -> Status) -> io:
 /// # Errors
 /// When none does.
 pub fn ask(path: &Path) -> io::Result<Status> {
-    let mut stream = UnixStream::connect(path)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text)?;
-    serde_json::from_str(&text).map_err(io::Error::other)
+    serde_json::from_str(&converse(path, STATUS, PATIENCE)?).map_err(io::Error::other)
+}
+
+/// Gives the booth that answers on `path` an order, such as `forget NAME`: what it did, or why it did not.
+///
+/// # Errors
+/// When none answers.
+pub fn order(path: &Path, line: &str) -> io::Result<Result<String, String>> {
+    serde_json::from_str(&converse(path, line, ORDER_PATIENCE)?).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_is_answered_and_nonsense_disturbs_nobody() {
+        let path = std::env::temp_dir().join(format!("holobooth-socket-{}", std::process::id()));
+        let stop = AtomicBool::new(false);
+        let status = || Status { name: "A".into(), ..Status::default() };
+        let order =
+            |line: &str| line.strip_prefix("do ").map(str::to_owned).ok_or("no such order".to_owned());
+        std::thread::scope(|scope| {
+            scope.spawn(|| serve(&path, &stop, status, order).unwrap());
+            while !path.exists() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            assert_eq!(ask(&path).unwrap().name, "A");
+            for nonsense in [&b"\xff\xff\n"[..], &[b'x'; 4096], b""] {
+                let mut stream = UnixStream::connect(&path).unwrap();
+                let _ = stream.write_all(nonsense);
+            }
+            assert_eq!(super::order(&path, "do it").unwrap(), Ok("it".to_owned()));
+            assert_eq!(super::order(&path, "dance").unwrap(), Err("no such order".to_owned()));
+            assert_eq!(ask(&path).unwrap().name, "A");
+            stop.store(true, Relaxed);
+        });
+        assert!(!path.exists());
+    }
 }

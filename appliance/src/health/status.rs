@@ -82,8 +82,14 @@ pub struct CodecStatus {
 pub struct PeerStatus {
     /// Whether a session is up.
     pub connected: bool,
-    /// Where it is looked for: its address, or the relay.
+    /// What it calls itself; empty while nobody is known.
+    pub name: String,
+    /// Who it is: SHA-256 of its certificate in hexadecimal; empty while nobody is known.
+    pub fingerprint: String,
+    /// Where it is looked for: its address, this network, the relay.
     pub address: String,
+    /// What keeps a booth away, in a line for the staff; empty when nothing does.
+    pub trouble: String,
     /// The way that carries the meeting: `direct`, `relay`, or nothing.
     pub route: String,
     /// Smoothed round trip in µs.
@@ -92,8 +98,10 @@ pub struct PeerStatus {
     pub clock_offset_us: i64,
     /// Sessions so far.
     pub connects: u64,
-    /// Callers turned away for a wrong certificate.
+    /// Booths turned away: another certificate, another room, another booth's name.
     pub refused: u64,
+    /// Records on this booth's networks that claimed to be of the room and were not.
+    pub records_refused: u64,
     /// Datagrams that made no sense.
     pub garbage: u64,
     /// Datagrams whose seal did not open: changed, repeated, or made by somebody else.
@@ -102,6 +110,19 @@ pub struct PeerStatus {
     pub sealed: bool,
     /// Datagrams that came again.
     pub repeated: u64,
+}
+
+/// A booth of the room.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+pub struct MemberStatus {
+    /// What it calls itself.
+    pub name: String,
+    /// Who it is: SHA-256 of its certificate in hexadecimal.
+    pub fingerprint: String,
+    /// It is on one of this booth's networks.
+    pub nearby: bool,
+    /// It is at the relay.
+    pub at_relay: bool,
 }
 
 /// The line to the other booth.
@@ -203,6 +224,8 @@ pub struct Status {
     pub decoder: CodecStatus,
     /// The other booth.
     pub peer: PeerStatus,
+    /// All booths of the room that are here.
+    pub room: Vec<MemberStatus>,
     /// The line to it.
     pub line: Line,
     /// What went out.
@@ -241,7 +264,8 @@ impl fmt::Display for Status {
         };
         writeln!(
             f,
-            "peer     {} {up}, RTT {:.1} ms, clock {:+.1} ms, {} sessions, {} refused, {} garbage, {} unopened{}",
+            "peer     {} ({}) {up}, RTT {:.1} ms, clock {:+.1} ms, {} sessions, {} refused, {} garbage, {} unopened{}",
+            if p.name.is_empty() { "nobody yet" } else { &p.name },
             p.address,
             p.rtt_us as f64 / 1e3,
             p.clock_offset_us as f64 / 1e3,
@@ -251,6 +275,18 @@ impl fmt::Display for Status {
             p.unopened,
             if p.sealed { "" } else { ", no room key" },
         )?;
+        if !p.trouble.is_empty() {
+            writeln!(f, "trouble  {}", p.trouble)?;
+        }
+        for m in &self.room {
+            let place = match (m.nearby, m.at_relay) {
+                (true, true) => "nearby and at the relay",
+                (true, false) => "nearby",
+                (false, true) => "at the relay",
+                (false, false) => "found by its address",
+            };
+            writeln!(f, "room     {} {}, {place}", m.name, &m.fingerprint[..16.min(m.fingerprint.len())])?;
+        }
         let l = &self.line;
         writeln!(
             f,

@@ -7,17 +7,18 @@ use std::collections::BTreeMap;
 use std::future::pending;
 use std::net::SocketAddr;
 use std::pin::Pin as Pinned;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use quinn::{Connection, VarInt};
-use tokio::sync::mpsc;
+use quinn::{Connection, ConnectionError, VarInt};
+use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::guard::Floor;
-use super::moq::{Meeting, Names, Role, Tracks};
+use super::membership::{Membership, Up, code};
+use super::moq::{Happened, Meeting, Names, Role, Target, Tracks};
 use super::network::Network;
 use super::route::{Id, Route, WAYS, Way};
 use super::run::Place;
@@ -25,9 +26,9 @@ use super::sender::Plan;
 use super::session::{self, Ended};
 use super::socket::{Failed, Socket};
 use super::tls::Pin;
-use super::{Config, Counters, Doors, Error};
+use super::{Company, Config, Counters, Doors, Error, Inbox, Order};
 use crate::clock::now_us;
-use crate::pairing::{Fingerprint, RoomKey};
+use crate::pairing::{Fingerprint, Part, Roster, Sighting, Taken};
 
 /// Handshakes at once; more are refused.
 const HANDSHAKES: usize = 16;
@@ -35,6 +36,9 @@ const HANDSHAKES: usize = 16;
 const UNPROVEN: usize = 4;
 /// A caller's handshake that takes longer is none.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(3);
+/// While nobody is met, each booth of the room is tried in turn for so long, at least and at most: were it the same everywhere, three
+/// booths could chase each other for ever.
+const TURN_US: (u64, u64) = (1_500_000, 3_000_000);
 /// The last refusal is told again after so long.
 const TELL_AGAIN: Duration = Duration::from_secs(30);
 /// How often the route is asked.
@@ -48,17 +52,21 @@ const UNSEALED: &str = "direct";
 /// Runs the link until `doors.stop`; outlives every connection.
 ///
 /// # Errors
-/// Only at start: [`Error::Bind`], [`Error::Tls`], [`Error::NoRoots`], [`Error::Unsealed`], [`Error::System`].
-pub fn run(config: Config, doors: Doors<'_>) -> Result<(), Error> {
+/// Only at start: [`Error::Bind`], [`Error::Tls`], [`Error::NoRoots`], [`Error::Unsealed`], [`Error::Nobody`], [`Error::System`].
+pub fn run(config: Config, inbox: &mut Inbox, doors: Doors<'_>) -> Result<(), Error> {
     if config.relay.is_some() && config.room.is_none() {
         return Err(Error::Unsealed);
+    }
+    // Whom TLS lets in unseen must prove itself afterwards.
+    if config.room.is_none() && config.peer.fingerprint.is_none() {
+        return Err(Error::Nobody);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let done = runtime.block_on(async {
         let pin = Pin::new(config.peer.fingerprint);
         let floor = Floor::default();
         let socket = Socket::bind(&config, &pin, &floor)?;
-        Switchboard::new(config, socket, pin, floor, doors).run().await;
+        Switchboard::new(config, socket, pin, floor, doors).run(inbox).await;
         Ok(())
     });
     // A name that is still being looked up is not waited for.
@@ -74,15 +82,18 @@ struct Line {
 }
 
 /// How a handshake ended: on which way, when it was ours.
-type Shaken = (Option<Way>, Result<Connection, Failed>);
+type Shaken = (Option<Way>, Result<Up, Failed>);
 type Session<'a> = Pinned<Box<dyn Future<Output = Ended> + 'a>>;
 
 /// Connects, lets in, and runs the session.
 struct Switchboard<'a> {
     config: Config,
     names: Names,
-    /// Whether a connection that we dial is the one that stays when the other booth's crosses it.
-    ours_stays: bool,
+    roster: Roster,
+    /// The booth that we talk to, or try to.
+    target: watch::Sender<Option<Fingerprint>>,
+    /// When another is tried.
+    turn_us: u64,
     /// None between one that broke and the next.
     socket: Option<Socket>,
     rebound: Option<Instant>,
@@ -96,14 +107,16 @@ struct Switchboard<'a> {
     /// The dial under way and how many there were, for each [`Way`].
     dials: [(Option<AbortHandle>, u32); 2],
     attending: JoinSet<(Id, Ended)>,
-    meet: mpsc::Sender<(Id, Tracks)>,
-    met: mpsc::Receiver<(Id, Tracks)>,
+    meet: mpsc::Sender<(Id, Happened)>,
+    happened: mpsc::Receiver<(Id, Happened)>,
     last_id: Id,
     /// Connections that became the session so far.
     sessions: u64,
     /// Where the other booth last spoke to us directly.
     seen_at: Option<SocketAddr>,
     last_refused: Option<Instant>,
+    /// What keeps a booth away, in a line for the staff.
+    trouble: String,
     last_relay_trouble: Option<Instant>,
     last_way: Option<Way>,
 }
@@ -111,13 +124,14 @@ struct Switchboard<'a> {
 impl<'a> Switchboard<'a> {
     fn new(config: Config, socket: Socket, pin: Arc<Pin>, floor: Floor, doors: Doors<'a>) -> Self {
         let own = config.identity.fingerprint();
-        let (meet, met) = mpsc::channel(4);
-        let room = config.room.as_ref().map_or(UNSEALED.to_owned(), RoomKey::id);
-        let place = |of: Fingerprint| Place::new(format!("{room}/{}", of.short()), config.room.as_ref());
-        let (ours, theirs) = (place(own), place(config.peer.fingerprint));
+        let (meet, happened) = mpsc::channel(16);
+        let wanted = config.peer.fingerprint;
+        *doors.company.lock().unwrap_or_else(PoisonError::into_inner) = Company::default();
         Self {
-            names: Names { ours, theirs, key: config.room.clone() },
-            ours_stays: own < config.peer.fingerprint,
+            names: Names { own, place: Place::new(UNSEALED, config.room.as_ref()), key: config.room.clone() },
+            roster: Roster::new(own, wanted),
+            target: watch::Sender::new(wanted),
+            turn_us: 0,
             route: Route::new(config.peer.address.is_some(), config.relay.is_some(), now_us()),
             config,
             floor,
@@ -131,17 +145,19 @@ impl<'a> Switchboard<'a> {
             dials: Default::default(),
             attending: JoinSet::new(),
             meet,
-            met,
+            happened,
             last_id: 0,
             sessions: 0,
             seen_at: None,
             last_refused: None,
+            trouble: String::new(),
             last_relay_trouble: None,
             last_way: None,
         }
     }
 
-    async fn run(mut self) {
+    async fn run(mut self, inbox: &mut Inbox) {
+        self.show();
         let network = Network::new();
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -168,7 +184,12 @@ impl<'a> Switchboard<'a> {
                     }
                 },
                 Some(Ok((way, result))) = self.handshakes.join_next() => self.shaken(way, result),
-                Some((id, tracks)) = self.met.recv() => self.met(id, tracks),
+                Some((id, happened)) = self.happened.recv() => match happened {
+                    Happened::Met(who, tracks) => self.met(id, who, *tracks),
+                    Happened::Seen(who, there) => self.at_relay(who, there),
+                },
+                Some(sighting) = inbox.sightings.recv() => self.sighted(&sighting),
+                Some(order) = inbox.orders.recv() => self.order(order),
                 Some(Ok((id, ended))) = self.attending.join_next() => self.gone(id, &ended),
                 () = network.changed() => {
                     log::debug!("link: this machine's network changed");
@@ -178,9 +199,9 @@ impl<'a> Switchboard<'a> {
             }
         }
         self.no_session();
-        self.lines.values().for_each(|line| line.connection.close(VarInt::from_u32(0), b"booth stops"));
+        self.lines.values().for_each(|line| line.connection.close(code::STOPS, b"booth stops"));
         if let Some(Socket { endpoint, .. }) = self.socket {
-            endpoint.close(VarInt::from_u32(0), b"booth stops");
+            endpoint.close(code::STOPS, b"booth stops");
             // The other side is told, if it listens.
             let _ = timeout(Duration::from_millis(200), endpoint.wait_idle()).await;
         }
@@ -205,7 +226,9 @@ impl<'a> Switchboard<'a> {
             signals.route.store(0, Relaxed);
             self.last_way = None;
             log::info!("link: the other booth is gone");
+            self.show();
         }
+        self.take_turns(now);
         if self.route.way() == Some(Way::Direct)
             && let Some((id, _)) = &self.session
         {
@@ -227,26 +250,127 @@ impl<'a> Switchboard<'a> {
         self.tidy();
     }
 
+    /// While nobody is met, each booth of the room that is here is tried in turn.
+    fn take_turns(&mut self, now: u64) {
+        if self.route.has_peer(now) || now < self.turn_us {
+            return;
+        }
+        self.turn_us = now + fastrand::u64(TURN_US.0..=TURN_US.1);
+        let target = self.target();
+        let next = self.roster.next(target);
+        if next.is_some() && next != target {
+            self.turn_to(next);
+        }
+    }
+
+    fn target(&self) -> Option<Fingerprint> {
+        *self.target.borrow()
+    }
+
+    /// From now on `who` is the booth to be met.
+    fn turn_to(&mut self, who: Option<Fingerprint>) {
+        log::debug!("link: trying {}", who.map_or("nobody".to_owned(), |who| self.roster.name(who)));
+        self.turn_us = now_us() + fastrand::u64(TURN_US.0..=TURN_US.1);
+        self.target.send_replace(who);
+        self.no_session();
+        self.seen_at = None;
+        let nearby = who.is_some_and(|who| !self.roster.addresses(who).is_empty());
+        self.route.turn(nearby || self.config.peer.address.is_some(), now_us());
+        self.tidy();
+        self.show();
+    }
+
+    /// Somebody new is there, or not there any more.
+    fn met_somebody(&mut self) {
+        if self.target().is_none() {
+            self.turn_us = 0;
+            self.take_turns(now_us());
+        }
+        self.show();
+    }
+
+    /// The local network tells of a booth.
+    fn sighted(&mut self, sighting: &Sighting) {
+        if sighting.open || self.config.room.is_none() {
+            return;
+        }
+        let who = sighting.fingerprint;
+        let before = self.roster.addresses(who).to_vec();
+        self.roster.sighted(sighting);
+        let now = self.roster.addresses(who);
+        log::debug!("link: {} is at {now:?}", sighting.name);
+        if self.target() == Some(who) && now.iter().any(|address| !before.contains(address)) {
+            self.route.found(now_us());
+        }
+        self.met_somebody();
+    }
+
+    /// Somebody on site wants something.
+    fn order(&mut self, order: Order) {
+        match order {
+            Order::Forget { name, answer } => {
+                let done = match self.config.pins.forget(&name) {
+                    Some(write) => {
+                        tokio::task::spawn_blocking(move || write.write());
+                        self.tell(String::new());
+                        Ok(format!("`{name}` is forgotten; whoever comes under that name next, has it"))
+                    }
+                    None => Err(format!("no booth is known as `{name}`")),
+                };
+                // Who asked may have gone.
+                let _ = answer.send(done);
+            }
+        }
+    }
+
+    /// The relay tells of a booth.
+    fn at_relay(&mut self, who: Fingerprint, there: bool) {
+        self.roster.at_relay(who, there);
+        self.met_somebody();
+    }
+
+    /// Tells status and cards who is there.
+    fn show(&self) {
+        let peer = self.target();
+        let company = Company {
+            peer,
+            peer_name: peer.map_or_else(String::new, |who| self.roster.name(who)),
+            members: self.roster.members(peer),
+            trouble: self.trouble.clone(),
+        };
+        *self.doors.company.lock().unwrap_or_else(PoisonError::into_inner) = company;
+    }
+
     fn dial(&mut self, way: Way) {
         let Some(socket) = &self.socket else { return };
-        let (under_way, attempts) = &mut self.dials[way as usize];
-        let attempt = *attempts;
-        *attempts = attempt.wrapping_add(1);
+        let attempt = self.dials[way as usize].1;
         let new = match way {
             Way::Direct => {
                 // It may have moved since the configuration was written.
-                let mut addresses: Vec<_> =
-                    self.seen_at.into_iter().chain(self.config.peer.address).collect();
-                addresses.dedup();
+                let found = self.target().map_or(&[][..], |who| self.roster.addresses(who));
+                let known = self.seen_at.into_iter().chain(self.config.peer.address);
+                let mut addresses = Vec::new();
+                for address in known.chain(found.iter().copied()) {
+                    if !addresses.contains(&address) {
+                        addresses.push(address);
+                    }
+                }
                 let dial = socket.dial_peer(addresses, attempt);
-                self.handshakes.spawn(async move { (Some(way), dial.await) })
+                let membership = self.membership(Part::Dialler);
+                self.handshakes.spawn(async move {
+                    let up = async { membership.prove(dial.await?).await };
+                    (Some(way), up.await)
+                })
             }
             Way::Relay => {
                 let Some(relay) = &self.config.relay else { return };
                 let dial = socket.dial_relay(relay, attempt);
-                self.handshakes.spawn(async move { (Some(way), dial.await) })
+                let up = async { Ok(Up { connection: dial.await?, booth: None }) };
+                self.handshakes.spawn(async move { (Some(way), up.await) })
             }
         };
+        let (under_way, attempts) = &mut self.dials[way as usize];
+        *attempts = attempt.wrapping_add(1);
         if let Some(old) = under_way.replace(new) {
             old.abort();
         }
@@ -257,6 +381,8 @@ impl<'a> Switchboard<'a> {
         let (Some(way), Some((id, _))) = (self.route.way(), &self.session) else { return };
         let code = if way == Way::Direct { 1 } else { 2 };
         self.doors.signals.route.store(code, Relaxed);
+        self.trouble.clear();
+        self.show();
         let Some(line) = self.lines.get(id) else { return };
         let (by, at) = (
             if way == Way::Direct { "directly" } else { "through the relay" },
@@ -275,21 +401,71 @@ impl<'a> Switchboard<'a> {
         } else if self.handshakes.len() >= UNPROVEN && incoming.may_retry() {
             let _ = incoming.retry();
         } else if let Ok(connecting) = incoming.accept() {
+            let membership = self.membership(Part::Listener);
             self.handshakes.spawn(async move {
-                let shaken = timeout(HANDSHAKE_LIMIT, connecting).await;
-                (None, shaken.map_or(Err(Failed::Late), |shaken| shaken.map_err(Failed::from)))
+                let up = async {
+                    let connection = timeout(HANDSHAKE_LIMIT, connecting)
+                        .await
+                        .unwrap_or(Err(quinn::ConnectionError::TimedOut))?;
+                    membership.prove(connection).await
+                };
+                (None, up.await)
             });
         }
     }
 
-    fn shaken(&mut self, dialled: Option<Way>, result: Result<Connection, Failed>) {
+    fn membership(&self, part: Part) -> Membership {
+        Membership {
+            part,
+            own: self.names.own,
+            name: self.config.name.clone(),
+            room: self.config.room.clone(),
+        }
+    }
+
+    /// Whether a booth that has proved to be `who` is to be talked to. If not, the connection is closed.
+    fn welcome(&mut self, connection: &Connection, who: Fingerprint, name: &str) -> bool {
+        if let Err(Taken(other)) = self.config.pins.judge(name, who) {
+            connection.close(code::NAME_TAKEN, b"another booth has this name");
+            self.refused(&format!(
+                "a booth that calls itself `{name}`: its fingerprint is {}, and this name belongs to {}; if it is the right booth, \
+                 run `holobooth forget {name}` here",
+                who.short(),
+                other.short()
+            ));
+            return false;
+        }
+        if let Some(write) = self.config.room.as_ref().and_then(|_| self.config.pins.remember(name, who)) {
+            tokio::task::spawn_blocking(move || write.write());
+        }
+        self.roster.proved(who, name);
+        if self.target() == Some(who) {
+            return true;
+        }
+        if self.route.has_peer(now_us()) {
+            log::debug!("link: {name} called in the middle of a meeting");
+            connection.close(code::ENGAGED, b"in a meeting");
+            return false;
+        }
+        self.turn_to(Some(who));
+        true
+    }
+
+    fn shaken(&mut self, dialled: Option<Way>, result: Result<Up, Failed>) {
         let now = now_us();
         let way = dialled.unwrap_or(Way::Direct);
-        let connection = match result {
-            Ok(connection) => connection,
+        let up = result.and_then(|Up { connection, booth }| match booth {
+            Some((who, name)) if !self.welcome(&connection, who, &name) => Err(Failed::Unwelcome),
+            _ => Ok((connection, booth.map(|(who, _)| who))),
+        });
+        let (connection, who) = match up {
+            Ok(up) => up,
             Err(error) => {
                 if dialled.is_some() {
                     self.route.dial_failed(way, now);
+                }
+                if let Failed::Connection(ConnectionError::ApplicationClosed(close)) = &error {
+                    self.turned_away(close.error_code);
                 }
                 self.failed(dialled, &error);
                 return;
@@ -301,13 +477,19 @@ impl<'a> Switchboard<'a> {
             Some(Way::Direct) => (self.last_id, Role::Dialled),
             Some(Way::Relay) => (self.last_id, Role::Relay),
         };
-        let stays = dialled.is_some() == self.ours_stays;
+        // Of two connections that cross each other, both booths keep the same.
+        let ours_stays = who.is_some_and(|who| self.names.own < who);
+        let stays = dialled.is_some() == ours_stays;
         if !self.route.up(id, way, dialled.is_some(), stays, now) {
-            connection.close(VarInt::from_u32(1), b"one session is enough");
+            connection.close(code::ENOUGH, b"one session is enough");
             return;
         }
         log::debug!("link: {id} is up: {role:?}, {}", connection.remote_address());
-        let attending = attend(id, connection.clone(), role, self.names.clone(), self.meet.clone());
+        let target = match who {
+            Some(who) => watch::channel(Some(who)).1,
+            None => self.target.subscribe(),
+        };
+        let attending = attend(id, connection.clone(), role, self.names.clone(), target, self.meet.clone());
         let attending = self.attending.spawn(attending);
         self.lines.insert(id, Line { connection, attending });
         self.tidy();
@@ -321,9 +503,9 @@ impl<'a> Switchboard<'a> {
         self.doors.signals.congested.store(false, Relaxed);
     }
 
-    /// The other booth's tracks flow through connection `id`.
-    fn met(&mut self, id: Id, tracks: Tracks) {
-        let Some(line) = self.lines.get(&id) else { return };
+    /// The tracks of booth `who` flow through connection `id`.
+    fn met(&mut self, id: Id, who: Fingerprint, tracks: Tracks) {
+        let Some(line) = self.lines.get(&id).filter(|_| self.target() == Some(who)) else { return };
         if self.route.met(id, now_us()) {
             log::debug!("link: {id} is the session");
             self.sessions += 1;
@@ -360,12 +542,38 @@ impl<'a> Switchboard<'a> {
         if self.session.as_ref().is_some_and(|(current, _)| *current == id) {
             self.no_session();
         }
+        if self.route.is_relay(id) {
+            self.roster.relay_gone();
+            self.show();
+        }
+        if let Ended::Connection(ConnectionError::ApplicationClosed(close)) = ended {
+            self.turned_away(close.error_code);
+        }
         self.route.gone(id, now_us());
         if let Some(line) = self.lines.remove(&id) {
             log::debug!("link: {id} is gone: {ended}");
             line.close(b"over");
         }
         self.tidy();
+    }
+
+    /// The other booth closed a connection with `reason`.
+    fn turned_away(&mut self, reason: VarInt) {
+        if self.route.has_peer(now_us()) {
+            return;
+        }
+        let name = self.target().map_or_else(String::new, |who| self.roster.name(who));
+        if reason == code::ENGAGED {
+            self.tell(format!("{name} is in a meeting with another booth"));
+            self.turn_us = 0;
+        } else if reason == code::NAME_TAKEN {
+            let own = &self.config.name;
+            let trouble = format!(
+                "{name} knows another booth as `{own}`: run `holobooth forget {own}` there, or change booth.name here"
+            );
+            log::warn!("link: {trouble}");
+            self.tell(trouble);
+        }
     }
 
     /// Closes what is of no more use.
@@ -388,29 +596,39 @@ impl<'a> Switchboard<'a> {
             }
             return;
         }
-        let Some(shown) = self.pin.turned_away() else {
-            log::debug!("link: handshake, {dialled:?}: {error}");
-            return;
-        };
-        Counters::add(&self.doors.counters.refused, 1);
-        let who = if dialled.is_some() { "the booth at the peer's address" } else { "a caller" };
-        // Somebody who keeps knocking fills the counter, not the log.
-        if self.last_refused.is_some_and(|told| told.elapsed() < TELL_AGAIN) {
-            return;
+        let who = if dialled.is_some() { "the booth that we called" } else { "a caller" };
+        match (self.pin.turned_away(), self.config.peer.fingerprint, error) {
+            (Some(shown), Some(wanted), _) => self.refused(&format!(
+                "{who}: its fingerprint is {shown}, not {wanted}; if it is the right booth, put its fingerprint into peer.fingerprint"
+            )),
+            (_, _, Failed::Unproven) => {
+                self.refused(&format!("{who}: {error}; room.key must be the same at both booths"));
+            }
+            _ => log::debug!("link: handshake, {dialled:?}: {error}"),
         }
-        self.last_refused = Some(Instant::now());
-        log::warn!(
-            "link: refused {who}: its fingerprint is {shown}, not {}; if it is the right booth, put its fingerprint into \
-             peer.fingerprint",
-            self.config.peer.fingerprint
-        );
+    }
+
+    /// Somebody was turned away. Who keeps knocking fills the counter, not the log.
+    fn refused(&mut self, whom: &str) {
+        Counters::add(&self.doors.counters.refused, 1);
+        if self.last_refused.is_none_or(|told| told.elapsed() >= TELL_AGAIN) {
+            self.last_refused = Some(Instant::now());
+            log::warn!("link: refused {whom}");
+            self.tell(format!("refused {whom}"));
+        }
+    }
+
+    /// What keeps a booth away, for the staff to see.
+    fn tell(&mut self, trouble: String) {
+        self.trouble = trouble;
+        self.show();
     }
 }
 
 impl Line {
     fn close(self, why: &[u8]) {
         self.attending.abort();
-        self.connection.close(VarInt::from_u32(2), why);
+        self.connection.close(code::OVER, why);
     }
 }
 
@@ -420,18 +638,24 @@ async fn attend(
     connection: Connection,
     role: Role,
     names: Names,
-    met: mpsc::Sender<(Id, Tracks)>,
+    target: Target,
+    told: mpsc::Sender<(Id, Happened)>,
 ) -> (Id, Ended) {
     let attend = async {
-        let mut meeting = Meeting::enter(&connection, role, &names).await?;
+        let mut meeting = Meeting::enter(&connection, role, &names, target).await?;
         loop {
-            let tracks = meeting.next().await?;
-            if met.send((id, tracks)).await.is_err() {
+            let happened = meeting.next().await?;
+            if told.send((id, happened)).await.is_err() {
                 return Err(Ended::Closed);
             }
         }
     };
-    let ended: Result<(), Ended> = attend.await;
+    let ended: Result<(), Ended> = tokio::select! {
+        biased;
+        // What the other side closed it with says more than what MoQ makes of that.
+        reason = connection.closed() => Err(reason.into()),
+        ended = attend => ended,
+    };
     (id, ended.err().unwrap_or(Ended::Closed))
 }
 

@@ -103,12 +103,11 @@ pub fn sealed(data: &[u8]) {
 
 /// Names of broadcasts that a relay announces and withdraws.
 pub fn announced(data: &[u8]) {
-    let mut runs = Runs::at(Place::new("room/booth".to_owned(), None));
+    let mut runs = Runs::at(Place::new("room", None));
     for (withdrawn, name) in things(data) {
-        runs.update(&String::from_utf8_lossy(&name), withdrawn == 0);
-        if runs.newest().is_some() {
-            runs.met();
-            assert!(runs.newest().is_none());
+        if let Some(who) = runs.update(&String::from_utf8_lossy(&name), withdrawn == 0) {
+            runs.met(who);
+            assert!(runs.newest(who).is_none());
         }
     }
 }

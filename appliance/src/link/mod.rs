@@ -5,7 +5,7 @@
 //!             cutter, fec              ║        what came    fec, what to ask again
 //!             history, estimator ◄── feedback ◄─────┘
 //! ```
-//! [`endpoint`] owns the connections, [`moq`] what is spoken on one, [`session`] one meeting over it, [`wire`] what carries its
+//! [`endpoint`] owns the connections, [`membership`] knows who is at their other ends, [`moq`] what is spoken on one, [`session`] one meeting over it, [`wire`] what carries its
 //! datagrams. The rest is pure: bytes and times go in; frames, datagrams, numbers and decisions come out.
 
 mod arrivals;
@@ -19,6 +19,7 @@ mod feedback;
 pub mod fuzz;
 mod guard;
 mod history;
+mod membership;
 mod memory;
 mod moq;
 mod network;
@@ -43,10 +44,13 @@ pub use simulation::{Outcome, simulate};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::mpsc;
+
 use crate::mailbox::Mailbox;
-use crate::pairing::{Fingerprint, Identity, RoomKey};
+use crate::pairing::{Fingerprint, Identity, Member, Pins, RoomKey, Sighting};
 use crate::picture::AccessUnit;
 
 /// What can be wrong with the link, and what to do about it.
@@ -77,18 +81,23 @@ pub enum Error {
         "link: through a relay nothing goes unsealed; put a room key into room.key, as `holobooth room new` makes it"
     )]
     Unsealed,
+    /// Nobody is known, and nothing to know anybody by.
+    #[error(
+        "link: there is neither a room key nor a peer's fingerprint; put one into room.key or peer.fingerprint"
+    )]
+    Nobody,
     /// The system gave no thread, timer or descriptor.
     #[error("link: {0}")]
     System(#[from] io::Error),
 }
 
-/// The other booth.
-#[derive(Debug, Clone, Copy)]
+/// What is known of the other booth before it has been found.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Peer {
-    /// Where it is; none when only it can dial, or both meet at a relay.
+    /// Where it is; none when it is to be found, or only it can dial.
     pub address: Option<SocketAddr>,
-    /// Who it must prove to be.
-    pub fingerprint: Fingerprint,
+    /// Who it must prove to be; without it, any booth of the room.
+    pub fingerprint: Option<Fingerprint>,
 }
 
 /// A relay at which both booths can be.
@@ -110,14 +119,49 @@ pub struct Config {
     pub room: Option<RoomKey>,
     /// Who we are.
     pub identity: Identity,
+    /// What we are called; at most [`MOST_NAME`](crate::pairing::MOST_NAME) bytes.
+    pub name: String,
     /// Whom we talk to.
     pub peer: Peer,
+    /// Which booth has which name.
+    pub pins: Pins,
     /// Where to meet when the direct way does not work.
     pub relay: Option<Relay>,
     /// The highest rate of the video, in kbit/s.
     pub max_kbps: u32,
     /// From a picture's capture to its being decodable at the other booth.
     pub deadline: Duration,
+}
+
+/// What became of an order: a line for who gave it.
+pub type Answer = std::sync::mpsc::SyncSender<Result<String, String>>;
+
+/// What somebody on site wants of the link.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Order {
+    /// A name is to be free for another booth.
+    Forget {
+        /// The name.
+        name: String,
+        /// Who is told.
+        answer: Answer,
+    },
+}
+
+/// What the link is told while it runs.
+pub struct Inbox {
+    /// What is found on the local networks.
+    pub sightings: mpsc::Receiver<Sighting>,
+    /// What is wanted.
+    pub orders: mpsc::Receiver<Order>,
+}
+
+impl Default for Inbox {
+    /// One into which nothing comes.
+    fn default() -> Self {
+        Self { sightings: mpsc::channel(1).1, orders: mpsc::channel(1).1 }
+    }
 }
 
 /// What the link and the video threads say to each other besides frames, each with who sets it.
@@ -159,8 +203,10 @@ impl Signals {
 pub struct Counters {
     /// Sessions begun.
     pub connects: AtomicU64,
-    /// Peers turned away because they were not who they had to be.
+    /// Peers turned away because they were not who they had to be, or of another room.
     pub refused: AtomicU64,
+    /// Records on our networks that claimed to be of the room and were not.
+    pub records_refused: AtomicU64,
     /// Datagrams that made no sense.
     pub garbage: AtomicU64,
     /// Datagrams whose seal did not open: changed, repeated, or made by somebody else.
@@ -209,6 +255,19 @@ impl Counters {
     }
 }
 
+/// Who is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Company {
+    /// The booth that we talk to, or try to.
+    pub peer: Option<Fingerprint>,
+    /// What that booth calls itself.
+    pub peer_name: String,
+    /// All booths of the room that are here.
+    pub members: Vec<Member>,
+    /// What keeps a booth away, in a line for the staff; empty when nothing does.
+    pub trouble: String,
+}
+
 /// What comes out of the link: a coded picture, its stamps on our clock.
 #[derive(Debug)]
 pub struct Incoming {
@@ -229,6 +288,8 @@ pub struct Doors<'a> {
     pub signals: &'a Signals,
     /// Numbers for status.
     pub counters: &'a Counters,
+    /// Who is there, for status and cards.
+    pub company: &'a Mutex<Company>,
     /// Ends the link.
     pub stop: &'a AtomicBool,
 }
@@ -249,6 +310,7 @@ pub struct Ports {
     pub signals: Signals,
     /// See [`Doors::counters`].
     pub counters: Counters,
+    company: Mutex<Company>,
 }
 
 impl Ports {
@@ -262,7 +324,13 @@ impl Ports {
             incoming: Mailbox::bounded("link→decoder", INCOMING)?,
             signals: Signals::default(),
             counters: Counters::default(),
+            company: Mutex::default(),
         })
+    }
+
+    /// See [`Doors::company`].
+    pub fn company(&self) -> MutexGuard<'_, Company> {
+        self.company.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The link's side of them; `stop` ends it.
@@ -272,6 +340,7 @@ impl Ports {
             incoming: &self.incoming,
             signals: &self.signals,
             counters: &self.counters,
+            company: &self.company,
             stop,
         }
     }

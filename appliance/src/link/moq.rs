@@ -1,12 +1,14 @@
 //! MoQ on one connection: our broadcast out, the other booth's in.
 //!
 //! A booth publishes `<room>/<booth>/<run>`, with a new run for each connection (see [`super::run`]). At a relay a dead run stays
-//! announced until the relay's time-out, so the newest counts, and a newer one is followed as soon as it is announced.
+//! announced until the relay's time-out, so the newest counts, and a newer one is followed as soon as it is announced. All booths of
+//! the room are seen there; the tracks of one are taken, whose it is says a [`watch`].
 
-use std::pin::pin;
+use std::future::pending;
 use std::time::{Duration, Instant};
 
 use moq_net::{Pattern, Patterns, Timescale, announce, broadcast, cache, origin, track};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -14,7 +16,7 @@ use super::run::{OwnRun, Place, Runs};
 use super::seal::{self, Seals};
 use super::session::Ended;
 use super::wire::Track;
-use crate::pairing::RoomKey;
+use crate::pairing::{Fingerprint, RoomKey};
 
 /// What the other side may make us keep: nothing here lives longer than a datagram.
 const CACHE_BYTES: u64 = 1 << 20;
@@ -33,13 +35,24 @@ pub(super) enum Role {
     Relay,
 }
 
-/// Where broadcasts stand, ours and the other booth's.
+/// Where broadcasts stand, and which is ours.
 #[derive(Debug, Clone)]
 pub(super) struct Names {
-    pub(super) ours: Place,
-    pub(super) theirs: Place,
+    pub(super) own: Fingerprint,
+    pub(super) place: Place,
     /// What the room is sealed with.
     pub(super) key: Option<RoomKey>,
+}
+
+/// The booth whose tracks are wanted.
+pub(super) type Target = watch::Receiver<Option<Fingerprint>>;
+
+/// What happens on a connection.
+pub(super) enum Happened {
+    /// The tracks of this booth flow.
+    Met(Fingerprint, Box<Tracks>),
+    /// This booth is at the relay, or is there no longer.
+    Seen(Fingerprint, bool),
 }
 
 /// A track of ours and the same track of the other booth.
@@ -68,6 +81,8 @@ pub(super) struct Meeting {
     feedback_out: track::Producer,
     theirs: origin::Producer,
     announced: announce::Consumer,
+    own: Fingerprint,
+    target: Target,
     runs: Runs,
     seals: Option<Seals>,
     /// What our tracks hang on.
@@ -84,18 +99,26 @@ impl Meeting {
         connection: &quinn::Connection,
         role: Role,
         names: &Names,
+        target: Target,
     ) -> Result<Self, Ended> {
-        timeout(SETUP_LIMIT, Self::set_up(connection, role, names)).await.unwrap_or(Err(Ended::Silent))
+        timeout(SETUP_LIMIT, Self::set_up(connection, role, names, target))
+            .await
+            .unwrap_or(Err(Ended::Silent))
     }
 
-    async fn set_up(connection: &quinn::Connection, role: Role, names: &Names) -> Result<Self, Ended> {
+    async fn set_up(
+        connection: &quinn::Connection,
+        role: Role,
+        names: &Names,
+        target: Target,
+    ) -> Result<Self, Ended> {
         if connection.max_datagram_size().is_none() {
             return Err(Ended::NoDatagrams);
         }
         let mut drivers = JoinSet::new();
         let ours = new_origin(&mut drivers);
         let run = OwnRun::new()?;
-        let path = names.ours.own_path(&run);
+        let path = names.place.own_path(names.own, &run);
         let broadcast = ours.create_broadcast(path.as_str())?;
         let info = || track::Info::default().with_timescale(Timescale::MICRO);
         let hologram_out = broadcast.create_track(Track::Hologram.name(), info())?;
@@ -103,7 +126,9 @@ impl Meeting {
         broadcast.announce(Default::default())?;
 
         // Whatever else is announced, at a relay of many for example, is not even asked for.
-        let wanted = Pattern::subtree(names.theirs.booth()).map_err(|_| Ended::Name)?;
+        let known = target.borrow().filter(|_| role != Role::Relay);
+        let wanted = known.map_or_else(|| names.place.room().to_owned(), |who| names.place.booth(who));
+        let wanted = Pattern::subtree(&wanted).map_err(|_| Ended::Name)?;
         let theirs = new_origin(&mut drivers).scope("", &Patterns::from(wanted))?;
         let announced = theirs.consume().announced();
         let transport = web_transport_quinn::Session::raw(connection.clone());
@@ -122,61 +147,73 @@ impl Meeting {
             feedback_out,
             theirs,
             announced,
-            runs: Runs::at(names.theirs.clone()),
+            own: names.own,
+            target,
+            runs: Runs::at(names.place.clone()),
             seals: names.key.clone().map(|key| Seals::new(key, run, path)),
             _ours: (ours, broadcast),
             _drivers: drivers,
         })
     }
 
-    /// The tracks of the other booth's newest run; when it was met before, those of the next one, whenever that comes.
+    /// What happens next. The tracks of a run are met once.
     ///
     /// # Errors
     /// When the connection is over, or a booth spoken to directly publishes nothing in time.
-    pub(super) async fn next(&mut self) -> Result<Tracks, Ended> {
+    pub(super) async fn next(&mut self) -> Result<Happened, Ended> {
         let patient = self.role == Role::Relay || self.runs.have_met();
         let limit = if patient { Duration::MAX } else { SETUP_LIMIT };
         timeout(limit, self.follow()).await.unwrap_or(Err(Ended::Silent))
     }
 
-    async fn follow(&mut self) -> Result<Tracks, Ended> {
-        'run: loop {
-            let Some((run, path)) = self.runs.newest() else {
-                let update = tokio::select! {
-                    update = self.announced.next() => update.ok_or(Ended::Closed)?,
-                    error = self.session.closed() => return Err(error.into()),
-                };
-                self.runs.update(update.prefix.as_ref(), update.kind.is_active());
-                continue;
-            };
-            let mut joining = pin!(join(&self.theirs, &path));
-            let joined = loop {
-                tokio::select! {
-                    joined = &mut joining => break joined,
-                    update = self.announced.next() => {
-                        let update = update.ok_or(Ended::Closed)?;
-                        if self.runs.update(update.prefix.as_ref(), update.kind.is_active()) {
-                            continue 'run;
-                        }
-                    }
-                    error = self.session.closed() => return Err(error.into()),
+    async fn follow(&mut self) -> Result<Happened, Ended> {
+        loop {
+            let target = *self.target.borrow_and_update();
+            let newest = target.and_then(|who| Some((who, self.runs.newest(who)?)));
+            let joining = async {
+                match &newest {
+                    Some((_, (_, path))) => join(&self.theirs, path).await,
+                    None => pending().await,
                 }
             };
-            self.runs.met();
+            let joined = tokio::select! {
+                joined = joining => joined,
+                update = self.announced.next() => {
+                    let update = update.ok_or(Ended::Closed)?;
+                    match self.runs.update(update.prefix.as_ref(), update.kind.is_active()) {
+                        Some(who) if self.role == Role::Relay && who != self.own => {
+                            return Ok(Happened::Seen(who, self.runs.has(who)));
+                        }
+                        _ => continue,
+                    }
+                }
+                () = changed(&mut self.target) => continue,
+                error = self.session.closed() => return Err(error.into()),
+            };
+            let Some((who, (run, path))) = newest else { continue };
+            self.runs.met(who);
             match joined {
                 Ok(([hologram, feedback], broadcast)) => {
-                    return Ok(Tracks {
+                    let tracks = Tracks {
                         hologram: Lane { ours: self.hologram_out.clone(), theirs: hologram },
                         feedback: Lane { ours: self.feedback_out.clone(), theirs: feedback },
                         direct: self.role != Role::Relay,
                         seal: self.seals.as_mut().map(|seals| seals.with(&run, &path)).transpose()?,
                         _broadcast: broadcast,
-                    });
+                    };
+                    return Ok(Happened::Met(who, Box::new(tracks)));
                 }
                 Err(e) if self.role == Role::Relay => log::debug!("link: nobody is at {path}: {e}"),
                 Err(e) => return Err(e),
             }
         }
+    }
+}
+
+/// Another booth is wanted.
+async fn changed(target: &mut Target) {
+    if target.changed().await.is_err() {
+        pending().await
     }
 }
 

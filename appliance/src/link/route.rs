@@ -62,7 +62,7 @@ pub(super) enum Way {
 pub(super) const WAYS: [Way; 2] = [Way::Direct, Way::Relay];
 
 /// One way: when it may be dialled, and the newest connection on it.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Line {
     /// Whether there is an address to dial.
     known: bool,
@@ -131,6 +131,21 @@ impl Route {
             awake_us: now_us,
             short_lived: 0,
         }
+    }
+
+    /// It is another booth now that is to be met; `direct` says whether there is an address to dial. What leads to the relay stays.
+    pub(super) fn turn(&mut self, direct: bool, now_us: u64) {
+        let relay = self.relay;
+        let looked = (self.changed_us, self.looked_us, self.awake_us, self.relay_from_us);
+        *self = Self::new(direct, relay.known, now_us);
+        (self.changed_us, self.looked_us, self.awake_us, self.relay_from_us) = looked;
+        self.relay = relay;
+    }
+
+    /// An address was found at which the booth can be dialled.
+    pub(super) fn found(&mut self, now_us: u64) {
+        self.direct.known = true;
+        self.direct.next_us = now_us;
     }
 
     /// To be told the time every now and then: silence counts only while somebody listens.

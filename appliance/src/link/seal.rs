@@ -253,6 +253,7 @@ impl<W: Wire> Wire for Sealed<'_, W> {
 mod tests {
     use super::super::run::Place;
     use super::*;
+    use crate::pairing::Fingerprint;
 
     const A: &str = "room/a/1";
     const B: &str = "room/b/1";
@@ -338,9 +339,9 @@ mod tests {
 
     #[test]
     fn a_run_met_again_goes_on_where_it_was() {
-        let place = Place::new("room/b".to_owned(), None);
+        let place = Place::new("room", None);
         let others: Vec<OwnRun> = (0..=PAIRS).map(|_| OwnRun::new().unwrap()).collect();
-        let path = |n: usize| place.own_path(&others[n]);
+        let path = |n: usize| place.own_path(Fingerprint([1; 32]), &others[n]);
         let mut seals = Seals::new(RoomKey::of([7; 32]), OwnRun::new().unwrap(), A.to_owned());
         let mut sealed = |n: usize| {
             let seal = seals.with(&others[n].run(), &path(n))?;

@@ -46,6 +46,10 @@ pub(super) enum Failed {
     Family(&'static str),
     #[error("no answer in time")]
     Late,
+    #[error("it holds another room key than we do, or none")]
+    Unproven,
+    #[error("it is not the one to be talked to now")]
+    Unwelcome,
 }
 
 /// The socket, and what is shown and wanted when dialling from it.

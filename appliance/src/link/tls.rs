@@ -15,23 +15,24 @@ const ALPN: &[u8] = b"moq-lite-06";
 /// What a dialler calls the other side; certificates carry it, nobody relies on it.
 pub(super) const NAME: &str = "holobooth";
 
-/// Lets in the one certificate with the pinned fingerprint, and remembers the last that it turned away.
+/// Lets in the one certificate with the pinned fingerprint, and remembers the last that it turned away. Where none is pinned, lets in
+/// all: who they are is to be proved afterwards.
 #[derive(Debug)]
 pub(super) struct Pin {
-    expected: Fingerprint,
+    expected: Option<Fingerprint>,
     provider: Arc<CryptoProvider>,
     turned_away: Mutex<Option<Fingerprint>>,
 }
 
 impl Pin {
-    pub(super) fn new(expected: Fingerprint) -> Arc<Self> {
+    pub(super) fn new(expected: Option<Fingerprint>) -> Arc<Self> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         Arc::new(Self { expected, provider, turned_away: Mutex::new(None) })
     }
 
     fn judge(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
         let shown = Fingerprint::of(certificate);
-        if shown == self.expected {
+        if self.expected.is_none_or(|expected| shown == expected) {
             return Ok(());
         }
         *self.turned_away.lock().unwrap_or_else(PoisonError::into_inner) = Some(shown);
@@ -60,6 +61,12 @@ impl Pin {
     fn schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
+}
+
+/// Who has shown a certificate on this connection, and its key.
+pub(super) fn shown(connection: &quinn::Connection) -> Option<Fingerprint> {
+    let chain = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+    chain.first().map(Fingerprint::of)
 }
 
 fn only_tls13() -> Error {
@@ -171,7 +178,9 @@ pub(super) fn relay_config(fingerprint: Option<Fingerprint>) -> Result<rustls::C
     let builder = rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?;
     let builder = match fingerprint {
-        Some(fingerprint) => builder.dangerous().with_custom_certificate_verifier(Pin::new(fingerprint)),
+        Some(fingerprint) => {
+            builder.dangerous().with_custom_certificate_verifier(Pin::new(Some(fingerprint)))
+        }
         None => {
             let mut roots = rustls::RootCertStore::empty();
             // One that makes no sense makes the others no worse.

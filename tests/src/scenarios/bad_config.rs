@@ -79,8 +79,8 @@ const CASES: &[Case] = &[
     Case {
         name: "no-fingerprint",
         text: "[peer]\naddress = \"10.9.0.2:4433\"\n",
-        place: ":1:1",
-        says: &[&["fingerprint"]],
+        place: ":2:11",
+        says: &[&["fingerprint"], &["[room]"]],
     },
     Case {
         name: "no-port",
@@ -92,7 +92,7 @@ const CASES: &[Case] = &[
         name: "no-way-to-the-peer",
         text: "[peer]\nfingerprint = \"0000000000000000000000000000000000000000000000000000000000000000\"\n",
         place: ":2:15",
-        says: &[&["address = "], &["[relay]"]],
+        says: &[&["address = "], &["[room]"]],
     },
     Case {
         name: "relay-without-port",

@@ -4,6 +4,8 @@ pub(crate) mod bad_config;
 pub(crate) mod colour_bars;
 pub(crate) mod garbage;
 pub(crate) mod link_faults;
+pub(crate) mod pair_lan;
+pub(crate) mod pair_relay;
 pub(crate) mod rate_step;
 pub(crate) mod relay_cluster;
 pub(crate) mod roam;
@@ -24,6 +26,13 @@ fn look_at_movement() -> Result<(), Error> {
     for side in [Side::A, Side::B] {
         Vivid::open(side.camera())?.look_at(Scene::moving(Pattern::Bars))?;
     }
+    Ok(())
+}
+
+/// Starts both booths, told of nobody.
+fn start_as_strangers(pair: &mut Pair, plan: Plan) -> Result<(), Error> {
+    pair.a.start(plan, None)?;
+    pair.b.start(plan, None)?;
     Ok(())
 }
 

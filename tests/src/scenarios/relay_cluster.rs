@@ -104,7 +104,7 @@ fn run(context: &Context) -> Result<Report, Error> {
 }
 
 /// Booth a reaches relay 1 alone, booth b relay 2 alone, and the relays each other.
-fn relays(context: &Context) -> std::io::Result<[Relay; 2]> {
+pub(super) fn relays(context: &Context) -> std::io::Result<[Relay; 2]> {
     cable([("a", "ua", "10.9.1.1/24"), ("r1", "u1", "10.9.1.2/24")])?;
     cable([("b", "ub", "10.9.2.1/24"), ("r2", "u2", "10.9.2.2/24")])?;
     cable([("r1", "c1", "10.9.3.1/24"), ("r2", "c2", "10.9.3.2/24")])?;

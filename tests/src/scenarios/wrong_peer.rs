@@ -1,7 +1,9 @@
 //! A booth whose certificate is not the pinned one gets nowhere.
 
+use holobooth::pairing::RoomKey;
+
 use super::SMALL;
-use crate::booth::{Booth, Pair, Plan};
+use crate::booth::{Booth, Pair, Plan, room};
 use crate::child::Side;
 use crate::clock::{now_us, sleep_until_us};
 use crate::report::Report;
@@ -11,7 +13,7 @@ use crate::vivid::{Pattern, Scene, Vivid};
 
 pub(crate) const SCENARIO: Scenario = Scenario {
     name: "wrong-peer",
-    summary: "a peer with another certificate than the pinned one is refused, logged and counted",
+    summary: "a peer with another certificate than the pinned one, or another room key, is refused, logged and counted",
     kind: Kind::Scenario,
     rig: TWO_BOOTHS,
     relay: false,
@@ -34,8 +36,8 @@ fn run(context: &Context) -> Result<Report, Error> {
     report.check("every booth has a certificate of its own", a != b && a != stranger && b != stranger, "");
 
     for (strict, pinned_by_a, pinned_by_b) in [("A", &stranger, &a), ("B", &b, &stranger)] {
-        pair.a.start(plan, pinned_by_a)?;
-        pair.b.start(plan, pinned_by_b)?;
+        pair.a.start(plan, Some(pinned_by_a))?;
+        pair.b.start(plan, Some(pinned_by_b))?;
         pair.a.wait("running", 10_000, |status| status.answered())?;
         sleep_until_us(now_us() + PATIENCE_US);
         let refuser = if strict == "A" { &pair.a } else { &pair.b };
@@ -66,6 +68,27 @@ fn run(context: &Context) -> Result<Report, Error> {
         pair.a.stop();
         pair.b.stop();
     }
+
+    // Each knows the other's certificate, and only one the other's room.
+    let (a, b) = (pair.a.fingerprint().to_owned(), pair.b.fingerprint().to_owned());
+    pair.b.belong_to(Some(RoomKey::of([8; 32])));
+    pair.a.start(plan, Some(&b))?;
+    pair.b.start(plan, Some(&a))?;
+    pair.b.wait("running", 10_000, |status| status.answered())?;
+    sleep_until_us(now_us() + PATIENCE_US);
+    for booth in [&pair.a, &pair.b] {
+        let (name, status) = (booth.side().name().to_uppercase(), booth.status());
+        let refused = status.number("/peer/refused");
+        report.check(format!("another room: {name} refuses and counts"), refused > 0, refused);
+        report.check(
+            format!("another room: {name} says why"),
+            status.word("/peer/trouble").contains("room.key"),
+            status.word("/peer/trouble"),
+        );
+        let away = !status.connected() && status.number("/received/frames") == 0;
+        report.check(format!("another room: {name} receives nothing"), away, status.word("/state"));
+    }
+    pair.b.belong_to(Some(room()));
 
     pair.start(plan, plan)?;
     report.check("with the right certificates they meet", pair.b.status().connected(), "");

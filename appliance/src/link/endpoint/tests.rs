@@ -1,9 +1,24 @@
 use super::*;
 use crate::link::{Peer, Relay, tests::End};
-use crate::pairing::Identity;
+use crate::pairing::{Identity, Pins, RoomKey};
 use crate::picture::{AccessUnit, Stamps};
 use std::net::UdpSocket;
 use std::sync::atomic::AtomicBool;
+
+/// A booth of the usual room.
+fn config(identity: &Identity, listen: SocketAddr, peer: Peer, relay: Option<Relay>) -> Config {
+    Config {
+        listen,
+        room: Some(RoomKey::of([7; 32])),
+        name: identity.fingerprint().name(),
+        pins: Pins::default(),
+        identity: Identity { certificate: identity.certificate.clone(), key: identity.key.clone_key() },
+        peer,
+        relay,
+        max_kbps: 8_000,
+        deadline: Duration::from_millis(100),
+    }
+}
 
 impl End {
     fn start(
@@ -13,20 +28,17 @@ impl End {
         peer: Peer,
         relay: Option<Relay>,
     ) -> std::thread::JoinHandle<()> {
+        self.start_as(config(identity, listen, peer, relay)).0
+    }
+
+    /// The same with any configuration; what is found on its networks goes through the second value.
+    fn start_as(self: &Arc<Self>, config: Config) -> (std::thread::JoinHandle<()>, mpsc::Sender<Sighting>) {
         let end = self.clone();
-        let identity = Identity { certificate: identity.certificate.clone(), key: identity.key.clone_key() };
-        std::thread::spawn(move || {
-            let config = Config {
-                listen,
-                room: Some(RoomKey::of([7; 32])),
-                identity,
-                peer,
-                relay,
-                max_kbps: 8_000,
-                deadline: Duration::from_millis(100),
-            };
-            run(config, end.doors()).unwrap();
-        })
+        let (found, sightings) = mpsc::channel(4);
+        let thread = std::thread::spawn(move || {
+            run(config, &mut Inbox { sightings, ..Inbox::default() }, end.doors()).unwrap();
+        });
+        (thread, found)
     }
 
     fn wait(&self, what: &str, done: impl Fn(&Self) -> bool) {
@@ -61,8 +73,8 @@ fn two_booths_meet_and_exchange_frames_of_any_size() {
     let (fa, fb) = (ia.fingerprint(), ib.fingerprint());
     let (pa, pb) = (free(), free());
     let threads = [
-        a.start(&ia, pa, Peer { address: Some(pb), fingerprint: fb }, None),
-        b.start(&ib, pb, Peer { address: Some(pa), fingerprint: fa }, None),
+        a.start(&ia, pa, Peer { address: Some(pb), fingerprint: Some(fb) }, None),
+        b.start(&ib, pb, Peer { address: Some(pa), fingerprint: Some(fa) }, None),
     ];
     // Until both have settled on one of their two connections, frames may be lost with the other.
     for end in [&a, &b] {
@@ -89,6 +101,127 @@ fn two_booths_meet_and_exchange_frames_of_any_size() {
     threads.into_iter().for_each(|t| t.join().unwrap());
 }
 
+/// Ends all of them.
+fn stop(ends: &[&Arc<End>], threads: Vec<std::thread::JoinHandle<()>>) {
+    ends.iter().for_each(|end| end.stop.store(true, Relaxed));
+    threads.into_iter().for_each(|t| t.join().unwrap());
+}
+
+fn sighting(identity: &Identity, address: SocketAddr) -> Sighting {
+    let fingerprint = identity.fingerprint();
+    Sighting { fingerprint, name: fingerprint.name(), addresses: vec![address], open: false }
+}
+
+#[test]
+fn booths_of_one_room_meet_without_knowing_each_other_before() {
+    let (a, b) = (End::new(), End::new());
+    let (ia, ib) = (identity("room-a"), identity("room-b"));
+    let (pa, pb) = (free(), free());
+    let (ta, found) = a.start_as(config(&ia, pa, Peer::default(), None));
+    // B is called, and knows of A nothing but the call.
+    let (tb, _nothing) = b.start_as(config(&ib, pb, Peer::default(), None));
+    found.blocking_send(sighting(&ib, pb)).unwrap();
+    for (end, other) in [(&a, &ib), (&b, &ia)] {
+        end.wait("the session", |e| e.signals.connected.load(Relaxed));
+        let company = end.company().clone();
+        assert_eq!(company.peer, Some(other.fingerprint()));
+        assert_eq!(company.peer_name, other.fingerprint().name());
+        assert_eq!(company.members.len(), 1);
+    }
+    stop(&[&a, &b], vec![ta, tb]);
+}
+
+#[test]
+fn a_booth_of_another_room_proves_nothing() {
+    let (a, b) = (End::new(), End::new());
+    let (ia, ib) = (identity("other-a"), identity("other-b"));
+    let (pa, pb) = (free(), free());
+    let (ta, found) = a.start_as(config(&ia, pa, Peer::default(), None));
+    let elsewhere = Config { room: Some(RoomKey::of([8; 32])), ..config(&ib, pb, Peer::default(), None) };
+    let (tb, _nothing) = b.start_as(elsewhere);
+    found.blocking_send(sighting(&ib, pb)).unwrap();
+    for end in [&a, &b] {
+        end.wait("a refusal", |e| e.counters.refused.load(Relaxed) > 0);
+        assert!(!end.signals.connected.load(Relaxed));
+        assert!(end.company().trouble.contains("room.key"), "{}", end.company().trouble);
+    }
+    assert_eq!(b.company().members, vec![]);
+    stop(&[&a, &b], vec![ta, tb]);
+}
+
+#[test]
+fn a_name_that_belongs_to_another_booth_is_refused_and_shown() {
+    let (a, b, c) = (End::new(), End::new(), End::new());
+    let (ia, ib, ic) = (identity("name-a"), identity("name-b"), identity("name-c"));
+    let (pa, pb, pc) = (free(), free(), free());
+    let named = |identity, listen, name: &str| {
+        let config = config(identity, listen, Peer { address: Some(pa), fingerprint: None }, None);
+        Config { name: name.to_owned(), ..config }
+    };
+    let (ta, _nothing) = a.start_as(config(&ia, pa, Peer::default(), None));
+    let (tb, _nothing) = b.start_as(named(&ib, pb, "stage left"));
+    a.wait("the session", |e| e.signals.connected.load(Relaxed));
+    assert_eq!(a.company().peer_name, "stage left");
+    stop(&[&b], vec![tb]);
+    a.wait("B to be gone", |e| !e.signals.connected.load(Relaxed));
+    let (tc, _nothing) = c.start_as(named(&ic, pc, "stage left"));
+    a.wait("a refusal", |e| e.counters.refused.load(Relaxed) > 0);
+    let trouble = a.company().trouble.clone();
+    assert!(trouble.contains("stage left") && trouble.contains(&ic.fingerprint().short()), "{trouble}");
+    c.wait("word of it", |e| e.company().trouble.contains("booth.name"));
+    assert!(!a.signals.connected.load(Relaxed) && !c.signals.connected.load(Relaxed));
+    stop(&[&a, &c], vec![ta, tc]);
+}
+
+#[test]
+fn of_three_booths_two_meet_and_the_third_waits_for_one_to_go() {
+    let ends: Vec<_> = (0..3).map(|_| End::new()).collect();
+    let identities: Vec<_> = ["three-a", "three-b", "three-c"].map(identity).into();
+    let ports: Vec<_> = (0..3).map(|_| free()).collect();
+    let mut threads = Vec::new();
+    let mut founds = Vec::new();
+    for n in 0..3 {
+        let (thread, found) = ends[n].start_as(config(&identities[n], ports[n], Peer::default(), None));
+        threads.push(Some(thread));
+        founds.push(found);
+    }
+    for (n, found) in founds.iter().enumerate() {
+        for other in (0..3).filter(|&other| other != n) {
+            found.blocking_send(sighting(&identities[other], ports[other])).unwrap();
+        }
+    }
+    let connected = |n: usize| ends[n].signals.connected.load(Relaxed);
+    let peer = |n: usize| {
+        ends[n].company().peer.and_then(|who| (0..3).find(|&m| identities[m].fingerprint() == who))
+    };
+    let together =
+        |a: usize, b: usize| connected(a) && connected(b) && peer(a) == Some(b) && peer(b) == Some(a);
+    let pairs = [(0, 1, 2), (1, 2, 0), (0, 2, 1)];
+    let start = Instant::now();
+    let (a, b, c) = loop {
+        if let Some(pair) = pairs.into_iter().find(|&(a, b, _)| together(a, b)) {
+            break pair;
+        }
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "nobody met: {:?}",
+            [0, 1, 2].map(|n| (peer(n), connected(n)))
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    // The third calls, and disturbs nobody.
+    ends[c].wait("word of the meeting", |e| e.company().trouble.contains("in a meeting"));
+    assert!(together(a, b) && !connected(c));
+    assert!((0..3).all(|n| ends[n].company().members.len() == 2), "all see each other");
+    stop(&[&ends[b]], vec![threads[b].take().unwrap()]);
+    let start = Instant::now();
+    while !together(a, c) {
+        assert!(start.elapsed() < Duration::from_secs(20), "the third was not met");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    stop(&[&ends[a], &ends[c]], threads.into_iter().flatten().collect());
+}
+
 #[test]
 fn a_stranger_is_refused_and_counted() {
     let (a, b) = (End::new(), End::new());
@@ -96,8 +229,8 @@ fn a_stranger_is_refused_and_counted() {
     let fa = ia.fingerprint();
     let (pa, pb) = (free(), free());
     let threads = [
-        a.start(&ia, pa, Peer { address: Some(pb), fingerprint: Fingerprint([7; 32]) }, None),
-        b.start(&ib, pb, Peer { address: Some(pa), fingerprint: fa }, None),
+        a.start(&ia, pa, Peer { address: Some(pb), fingerprint: Some(Fingerprint([7; 32])) }, None),
+        b.start(&ib, pb, Peer { address: Some(pa), fingerprint: Some(fa) }, None),
     ];
     a.wait("a refusal", |e| e.counters.refused.load(Relaxed) > 0);
     // Both go on trying, ever more slowly.
@@ -159,7 +292,7 @@ fn relay_thread(
 fn booths_that_cannot_reach_each_other_meet_at_a_relay() {
     let (a, b) = (End::new(), End::new());
     let (ia, ib, ir) = (identity("relay-a"), identity("relay-b"), identity("relay-r"));
-    let (fa, fb) = (ia.fingerprint(), ib.fingerprint());
+    let fb = ib.fingerprint();
     let (pa, pb, pr) = (free(), free(), free());
     let relay = |fingerprint| {
         Some(Relay { host: "127.0.0.1".into(), port: pr.port(), fingerprint: Some(fingerprint) })
@@ -167,8 +300,8 @@ fn booths_that_cannot_reach_each_other_meet_at_a_relay() {
     let at = relay(ir.fingerprint());
     let stop = Arc::new(AtomicBool::new(false));
     let relay = relay_thread(ir, pr, stop.clone());
-    let nowhere = |fingerprint| Peer { address: None, fingerprint };
-    let threads = [a.start(&ia, pa, nowhere(fb), at.clone()), b.start(&ib, pb, nowhere(fa), at.clone())];
+    let threads =
+        [a.start(&ia, pa, Peer::default(), at.clone()), b.start(&ib, pb, Peer::default(), at.clone())];
     for (from, to) in [(&a, &b), (&b, &a)] {
         to.wait("the relay", |e| e.signals.connected.load(Relaxed) && e.signals.route() == "relay");
         let send = || {
@@ -183,7 +316,7 @@ fn booths_that_cannot_reach_each_other_meet_at_a_relay() {
     ta.join().unwrap();
     b.wait("an empty relay", |e| !e.signals.connected.load(Relaxed));
     let again = End::new();
-    let ta = again.start(&ia, pa, Peer { address: Some(pb), fingerprint: fb }, at);
+    let ta = again.start(&ia, pa, Peer { address: Some(pb), fingerprint: Some(fb) }, at);
     for end in [&again, &b] {
         end.wait("the direct way", |e| e.signals.connected.load(Relaxed) && e.signals.route() == "direct");
     }
@@ -207,8 +340,8 @@ fn a_relay_with_another_certificate_is_not_used() {
     let stop = Arc::new(AtomicBool::new(false));
     let relay = relay_thread(ir, pr, stop.clone());
     let threads = [
-        a.start(&ia, free(), Peer { address: None, fingerprint: fb }, wrong),
-        b.start(&ib, free(), Peer { address: None, fingerprint: fa }, right),
+        a.start(&ia, free(), Peer { address: None, fingerprint: Some(fb) }, wrong),
+        b.start(&ib, free(), Peer { address: None, fingerprint: Some(fa) }, right),
     ];
     std::thread::sleep(Duration::from_secs(2));
     for end in [&a, &b] {

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use holobooth::link::{self, Peer, Ports, Relay, Signals};
-use holobooth::pairing::{Fingerprint, Identity, RoomKey};
+use holobooth::link::{self, Inbox, Peer, Ports, Relay, Signals};
+use holobooth::pairing::{Fingerprint, Identity, Pins, RoomKey};
 use holobooth::picture::{AccessUnit, Stamps};
 
 use super::{Carrier, Frame, READY, Scheme, Surroundings};
@@ -52,9 +52,11 @@ impl Running {
             listen: address(side)?,
             room: Some(RoomKey::of([7; 32])),
             identity: identity(side).map_err(io::Error::other)?,
+            name: side.name().to_owned(),
+            pins: Pins::default(),
             peer: Peer {
                 address: if direct { Some(address(other)?) } else { None },
-                fingerprint: identity(other).map_err(io::Error::other)?.fingerprint(),
+                fingerprint: Some(identity(other).map_err(io::Error::other)?.fingerprint()),
             },
             relay: if direct { None } else { Some(at_relay(around)?) },
             max_kbps: KBPS[0],
@@ -64,7 +66,7 @@ impl Running {
         end.ports.signals.camera.store(side == Side::A, Relaxed);
         let inside = Arc::clone(&end);
         let thread = std::thread::spawn(move || {
-            if let Err(error) = link::run(config, inside.ports.doors(&inside.stop)) {
+            if let Err(error) = link::run(config, &mut Inbox::default(), inside.ports.doors(&inside.stop)) {
                 eprintln!("{error}");
                 inside.stop.store(true, Relaxed);
             }

@@ -21,12 +21,14 @@ use crate::config::{Config, Format};
 use crate::health;
 use crate::link::{self};
 use crate::mailbox::Mailbox;
-use crate::pairing::{self, Announcement, Identity, Pins, RoomKey};
+use crate::pairing::{self, Announcement, Code, Identity, Pins, RoomKey};
 use crate::picture::Picture;
 use crate::screen::Card;
 
 /// After a failure, how long the other threads may take to end.
 const LAST_WORDS: Duration = Duration::from_secs(3);
+/// From one try of the configuration's code to the next.
+const CODE_PAUSE: Duration = Duration::from_secs(20);
 /// What discovery has found and the link has not looked at yet.
 const SIGHTINGS: usize = 64;
 /// How often the booth looks at itself.
@@ -141,26 +143,22 @@ fn spec(config: &Config) -> Spec {
     }
 }
 
-/// What the link is made of; none when there is nobody to talk to, and no way to find anybody.
-fn link_config(config: &Config, identity: Identity, name: &str) -> Option<link::Config> {
-    let room = config.room.as_ref().map(|room| room.key.clone());
+/// What the link is made of, at a booth that belongs to `room` or to none.
+fn link_config(config: &Config, identity: &Identity, name: &str, room: Option<&RoomKey>) -> link::Config {
     let peer = config.peer.as_ref();
-    let peer = link::Peer {
-        address: peer.and_then(|peer| peer.address.as_ref()).map(|address| *address.get_ref()),
-        fingerprint: peer
-            .and_then(|peer| peer.fingerprint.as_ref())
-            .map(|fingerprint| *fingerprint.get_ref()),
-    };
-    if room.is_none() && peer.fingerprint.is_none() {
-        return None;
-    }
-    Some(link::Config {
+    link::Config {
         listen: config.link.listen,
-        pins: Pins::load(&config.booth.data, &room.as_ref().map_or(String::new(), RoomKey::id)),
-        room,
-        identity,
+        pins: Pins::load(&config.booth.data, &room.map_or(String::new(), RoomKey::id)),
+        folder: config.booth.data.clone(),
+        room: room.cloned(),
+        identity: identity.copy(),
         name: name.to_owned(),
-        peer,
+        peer: link::Peer {
+            address: peer.and_then(|peer| peer.address.as_ref()).map(|address| *address.get_ref()),
+            fingerprint: peer
+                .and_then(|peer| peer.fingerprint.as_ref())
+                .map(|fingerprint| *fingerprint.get_ref()),
+        },
         relay: config.relay.as_ref().map(|relay| link::Relay {
             host: relay.address.get_ref().host.clone(),
             port: relay.address.get_ref().port,
@@ -168,17 +166,41 @@ fn link_config(config: &Config, identity: Identity, name: &str) -> Option<link::
         }),
         max_kbps: *config.codec.bitrate_kbps.get_ref(),
         deadline: Duration::from_millis((*config.link.deadline_ms.get_ref()).into()),
-    })
+    }
 }
 
-/// What the booth's networks are told of it; nothing when it is not to be found.
-fn announcement(config: &Config, identity: &Identity, name: &str) -> Option<Announcement> {
-    let room = config.room.as_ref()?.key.clone();
-    Some(Announcement {
-        fingerprint: identity.fingerprint(),
-        name: name.to_owned(),
-        listen: config.link.listen,
-        room: Some(room),
+/// Enters the code of the configuration until another booth has taken it. A booth that has a room gives that one, and needs no code.
+fn enter(code: &Code, orders: &tokio::sync::mpsc::Sender<link::Order>, shared: &Shared) {
+    while !shared.stopping() {
+        let (answer, answered) = std::sync::mpsc::sync_channel(1);
+        let order = link::Order::Pair { code: code.clone(), name: None, answer };
+        if orders.blocking_send(order).is_err() {
+            return;
+        }
+        match answered.recv() {
+            Ok(Ok(done)) => {
+                log::info!("pairing: {done}");
+                return;
+            }
+            Ok(Err(why)) => log::warn!("pairing: room.code: {why}"),
+            Err(_) => {}
+        }
+        // Every wrong one counts at the other booth.
+        let until = Instant::now() + CODE_PAUSE;
+        while Instant::now() < until && !shared.stopping() {
+            std::thread::sleep(TICK);
+        }
+    }
+}
+
+/// What the booth's networks are told of it; nothing when it knows its peer and needs not be found.
+fn announcement(link: &link::Config) -> Option<Announcement> {
+    let found = link.room.is_some() || link.peer.fingerprint.is_none();
+    found.then(|| Announcement {
+        fingerprint: link.identity.fingerprint(),
+        name: link.name.clone(),
+        listen: link.listen,
+        room: link.room.clone(),
     })
 }
 
@@ -193,8 +215,13 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
     let configured = config.booth.name.as_ref().map(|name| name.get_ref().clone());
     let name = configured.unwrap_or_else(|| identity.fingerprint().name());
     log::info!("booth {name}: I am {}", identity.fingerprint());
-    let announcement = announcement(&config, &identity, &name);
-    let link = link_config(&config, identity, &name);
+    let configured = config.room.as_ref().and_then(|room| room.key.as_ref());
+    let room = match configured {
+        Some(key) => Some(key.get_ref().clone()),
+        // Who names a peer and no room has no use for one that came by code.
+        None if config.peer.is_some() => None,
+        None => RoomKey::kept(&config.booth.data)?,
+    };
     let shared = Shared {
         samples: Mailbox::latest("camera→encoder").map_err(system("a mailbox"))?,
         link: link::Ports::new().map_err(system("a mailbox"))?,
@@ -221,6 +248,13 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
             });
         }
         let (ordered, orders) = tokio::sync::mpsc::channel(1);
+        if let Some(code) = shared.config.room.as_ref().and_then(|room| room.code.as_ref()) {
+            let (ordered, code) = (ordered.clone(), code.get_ref().clone());
+            crew.start("code", move || {
+                enter(&code, &ordered, shared);
+                Ok(())
+            });
+        }
         crew.start("status", move || {
             report::answer(shared, choice, &ordered);
             Ok(())
@@ -255,15 +289,20 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
             pairing::discover(&announcements, &found, refused, &shared.stop);
             Ok(())
         });
-        if let Some(link) = link {
-            crew.start_urgent("link", urgency::LINK, move || {
-                if let Some(announcement) = announcement {
+        crew.start_urgent("link", urgency::LINK, move || {
+            let mut inbox = link::Inbox { sightings, orders };
+            let mut room = room;
+            loop {
+                let link = link_config(&shared.config, &identity, &shared.name, room.as_ref());
+                if let Some(announcement) = announcement(&link) {
                     let _ = announce.send(announcement);
                 }
-                let mut inbox = link::Inbox { sightings, orders };
-                Ok(link::run(link, &mut inbox, shared.link.doors(&shared.stop))?)
-            });
-        }
+                match link::run(link, &mut inbox, shared.link.doors(&shared.stop))? {
+                    link::Done::Stopped => return Ok(()),
+                    link::Done::Paired(new) => room = Some(new),
+                }
+            }
+        });
         let mut watch = report::Watch::default();
         while !shared.stopping() {
             watch.tick(shared);

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use clap::{Parser, Subcommand};
 use holobooth::config::Config;
-use holobooth::pairing::{Identity, RoomKey};
+use holobooth::pairing::{Code, Identity, RoomKey};
 use holobooth::{booth, health};
 
 const DEFAULT_CONFIG: &str = "/etc/holobooth/holobooth.toml";
@@ -51,6 +51,17 @@ enum Command {
         #[command(subcommand)]
         command: Room,
     },
+    /// Give the booth that shows this code the room that this booth belongs to; a new one when it belongs to none.
+    Pair {
+        /// The eight digits on the other booth's screen.
+        code: String,
+        /// The name on that screen: only that booth is asked, and not all that show a code.
+        #[arg(long)]
+        booth: Option<String>,
+        /// The socket on which the booth answers.
+        #[arg(long, default_value = DEFAULT_SOCKET)]
+        socket: PathBuf,
+    },
     /// Let another booth have a name that a booth had: after that booth got a new key.
     Forget {
         /// The name, as the booth's card or `holobooth status` shows it.
@@ -78,6 +89,19 @@ enum Room {
         #[arg(long)]
         json: bool,
     },
+    /// Make a new room key and print the configuration with it in the place of the old, for the sticks of all booths that stay. Who keeps
+    /// the old key is no member any more.
+    Rotate {
+        /// The configuration to start from; it is not changed.
+        #[arg(long, default_value = DEFAULT_CONFIG)]
+        config: PathBuf,
+    },
+    /// Leave the room that came by code: the booth shows a code again when it is started next.
+    Leave {
+        /// The configuration that names the data folder.
+        #[arg(long, default_value = DEFAULT_CONFIG)]
+        config: PathBuf,
+    },
 }
 
 /// A QR code (ISO/IEC 18004) of `text` in half-block characters, dark on light.
@@ -91,14 +115,30 @@ fn qr(text: &str) -> Result<String, qrcode::types::QrError> {
         .build())
 }
 
-fn room(command: &Room) -> Result<(), ExitCode> {
-    let Room::New { json } = command;
-    let key = RoomKey::random().map_err(|_| {
+fn new_key() -> Result<RoomKey, ExitCode> {
+    RoomKey::random().map_err(|_| {
         eprintln!(
             "holobooth: the system has no randomness to give; try again when it has been up for longer"
         );
         ExitCode::from(1)
-    })?;
+    })
+}
+
+fn room(command: &Room) -> Result<(), ExitCode> {
+    let json = match command {
+        Room::New { json } => json,
+        Room::Rotate { config } => {
+            let text = Config::with_room(config, &new_key()?).map_err(|e| fail(2, &e))?;
+            print!("{text}");
+            return Ok(());
+        }
+        Room::Leave { config } => {
+            let left = RoomKey::drop_kept(&load(config)?.booth.data).map_err(|e| fail(1, &e))?;
+            println!("{}", if left { "left; start the booth again" } else { "no room came by code" });
+            return Ok(());
+        }
+    };
+    let key = new_key()?;
     let (text, id) = (key.text(), key.id());
     if *json {
         println!("{}", serde_json::json!({ "key": text, "id": id }));
@@ -166,6 +206,10 @@ fn run(cli: Cli) -> Result<(), ExitCode> {
             Ok(())
         }
         Command::Room { command } => room(&command),
+        Command::Pair { code, booth, socket } => {
+            let code = Code::parse(&code).map_err(|e| fail(2, &e))?.digits();
+            order(&socket, format!("pair {code} {}", booth.unwrap_or_default()).trim_end())
+        }
         Command::Forget { name, socket } => order(&socket, &format!("forget {name}")),
         Command::Status { json, socket } => {
             let status = health::ask(&socket).map_err(|e| no_answer(&socket, &e))?;

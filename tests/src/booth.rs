@@ -229,6 +229,17 @@ impl Booth {
         self.process.as_ref().map(Running::printed).unwrap_or_default()
     }
 
+    /// Runs `holobooth COMMAND … --socket` of this booth to its end: whether it went well, and what it said.
+    ///
+    /// # Errors
+    /// As [`run_once`].
+    pub fn command(&self, arguments: &[&str]) -> Result<(bool, String), Error> {
+        let socket = self.socket().display().to_string();
+        let output = run_once(&[arguments, &["--socket", &socket]].concat())?;
+        let said = [output.stdout, output.stderr].concat();
+        Ok((output.status.success(), String::from_utf8_lossy(&said).trim().to_owned()))
+    }
+
     /// What the booth answers on its socket; an empty status when it does not answer.
     ///
     /// Without the command, whose start would take the processor from the booths.

@@ -121,6 +121,7 @@ pub const ALL: &[Scenario] = &[
     scenarios::relay_cluster::SCENARIO,
     scenarios::pair_lan::SCENARIO,
     scenarios::pair_relay::SCENARIO,
+    scenarios::pair_code::SCENARIO,
     bench::LATENCY,
     bench::LINK,
     bench::SEAL,

@@ -40,6 +40,7 @@ pub fn run(side: Side, dir: &Path, kbps: u32) -> io::Result<()> {
         identity: identity(side)?,
         name: side.name().to_owned(),
         pins: Pins::default(),
+        folder: dir.to_owned(),
         peer: Peer { address: Some(address(other)?), fingerprint: Some(identity(other)?.fingerprint()) },
         relay: None,
         max_kbps: kbps,
@@ -53,7 +54,7 @@ pub fn run(side: Side, dir: &Path, kbps: u32) -> io::Result<()> {
         scope.spawn(|| decode(&doors));
         let ended = link::run(config, &mut Inbox::default(), doors);
         stop.store(true, Relaxed);
-        ended.map_err(io::Error::other)
+        ended.map(drop).map_err(io::Error::other)
     })
 }
 

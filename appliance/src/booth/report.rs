@@ -13,7 +13,7 @@ use crate::health::{
     CameraState, CodecStatus, Line, MemberStatus, PeerStatus, Received, Sent, State, Status,
 };
 use crate::link::Order;
-use crate::pairing::Member;
+use crate::pairing::{Code, Member};
 use crate::screen::{Card, Kind};
 use crate::{health, link};
 
@@ -72,6 +72,10 @@ fn camera_missing(shared: &Shared) -> bool {
 
 fn state(shared: &Shared) -> State {
     let connected = shared.link.signals.connected.load(Relaxed);
+    // Whoever came to pair two booths comes back for the camera.
+    if !shared.link.company().code.is_empty() {
+        return State::Pairing;
+    }
     if camera_missing(shared) {
         let young = shared.started.elapsed() < STARTING && shared.counts.camera_frames.load(Relaxed) == 0;
         if young { State::Starting } else { State::NoCamera }
@@ -85,9 +89,9 @@ fn state(shared: &Shared) -> State {
 }
 
 /// Where the other booth is looked for.
-fn whereabouts(config: &Config) -> String {
+fn whereabouts(config: &Config, sealed: bool) -> String {
     let peer = config.peer.as_ref().and_then(|peer| peer.address.as_ref()).map(|a| a.get_ref().to_string());
-    let nearby = || config.room.as_ref().map(|_| "on this network".to_owned());
+    let nearby = || sealed.then(|| "on this network".to_owned());
     let relay = config.relay.as_ref().map(|relay| format!("at the relay {}", relay.address.get_ref()));
     let places: Vec<_> = peer.or_else(nearby).into_iter().chain(relay).collect();
     places.join(", ")
@@ -100,15 +104,13 @@ fn card(shared: &Shared) -> Card {
         if !company.trouble.is_empty() {
             return company.trouble.clone();
         }
-        let place = whereabouts(&shared.config);
+        let place = whereabouts(&shared.config, company.sealed);
         if company.peer_name.is_empty() { place } else { format!("{}: {place}", company.peer_name) }
     };
     let (kind, detail) = match state(shared) {
         State::Starting => (Kind::Starting, String::new()),
         State::NoCamera => (Kind::NoCamera, shared.live().camera_trouble.clone()),
-        State::Looking if whereabouts(&shared.config).is_empty() => {
-            (Kind::Looking, "no [room] and no [peer] in its configuration".to_owned())
-        }
+        State::Pairing => (Kind::Pairing, shared.link.company().code.clone()),
         State::Looking => (Kind::Looking, at_peer()),
         State::Reconnecting => (Kind::Reconnecting, at_peer()),
         State::Live if shared.link.signals.peer_has_camera.load(Relaxed) => (Kind::Reconnecting, at_peer()),
@@ -138,12 +140,16 @@ pub(super) fn answer(shared: &Shared, choice: &Mutex<Option<Choice>>, orders: &m
 fn order(line: &str, orders: &mpsc::Sender<Order>) -> Result<String, String> {
     let (answer, answered) = std::sync::mpsc::sync_channel(1);
     let order = match line.split_once(' ') {
+        Some(("pair", rest)) => {
+            let (code, name) = rest.split_once(' ').unwrap_or((rest, ""));
+            let code = Code::parse(code).map_err(|e| e.to_string())?;
+            let name = Some(name.to_owned()).filter(|name| !name.is_empty());
+            Order::Pair { code, name, answer }
+        }
         Some(("forget", name)) => Order::Forget { name: name.to_owned(), answer },
         _ => return Err(format!("this booth knows no order `{line}`; is it of the same version?")),
     };
-    orders
-        .try_send(order)
-        .map_err(|_| "this booth talks to nobody: it needs a [room] or a [peer]".to_owned())?;
+    orders.try_send(order).map_err(|_| "the link is busy with another order".to_owned())?;
     answered.recv_timeout(ORDER_PATIENCE).unwrap_or_else(|_| Err("the link does not answer".to_owned()))
 }
 
@@ -153,6 +159,7 @@ fn status(shared: &Shared, choice: &Mutex<Option<Choice>>) -> Status {
         connects,
         refused,
         records_refused,
+        guesses_refused,
         garbage,
         unopened,
         rtt_us,
@@ -203,17 +210,19 @@ fn status(shared: &Shared, choice: &Mutex<Option<Choice>>) -> Status {
             connected: shared.link.signals.connected.load(Relaxed),
             name: company.peer_name,
             fingerprint: company.peer.map(|who| who.to_string()).unwrap_or_default(),
-            address: whereabouts(&shared.config),
+            address: whereabouts(&shared.config, company.sealed),
             trouble: company.trouble,
+            code: company.code,
             route: shared.link.signals.route().to_owned(),
             rtt_us: rtt_us.load(Relaxed),
             clock_offset_us: clock_offset_us.load(Relaxed) as i64,
             connects: connects.load(Relaxed),
             refused: refused.load(Relaxed),
             records_refused: records_refused.load(Relaxed),
+            guesses_refused: guesses_refused.load(Relaxed),
             garbage: garbage.load(Relaxed),
             unopened: unopened.load(Relaxed),
-            sealed: shared.config.room.is_some(),
+            sealed: company.sealed,
             repeated: repeated.load(Relaxed),
         },
         room: company.members.iter().map(member).collect(),

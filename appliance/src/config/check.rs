@@ -49,13 +49,30 @@ pub(super) fn limits(config: &Config) -> Result<(), Refusal> {
     }
     one_of("codec.encoder", &config.codec.encoder, codec::encoders())?;
     one_of("codec.decoder", &config.codec.decoder, codec::decoders())?;
+    room(config)?;
     whereabouts(config)?;
     Ok(())
+}
+
+/// What the room is known by.
+fn room(config: &Config) -> Result<(), Refusal> {
+    let Some(room) = &config.room else { return Ok(()) };
+    match (&room.key, &room.code) {
+        (Some(_), Some(code)) => {
+            Err((code.span(), "`room.code` is for a booth without a room: take `key` or `code`".into()))
+        }
+        (None, Some(code)) if config.peer.is_some() => {
+            Err((code.span(), "`room.code` finds the other booth itself: take `[peer]` out".into()))
+        }
+        (None, None) => Err((0..0, "`[room]` wants `key = \"…\"`, as `holobooth room new` prints it".into())),
+        _ => Ok(()),
+    }
 }
 
 /// Where the other booth and the relay are, and how they are known.
 fn whereabouts(config: &Config) -> Result<(), Refusal> {
     let v4 = config.link.listen.is_ipv4();
+    let has_key = config.room.as_ref().is_some_and(|room| room.key.is_some());
     let other_kind = "`link.listen` is of the other kind: both must be IPv4, or both IPv6";
     if let Some(relay) = &config.relay {
         let place = relay.address.get_ref();
@@ -63,7 +80,8 @@ fn whereabouts(config: &Config) -> Result<(), Refusal> {
         match place.ip() {
             Some(ip) if ip.is_unspecified() => return refuse("it must be the relay's own address"),
             Some(ip) if ip.is_ipv4() != v4 => return refuse(other_kind),
-            _ if config.room.is_none() => {
+            // Without a peer it is for later, when the booth has been paired.
+            _ if !has_key && config.peer.is_some() => {
                 return refuse(
                     "nothing goes through a relay unsealed: add a section `[room]` with the `key` that `holobooth room new` prints",
                 );
@@ -81,7 +99,7 @@ fn whereabouts(config: &Config) -> Result<(), Refusal> {
         if place.is_ipv4() != v4 {
             return refuse(other_kind);
         }
-        if config.room.is_none() && peer.fingerprint.is_none() {
+        if !has_key && peer.fingerprint.is_none() {
             return refuse(
                 "nothing says who may answer there: add the `fingerprint` that `holobooth identity` prints at the other booth, or a \
                  section `[room]` with the `key` that `holobooth room new` prints",
@@ -89,7 +107,7 @@ fn whereabouts(config: &Config) -> Result<(), Refusal> {
         }
     }
     match &peer.fingerprint {
-        Some(fingerprint) if peer.address.is_none() && config.room.is_none() => {
+        Some(fingerprint) if peer.address.is_none() && !has_key => {
             let reason = "`peer` has neither an address nor a room to be found by: add `address = \"192.0.2.7:4433\"` here, or a \
                           section `[room]` with the `key` that `holobooth room new` prints";
             Err((fingerprint.span(), reason.into()))

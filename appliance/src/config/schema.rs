@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::pairing::{Fingerprint, RoomKey};
+use crate::pairing::{Code, Fingerprint, RoomKey};
 
 /// A value that remembers where in the file it stood, so that a refusal can name the line.
 fn at<T>(value: T) -> Spanned<T> {
@@ -26,8 +26,8 @@ pub struct Config {
     pub codec: Codec,
     /// How it is reached.
     pub link: Link,
-    /// Which booths belong together; those of one room find each other and prove it. A relay needs it, and without it a direct meeting
-    /// is protected by TLS alone.
+    /// Which booths belong together; those of one room find each other and prove it. Without it and without `peer` the booth shows a
+    /// code, and belongs to the room of the booth at which it is entered.
     pub room: Option<Room>,
     /// Whom it shows; without it, whoever of the room comes first.
     pub peer: Option<Peer>,
@@ -140,12 +140,14 @@ impl Default for Link {
     }
 }
 
-/// `[room]`
+/// `[room]`: one of the two.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Room {
     /// The room key, as `holobooth room new` prints it; the same at all booths of the room, and a secret.
-    pub key: RoomKey,
+    pub key: Option<Spanned<RoomKey>>,
+    /// The eight digits that another booth's screen shows: that booth and this one make a room then, and keep it.
+    pub code: Option<Spanned<Code>>,
 }
 
 /// `[peer]`

@@ -17,6 +17,8 @@ pub enum State {
     Starting,
     /// Its own camera gives nothing.
     NoCamera,
+    /// It belongs to no room, shows a code, and waits for somebody to enter it elsewhere.
+    Pairing,
     /// No other booth seen yet.
     Looking,
     /// The other booth's picture is on the screen, or would be if there were one.
@@ -90,6 +92,8 @@ pub struct PeerStatus {
     pub address: String,
     /// What keeps a booth away, in a line for the staff; empty when nothing does.
     pub trouble: String,
+    /// The code to be entered at another booth; empty at a booth that has a room or a peer.
+    pub code: String,
     /// The way that carries the meeting: `direct`, `relay`, or nothing.
     pub route: String,
     /// Smoothed round trip in µs.
@@ -100,6 +104,8 @@ pub struct PeerStatus {
     pub connects: u64,
     /// Booths turned away: another certificate, another room, another booth's name.
     pub refused: u64,
+    /// Wrong guesses of this booth's code, and guesses that were not heard.
+    pub guesses_refused: u64,
     /// Records on this booth's networks that claimed to be of the room and were not.
     pub records_refused: u64,
     /// Datagrams that made no sense.

@@ -20,13 +20,14 @@ use super::guard::Floor;
 use super::membership::{Membership, Up, code};
 use super::moq::{Happened, Meeting, Names, Role, Target, Tracks};
 use super::network::Network;
+use super::pair::{Desk, Pairing, Stepped};
 use super::route::{Id, Route, WAYS, Way};
 use super::run::Place;
 use super::sender::Plan;
 use super::session::{self, Ended};
 use super::socket::{Failed, Socket};
 use super::tls::Pin;
-use super::{Company, Config, Counters, Doors, Error, Inbox, Order};
+use super::{Company, Config, Counters, Done, Doors, Error, Inbox, Order};
 use crate::clock::now_us;
 use crate::pairing::{Fingerprint, Part, Roster, Sighting, Taken};
 
@@ -52,22 +53,21 @@ const UNSEALED: &str = "direct";
 /// Runs the link until `doors.stop`; outlives every connection.
 ///
 /// # Errors
-/// Only at start: [`Error::Bind`], [`Error::Tls`], [`Error::NoRoots`], [`Error::Unsealed`], [`Error::Nobody`], [`Error::System`].
-pub fn run(config: Config, inbox: &mut Inbox, doors: Doors<'_>) -> Result<(), Error> {
+/// Only at start: [`Error::Bind`], [`Error::Tls`], [`Error::NoRoots`], [`Error::Unsealed`], [`Error::System`].
+pub fn run(mut config: Config, inbox: &mut Inbox, doors: Doors<'_>) -> Result<Done, Error> {
+    if config.is_open() {
+        // It is for later, when there is a room.
+        config.relay = None;
+    }
     if config.relay.is_some() && config.room.is_none() {
         return Err(Error::Unsealed);
-    }
-    // Whom TLS lets in unseen must prove itself afterwards.
-    if config.room.is_none() && config.peer.fingerprint.is_none() {
-        return Err(Error::Nobody);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let done = runtime.block_on(async {
         let pin = Pin::new(config.peer.fingerprint);
         let floor = Floor::default();
         let socket = Socket::bind(&config, &pin, &floor)?;
-        Switchboard::new(config, socket, pin, floor, doors).run(inbox).await;
-        Ok(())
+        Ok(Switchboard::new(config, socket, pin, floor, doors).run(inbox).await)
     });
     // A name that is still being looked up is not waited for.
     runtime.shutdown_background();
@@ -90,6 +90,7 @@ struct Switchboard<'a> {
     config: Config,
     names: Names,
     roster: Roster,
+    desk: Desk,
     /// The booth that we talk to, or try to.
     target: watch::Sender<Option<Fingerprint>>,
     /// When another is tried.
@@ -117,6 +118,8 @@ struct Switchboard<'a> {
     last_refused: Option<Instant>,
     /// What keeps a booth away, in a line for the staff.
     trouble: String,
+    /// The code that is shown.
+    shown: String,
     last_relay_trouble: Option<Instant>,
     last_way: Option<Way>,
 }
@@ -130,6 +133,11 @@ impl<'a> Switchboard<'a> {
         Self {
             names: Names { own, place: Place::new(UNSEALED, config.room.as_ref()), key: config.room.clone() },
             roster: Roster::new(own, wanted),
+            desk: Desk::new(
+                Pairing { own, folder: config.folder.clone() },
+                config.room.clone(),
+                config.is_open(),
+            ),
             target: watch::Sender::new(wanted),
             turn_us: 0,
             route: Route::new(config.peer.address.is_some(), config.relay.is_some(), now_us()),
@@ -151,17 +159,19 @@ impl<'a> Switchboard<'a> {
             seen_at: None,
             last_refused: None,
             trouble: String::new(),
+            shown: String::new(),
             last_relay_trouble: None,
             last_way: None,
         }
     }
 
-    async fn run(mut self, inbox: &mut Inbox) {
+    async fn run(mut self, inbox: &mut Inbox) -> Done {
         self.show();
+        let mut done = Done::Stopped;
         let network = Network::new();
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        while !self.doors.stop.load(Relaxed) {
+        while !self.doors.stop.load(Relaxed) && done == Done::Stopped {
             let session = async {
                 match &mut self.session {
                     Some((id, session)) => (*id, session.await),
@@ -190,6 +200,17 @@ impl<'a> Switchboard<'a> {
                 },
                 Some(sighting) = inbox.sightings.recv() => self.sighted(&sighting),
                 Some(order) = inbox.orders.recv() => self.order(order),
+                Some(Ok(step)) = self.desk.steps.join_next() => {
+                    match self.desk.stepped(step, now_us()) {
+                        Stepped::Nothing => {}
+                        Stepped::GuessedWrong => Counters::add(&self.doors.counters.guesses_refused, 1),
+                        Stepped::Paired(room) => {
+                            log::info!("link: this booth belongs to room {} now", room.id());
+                            done = Done::Paired(room);
+                        }
+                    }
+                    self.show();
+                }
                 Some(Ok((id, ended))) = self.attending.join_next() => self.gone(id, &ended),
                 () = network.changed() => {
                     log::debug!("link: this machine's network changed");
@@ -205,6 +226,7 @@ impl<'a> Switchboard<'a> {
             // The other side is told, if it listens.
             let _ = timeout(Duration::from_millis(200), endpoint.wait_idle()).await;
         }
+        done
     }
 
     /// What time brings.
@@ -229,6 +251,10 @@ impl<'a> Switchboard<'a> {
             self.show();
         }
         self.take_turns(now);
+        self.desk.look(self.socket.as_ref(), now);
+        if self.desk.shown(now) != self.shown {
+            self.show();
+        }
         if self.route.way() == Some(Way::Direct)
             && let Some((id, _)) = &self.session
         {
@@ -291,6 +317,7 @@ impl<'a> Switchboard<'a> {
 
     /// The local network tells of a booth.
     fn sighted(&mut self, sighting: &Sighting) {
+        self.desk.sighted(sighting);
         if sighting.open || self.config.room.is_none() {
             return;
         }
@@ -308,6 +335,7 @@ impl<'a> Switchboard<'a> {
     /// Somebody on site wants something.
     fn order(&mut self, order: Order) {
         match order {
+            Order::Pair { code, name, answer } => self.desk.enter(code, name, answer, now_us()),
             Order::Forget { name, answer } => {
                 let done = match self.config.pins.forget(&name) {
                     Some(write) => {
@@ -330,13 +358,16 @@ impl<'a> Switchboard<'a> {
     }
 
     /// Tells status and cards who is there.
-    fn show(&self) {
+    fn show(&mut self) {
         let peer = self.target();
+        self.shown = self.desk.shown(now_us());
         let company = Company {
             peer,
             peer_name: peer.map_or_else(String::new, |who| self.roster.name(who)),
             members: self.roster.members(peer),
             trouble: self.trouble.clone(),
+            sealed: self.config.room.is_some(),
+            code: self.shown.clone(),
         };
         *self.doors.company.lock().unwrap_or_else(PoisonError::into_inner) = company;
     }
@@ -378,12 +409,14 @@ impl<'a> Switchboard<'a> {
 
     /// The other booth was heard in a new session.
     fn arrived(&mut self) {
-        let (Some(way), Some((id, _))) = (self.route.way(), &self.session) else { return };
+        let (Some(way), Some(id)) = (self.route.way(), self.session.as_ref().map(|(id, _)| *id)) else {
+            return;
+        };
         let code = if way == Way::Direct { 1 } else { 2 };
         self.doors.signals.route.store(code, Relaxed);
         self.trouble.clear();
         self.show();
-        let Some(line) = self.lines.get(id) else { return };
+        let Some(line) = self.lines.get(&id) else { return };
         let (by, at) = (
             if way == Way::Direct { "directly" } else { "through the relay" },
             line.connection.remote_address(),
@@ -402,12 +435,14 @@ impl<'a> Switchboard<'a> {
             let _ = incoming.retry();
         } else if let Ok(connecting) = incoming.accept() {
             let membership = self.membership(Part::Listener);
+            let open = self.desk.is_open();
             self.handshakes.spawn(async move {
                 let up = async {
                     let connection = timeout(HANDSHAKE_LIMIT, connecting)
                         .await
                         .unwrap_or(Err(quinn::ConnectionError::TimedOut))?;
-                    membership.prove(connection).await
+                    // Who calls an open booth has nothing to prove but that it knows the code.
+                    if open { Ok(Up { connection, booth: None }) } else { membership.prove(connection).await }
                 };
                 (None, up.await)
             });
@@ -454,6 +489,17 @@ impl<'a> Switchboard<'a> {
     fn shaken(&mut self, dialled: Option<Way>, result: Result<Up, Failed>) {
         let now = now_us();
         let way = dialled.unwrap_or(Way::Direct);
+        if dialled.is_none() && self.desk.is_open() {
+            match result {
+                Ok(up) => {
+                    if !self.desk.admit(up.connection, now) {
+                        Counters::add(&self.doors.counters.guesses_refused, 1);
+                    }
+                }
+                Err(error) => log::debug!("link: handshake of a guess: {error}"),
+            }
+            return;
+        }
         let up = result.and_then(|Up { connection, booth }| match booth {
             Some((who, name)) if !self.welcome(&connection, who, &name) => Err(Failed::Unwelcome),
             _ => Ok((connection, booth.map(|(who, _)| who))),

@@ -28,6 +28,10 @@ pub(super) mod code {
     pub(in crate::link) const ENGAGED: VarInt = VarInt::from_u32(4);
     /// The name belongs to another booth.
     pub(in crate::link) const NAME_TAKEN: VarInt = VarInt::from_u32(5);
+    /// The code was not the one that is shown.
+    pub(in crate::link) const WRONG_CODE: VarInt = VarInt::from_u32(6);
+    /// No guess is taken now.
+    pub(in crate::link) const BUSY: VarInt = VarInt::from_u32(7);
 }
 
 /// A connection that is up, and which booth has proved to be at its other end, under which name; a relay has not.

@@ -24,6 +24,7 @@ mod memory;
 mod moq;
 mod network;
 mod pacer;
+mod pair;
 mod receiver;
 mod redundancy;
 mod route;
@@ -43,6 +44,7 @@ pub use simulation::{Outcome, simulate};
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -50,7 +52,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::mailbox::Mailbox;
-use crate::pairing::{Fingerprint, Identity, Member, Pins, RoomKey, Sighting};
+use crate::pairing::{Code, Fingerprint, Identity, Member, Pins, RoomKey, Sighting};
 use crate::picture::AccessUnit;
 
 /// What can be wrong with the link, and what to do about it.
@@ -81,11 +83,6 @@ pub enum Error {
         "link: through a relay nothing goes unsealed; put a room key into room.key, as `holobooth room new` makes it"
     )]
     Unsealed,
-    /// Nobody is known, and nothing to know anybody by.
-    #[error(
-        "link: there is neither a room key nor a peer's fingerprint; put one into room.key or peer.fingerprint"
-    )]
-    Nobody,
     /// The system gave no thread, timer or descriptor.
     #[error("link: {0}")]
     System(#[from] io::Error),
@@ -115,7 +112,8 @@ pub struct Relay {
 pub struct Config {
     /// UDP address to receive on.
     pub listen: SocketAddr,
-    /// Who belongs together; without one only TLS protects a meeting, and a relay could read it, so that there must be none.
+    /// Who belongs together; without one only TLS protects a meeting, and a relay could read it, so that there must be none. Without
+    /// one and without the peer's fingerprint, the booth shows a code and waits for somebody to enter it elsewhere.
     pub room: Option<RoomKey>,
     /// Who we are.
     pub identity: Identity,
@@ -125,6 +123,8 @@ pub struct Config {
     pub peer: Peer,
     /// Which booth has which name.
     pub pins: Pins,
+    /// Where a room key that comes by code is kept.
+    pub folder: PathBuf,
     /// Where to meet when the direct way does not work.
     pub relay: Option<Relay>,
     /// The highest rate of the video, in kbit/s.
@@ -140,6 +140,15 @@ pub type Answer = std::sync::mpsc::SyncSender<Result<String, String>>;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Order {
+    /// This code was entered; the booth that shows it is to belong to our room.
+    Pair {
+        /// The code.
+        code: Code,
+        /// The booth that shows it; without a name, all that show one are tried.
+        name: Option<String>,
+        /// Who is told.
+        answer: Answer,
+    },
     /// A name is to be free for another booth.
     Forget {
         /// The name.
@@ -147,6 +156,22 @@ pub enum Order {
         /// Who is told.
         answer: Answer,
     },
+}
+
+impl Config {
+    /// Whether nobody is known, and nothing to know anybody by: the booth shows a code then.
+    fn is_open(&self) -> bool {
+        self.room.is_none() && self.peer.fingerprint.is_none()
+    }
+}
+
+/// Why a link ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Done {
+    /// It was stopped.
+    Stopped,
+    /// By code it came to belong to this room, which is kept; it is to be begun anew with it.
+    Paired(RoomKey),
 }
 
 /// What the link is told while it runs.
@@ -205,6 +230,8 @@ pub struct Counters {
     pub connects: AtomicU64,
     /// Peers turned away because they were not who they had to be, or of another room.
     pub refused: AtomicU64,
+    /// Wrong guesses of our code.
+    pub guesses_refused: AtomicU64,
     /// Records on our networks that claimed to be of the room and were not.
     pub records_refused: AtomicU64,
     /// Datagrams that made no sense.
@@ -266,6 +293,10 @@ pub struct Company {
     pub members: Vec<Member>,
     /// What keeps a booth away, in a line for the staff; empty when nothing does.
     pub trouble: String,
+    /// Whether there is a room, so that meetings are sealed.
+    pub sealed: bool,
+    /// The code that another booth is to be told; empty when none is to be shown.
+    pub code: String,
 }
 
 /// What comes out of the link: a coded picture, its stamps on our clock.

@@ -56,7 +56,9 @@ pub(super) enum Failed {
 pub(super) struct Socket {
     pub(super) endpoint: Endpoint,
     listen: SocketAddr,
+    to_peer: quinn::ClientConfig,
     to_relay: Option<quinn::ClientConfig>,
+    to_open: quinn::ClientConfig,
 }
 
 impl Socket {
@@ -66,7 +68,8 @@ impl Socket {
     /// [`Error::Bind`], [`Error::Tls`], [`Error::NoRoots`].
     pub(super) fn bind(config: &Config, pin: &Arc<Pin>, floor: &Floor) -> Result<Self, Error> {
         let transport = Arc::new(transport(floor));
-        let (client, server) = tls::configs(&config.identity, pin)?;
+        let client = tls::client(&config.identity, pin)?;
+        let server = tls::server(&config.identity, pin, config.is_open())?;
         let mut server = quinn::ServerConfig::with_crypto(Arc::new(
             QuicServerConfig::try_from(server).map_err(|_| no_cipher())?,
         ));
@@ -82,10 +85,11 @@ impl Socket {
         let _ = setsockopt(&socket, sockopt::RcvBuf, &SOCKET_BUFFER);
         let _ = setsockopt(&socket, sockopt::SndBuf, &SOCKET_BUFFER);
         let runtime = Arc::new(quinn::TokioRuntime);
-        let mut endpoint =
+        let endpoint =
             Endpoint::new(EndpointConfig::default(), Some(server), socket, runtime).map_err(bind)?;
-        endpoint.set_default_client_config(quic(client, &transport)?);
-        Ok(Self { endpoint, listen: config.listen, to_relay })
+        let to_peer = quic(client, &transport)?;
+        let to_open = quic(tls::pair_client(&config.identity)?, &transport)?;
+        Ok(Self { endpoint, listen: config.listen, to_peer, to_relay, to_open })
     }
 
     /// Dials the other booth at the addresses where it may be, the likeliest first.
@@ -94,25 +98,15 @@ impl Socket {
         addresses: Vec<SocketAddr>,
         attempt: u32,
     ) -> impl Future<Output = Result<Connection, Failed>> + Send + 'static {
-        let endpoint = self.endpoint.clone();
-        in_time(attempt, async move {
-            let mut dials = JoinSet::new();
-            for (n, address) in (0..).zip(addresses) {
-                let endpoint = endpoint.clone();
-                dials.spawn(async move {
-                    sleep(n * HEAD_START).await;
-                    Ok(endpoint.connect(address, tls::NAME)?.await?)
-                });
-            }
-            let mut last = Err(Failed::Late);
-            while let Some(Ok(result)) = dials.join_next().await {
-                last = result;
-                if last.is_ok() {
-                    break;
-                }
-            }
-            last
-        })
+        dial_any(&self.endpoint, &self.to_peer, addresses, attempt)
+    }
+
+    /// Dials a booth that shows a code, at the addresses where it may be.
+    pub(super) fn dial_open(
+        &self,
+        addresses: Vec<SocketAddr>,
+    ) -> impl Future<Output = Result<Connection, Failed>> + Send + 'static {
+        dial_any(&self.endpoint, &self.to_open, addresses, 0)
     }
 
     /// Dials the relay.
@@ -135,6 +129,34 @@ impl Socket {
             Ok(endpoint.connect_with(client, address, &host)?.await?)
         })
     }
+}
+
+/// Dials one booth at several addresses, each a little after the one before it.
+fn dial_any(
+    endpoint: &Endpoint,
+    client: &quinn::ClientConfig,
+    addresses: Vec<SocketAddr>,
+    attempt: u32,
+) -> impl Future<Output = Result<Connection, Failed>> + Send + 'static {
+    let (endpoint, client) = (endpoint.clone(), client.clone());
+    in_time(attempt, async move {
+        let mut dials = JoinSet::new();
+        for (n, address) in (0..).zip(addresses) {
+            let (endpoint, client) = (endpoint.clone(), client.clone());
+            dials.spawn(async move {
+                sleep(n * HEAD_START).await;
+                Ok(endpoint.connect_with(client, address, tls::NAME)?.await?)
+            });
+        }
+        let mut last = Err(Failed::Late);
+        while let Some(Ok(result)) = dials.join_next().await {
+            last = result;
+            if last.is_ok() {
+                break;
+            }
+        }
+        last
+    })
 }
 
 async fn in_time(

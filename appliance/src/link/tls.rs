@@ -10,8 +10,10 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, 
 
 use crate::pairing::{Fingerprint, Identity};
 
-/// ALPN of the one MoQ version that we speak.
-const ALPN: &[u8] = b"moq-lite-06";
+/// ALPN (RFC 7301) of the one MoQ version that we speak.
+const MOQ: &[u8] = b"moq-lite-06";
+/// ALPN of pairing by code.
+const PAIR: &[u8] = b"holobooth-pair-1";
 /// What a dialler calls the other side; certificates carry it, nobody relies on it.
 pub(super) const NAME: &str = "holobooth";
 
@@ -145,28 +147,41 @@ impl ClientCertVerifier for Pin {
     }
 }
 
-/// Both sides' TLS for a booth that is `identity` and talks to whom `pin` lets in.
+/// Towards other booths, for one that is `identity` and lets in whom `pin` lets in.
 ///
 /// # Errors
 /// When the key does not fit its certificate.
-pub(super) fn configs(
-    identity: &Identity,
-    pin: &Arc<Pin>,
-) -> Result<(rustls::ClientConfig, rustls::ServerConfig), Error> {
-    let tls13 = &[&rustls::version::TLS13];
-    let chain = || vec![identity.certificate.clone()];
+pub(super) fn client(identity: &Identity, pin: &Arc<Pin>) -> Result<rustls::ClientConfig, Error> {
     let mut client = rustls::ClientConfig::builder_with_provider(pin.provider.clone())
-        .with_protocol_versions(tls13)?
+        .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
         .with_custom_certificate_verifier(pin.clone())
-        .with_client_auth_cert(chain(), identity.key.clone_key())?;
-    client.alpn_protocols = vec![ALPN.to_vec()];
+        .with_client_auth_cert(vec![identity.certificate.clone()], identity.key.clone_key())?;
+    client.alpn_protocols = vec![MOQ.to_vec()];
+    Ok(client)
+}
+
+/// The same towards booths that show a code, whoever they are.
+///
+/// # Errors
+/// As [`client`].
+pub(super) fn pair_client(identity: &Identity) -> Result<rustls::ClientConfig, Error> {
+    let mut client = client(identity, &Pin::new(None))?;
+    client.alpn_protocols = vec![PAIR.to_vec()];
+    Ok(client)
+}
+
+/// For callers; of a booth that is `open`, all that may be spoken is of its code.
+///
+/// # Errors
+/// As [`client`].
+pub(super) fn server(identity: &Identity, pin: &Arc<Pin>, open: bool) -> Result<rustls::ServerConfig, Error> {
     let mut server = rustls::ServerConfig::builder_with_provider(pin.provider.clone())
-        .with_protocol_versions(tls13)?
+        .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(pin.clone())
-        .with_single_cert(chain(), identity.key.clone_key())?;
-    server.alpn_protocols = vec![ALPN.to_vec()];
-    Ok((client, server))
+        .with_single_cert(vec![identity.certificate.clone()], identity.key.clone_key())?;
+    server.alpn_protocols = vec![if open { PAIR } else { MOQ }.to_vec()];
+    Ok(server)
 }
 
 /// TLS towards a relay: it is judged, by its certificate's fingerprint or by this system's roots; we show nothing.
@@ -192,6 +207,6 @@ pub(super) fn relay_config(fingerprint: Option<Fingerprint>) -> Result<rustls::C
         }
     };
     let mut config = builder.with_no_client_auth();
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = vec![MOQ.to_vec()];
     Ok(config)
 }

@@ -31,6 +31,16 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// The kept room key is damaged.
+    #[error(
+        "identity: {path}: {reason}; `holobooth room leave` removes it, and the booth can be paired again"
+    )]
+    Room {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: super::RoomKeyError,
+    },
     /// No key could be made.
     #[error("identity: cannot make a key: {0}")]
     Make(#[from] rcgen::Error),
@@ -126,6 +136,11 @@ impl Identity {
             CertificateDer::from_pem_slice(&read(&cert_path)?).map_err(|_| damaged(&cert_path))?;
         let key = PrivateKeyDer::from_pem_slice(&read(&key_path)?).map_err(|_| damaged(&key_path))?;
         Ok(Self { certificate, key })
+    }
+
+    /// The same once more.
+    pub fn copy(&self) -> Self {
+        Self { certificate: self.certificate.clone(), key: self.key.clone_key() }
     }
 
     /// Who this booth is to others.

@@ -1,6 +1,8 @@
 //! Who a booth is, which booths belong together, and how they find each other. Carries no media.
 
+pub(crate) mod code;
 mod identity;
+mod kept;
 mod lan;
 mod name;
 mod pins;
@@ -8,6 +10,7 @@ mod proof;
 mod room;
 mod roster;
 
+pub use code::{Code, NoCode};
 pub use identity::{Error, Fingerprint, Identity};
 pub use lan::{Announcement, discover};
 pub use pins::Pins;

@@ -57,6 +57,10 @@ impl RoomKey {
         Self(bytes)
     }
 
+    pub(super) fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// Reads what [`RoomKey::text`] gives; dashes, spaces and the size of letters do not matter, nor does 0 for O, 1 for I, 8 for B.
     ///
     /// # Errors

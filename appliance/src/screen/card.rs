@@ -13,6 +13,8 @@ pub enum Kind {
     Starting,
     /// This booth's own camera gives nothing.
     NoCamera,
+    /// The booth belongs to no room; its detail is the code that is to be entered at another booth.
+    Pairing,
     /// No other booth has been seen yet.
     Looking,
     /// The other booth was there and is gone.
@@ -37,6 +39,7 @@ impl Card {
         match self.kind {
             Kind::Starting => "Starting",
             Kind::NoCamera => "No camera",
+            Kind::Pairing => "Enter this code at the other booth",
             Kind::Looking => "Looking for the other booth",
             Kind::Reconnecting => "Reconnecting",
             Kind::NoPicture => "The other booth has no picture",
@@ -45,7 +48,7 @@ impl Card {
 
     fn colour(&self) -> &'static str {
         match self.kind {
-            Kind::Starting | Kind::Looking => "#7fd1ff",
+            Kind::Starting | Kind::Looking | Kind::Pairing => "#7fd1ff",
             Kind::NoCamera | Kind::NoPicture => "#ffb454",
             Kind::Reconnecting => "#ffe08a",
         }
@@ -68,6 +71,18 @@ impl Card {
                 r#"<text x="{x:.1}" y="{y:.1}" font-size="{size:.1}" fill="{fill}" text-anchor="middle">{words}</text>"#
             )
         };
+        if self.kind == Kind::Pairing {
+            let digits = self.detail.len().checked_sub(4).and_then(|at| self.detail.split_at_checked(at));
+            let spaced = digits.map_or(self.detail.clone(), |(first, last)| format!("{first} {last}"));
+            let command = format!("holobooth pair {} --booth '{}'", self.detail, self.name);
+            return format!(
+                r##"<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="DejaVu Sans"><rect width="100%" height="100%" fill="#000"/>{}{}{}{}</svg>"##,
+                qr(&command, x, y - 20.0 * unit, 36.0 * unit),
+                text(10.0, 5.0, colour, self.title()),
+                text(26.0, 14.0, "#ffffff", &spaced),
+                text(38.0, 4.5, "#b8b8b8", &self.name),
+            );
+        }
         format!(
             r##"<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="DejaVu Sans"><rect width="100%" height="100%" fill="#000"/><circle cx="{x:.1}" cy="{:.1}" r="{:.1}" fill="none" stroke="{colour}" stroke-width="{:.1}"/><circle cx="{x:.1}" cy="{:.1}" r="{:.1}" fill="{colour}"/>{}{}{}</svg>"##,
             y - 20.0 * unit,
@@ -96,6 +111,21 @@ impl Card {
         }
         true
     }
+}
+
+/// A QR code of `words`, `size` pixels wide with its quiet zone, around a centre; nothing when there are too many.
+fn qr(words: &str, x: f64, y: f64, size: f64) -> String {
+    let Ok(code) = qrcode::QrCode::new(words) else { return String::new() };
+    let modules = code.width();
+    // ISO/IEC 18004 asks for four modules of quiet around it.
+    let module = size / (modules + 8) as f64;
+    let (left, top) = (x - size / 2.0, y - size / 2.0);
+    let dark = code.to_colors().into_iter().enumerate().filter(|(_, colour)| *colour == qrcode::Color::Dark);
+    let squares: String =
+        dark.map(|(at, _)| format!("M{} {}h1v1h-1z", at % modules + 4, at / modules + 4)).collect();
+    format!(
+        r##"<rect x="{left:.1}" y="{top:.1}" width="{size:.1}" height="{size:.1}" fill="#fff"/><path transform="translate({left:.1} {top:.1}) scale({module:.4})" d="{squares}" fill="#000"/>"##
+    )
 }
 
 /// The booth's own font, so that a card needs nothing installed.
@@ -151,6 +181,23 @@ mod tests {
             assert!(x0 > 0 && y0 > 0 && x1 + 1 < w && y1 + 1 < h, "{w}x{h}: {:?}", (x0, y0, x1, y1));
             assert!((x1 - x0) * 3 > w && (y1 - y0) * 3 > h.min(w), "{w}x{h}: {:?}", (x0, y0, x1, y1));
             assert!((x0 + x1).abs_diff(w) < w / 20, "{w}x{h}: centred");
+        }
+    }
+
+    #[test]
+    fn a_card_for_pairing_shows_a_code_that_a_telephone_reads() {
+        let card = Card { kind: Kind::Pairing, name: "quiet-heron-42".into(), detail: "12345678".into() };
+        for (w, h) in [(640, 480), (1920, 1080), (1080, 1920), (3840, 2160)] {
+            let stride = w as usize * 4;
+            let mut rows = vec![0; stride * h as usize];
+            assert!(card.draw(&mut rows, stride, w, h));
+            let light = |x: usize, y: usize| rows[y * stride + x * 4 + 1];
+            let mut picture = rqrr::PreparedImage::prepare_from_greyscale(w as usize, h as usize, light);
+            let grids = picture.detect_grids();
+            let [grid] = &grids[..] else { panic!("{w}x{h}: one code, not {}", grids.len()) };
+            assert_eq!(grid.decode().unwrap().1, "holobooth pair 12345678 --booth 'quiet-heron-42'");
+            let (x0, y0, x1, y1) = lit(&card, w, h);
+            assert!(x0 > 0 && y0 > 0 && x1 + 1 < w as usize && y1 + 1 < h as usize, "{w}x{h}");
         }
     }
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::link::{Peer, Relay, tests::End};
-use crate::pairing::{Identity, Pins, RoomKey};
+use crate::pairing::{Code, Identity, Pins, RoomKey};
 use crate::picture::{AccessUnit, Stamps};
 use std::net::UdpSocket;
 use std::sync::atomic::AtomicBool;
@@ -12,6 +12,7 @@ fn config(identity: &Identity, listen: SocketAddr, peer: Peer, relay: Option<Rel
         room: Some(RoomKey::of([7; 32])),
         name: identity.fingerprint().name(),
         pins: Pins::default(),
+        folder: std::env::temp_dir().join(format!("holobooth-link-{}", identity.fingerprint().short())),
         identity: Identity { certificate: identity.certificate.clone(), key: identity.key.clone_key() },
         peer,
         relay,
@@ -171,6 +172,83 @@ fn a_name_that_belongs_to_another_booth_is_refused_and_shown() {
     c.wait("word of it", |e| e.company().trouble.contains("booth.name"));
     assert!(!a.signals.connected.load(Relaxed) && !c.signals.connected.load(Relaxed));
     stop(&[&a, &c], vec![ta, tc]);
+}
+
+/// Has a code entered at a booth; what came of it.
+fn enter(orders: &mpsc::Sender<Order>, code: &str) -> Result<String, String> {
+    let (answer, answered) = std::sync::mpsc::sync_channel(1);
+    let code = Code::parse(code).unwrap();
+    orders.blocking_send(Order::Pair { code, name: None, answer }).unwrap();
+    answered.recv_timeout(Duration::from_secs(20)).unwrap()
+}
+
+#[test]
+fn who_enters_the_code_gives_a_room_key_and_a_wrong_one_gives_nothing() {
+    let (ia, ib) = (identity("code-a"), identity("code-b"));
+    let (pa, pb) = (free(), free());
+    let without_room = |identity: &Identity, listen| {
+        let config = Config { room: None, ..config(identity, listen, Peer::default(), None) };
+        std::fs::create_dir_all(&config.folder).unwrap();
+        config
+    };
+    let (configs, ends) = ([without_room(&ia, pa), without_room(&ib, pb)], [End::new(), End::new()]);
+    let folders = configs.each_ref().map(|config| config.folder.clone());
+    let (found, sightings) = mpsc::channel(4);
+    let (ordered, orders) = mpsc::channel(4);
+    let inboxes = [Inbox { sightings, orders }, Inbox::default()];
+    let threads: Vec<_> = (configs.into_iter().zip(inboxes))
+        .zip(ends.clone())
+        .map(|((config, mut inbox), end)| {
+            std::thread::spawn(move || run(config, &mut inbox, end.doors()).unwrap())
+        })
+        .collect();
+    let [a, b] = &ends;
+    b.wait("a code", |e| !e.company().code.is_empty());
+    let code = b.company().code.clone();
+    let open = Sighting { open: true, ..sighting(&ib, pb) };
+    found.blocking_send(open.clone()).unwrap();
+
+    let wrong = if code == "00000000" { "00000001" } else { "00000000" };
+    let refusal = enter(&ordered, wrong).unwrap_err();
+    assert!(refusal.contains("read it again"), "{refusal}");
+    assert_eq!(b.counters.guesses_refused.load(Relaxed), 1);
+    assert!(folders.iter().all(|folder| RoomKey::kept(folder).unwrap().is_none()));
+
+    enter(&ordered, &code).unwrap();
+    let done: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+    let kept = folders.each_ref().map(|folder| RoomKey::kept(folder).unwrap().unwrap());
+    assert!(kept[0] == kept[1] && done.iter().all(|done| *done == Done::Paired(kept[0].clone())));
+    assert!(!a.signals.connected.load(Relaxed));
+    folders.iter().for_each(|folder| std::fs::remove_dir_all(folder).unwrap());
+}
+
+#[test]
+fn five_wrong_guesses_end_a_code() {
+    let (ia, ib) = (identity("guess-a"), identity("guess-b"));
+    let pb = free();
+    let showing = End::new();
+    let (tb, _nothing) = showing.start_as(Config { room: None, ..config(&ib, pb, Peer::default(), None) });
+    showing.wait("a code", |e| !e.company().code.is_empty());
+    let code = showing.company().code.clone();
+    let wrong = if code == "00000000" { "00000001" } else { "00000000" };
+    let guesser = End::new();
+    let (found, sightings) = mpsc::channel(4);
+    let (ordered, orders) = mpsc::channel(4);
+    let end = guesser.clone();
+    let own = config(&ia, free(), Peer::default(), None);
+    let ta = std::thread::spawn(move || {
+        run(own, &mut Inbox { sightings, orders }, end.doors()).unwrap();
+    });
+    found.blocking_send(Sighting { open: true, ..sighting(&ib, pb) }).unwrap();
+    for guess in 1..=5 {
+        let (answer, _answered) = std::sync::mpsc::sync_channel(1);
+        let code = Code::parse(wrong).unwrap();
+        ordered.blocking_send(Order::Pair { code, name: None, answer }).unwrap();
+        showing.wait("the guess", |e| e.counters.guesses_refused.load(Relaxed) >= guess);
+    }
+    showing.wait("the code to go", |e| e.company().code.is_empty());
+    assert!(enter(&ordered, &code).is_err(), "the right one comes too late");
+    stop(&[&showing, &guesser], vec![tb, ta]);
 }
 
 #[test]

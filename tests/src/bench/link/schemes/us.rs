@@ -54,6 +54,7 @@ impl Running {
             identity: identity(side).map_err(io::Error::other)?,
             name: side.name().to_owned(),
             pins: Pins::default(),
+            folder: around.dir.to_owned(),
             peer: Peer {
                 address: if direct { Some(address(other)?) } else { None },
                 fingerprint: Some(identity(other).map_err(io::Error::other)?.fingerprint()),

@@ -1,0 +1,84 @@
+//! Booths without a room: one shows a code, at the other it is entered, and both belong together from then on.
+
+use super::{SMALL, look_at_movement, start_as_strangers};
+use crate::booth::{Pair, Plan, Status};
+use crate::clock::now_us;
+use crate::flow;
+use crate::report::Report;
+use crate::scanout::Screen;
+use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS};
+
+pub(crate) const SCENARIO: Scenario = Scenario {
+    name: "pair-code",
+    summary: "two booths without a room: the code that one shows, entered at the other, makes a room; a wrong one does not; it outlives a power cut",
+    kind: Kind::Scenario,
+    rig: TWO_BOOTHS,
+    relay: false,
+    time_limit_s: 120,
+    run,
+};
+
+/// From the entering of the code to pictures on both screens, and from a power cut.
+const LIVE_MS: i64 = 5_000;
+const PATIENCE_MS: i64 = 20_000;
+/// The card is drawn and scanned out.
+const CARD_MS: i64 = 1_000;
+
+fn run(context: &Context) -> Result<Report, Error> {
+    let mut report = Report::default();
+    look_at_movement()?;
+    let mut pair = Pair::new(context.dir())?;
+    let plan = Plan::both_ways(SMALL);
+    pair.a.belong_to(None);
+    pair.b.belong_to(None);
+    start_as_strangers(&mut pair, plan)?;
+    for booth in [&mut pair.a, &mut pair.b] {
+        booth.wait("showing a code", PATIENCE_MS, |status| {
+            status.word("/peer/code").len() == 8 && status.word("/screen/card") == "pairing"
+        })?;
+    }
+    crate::clock::sleep_until_us(now_us() + CARD_MS * 1000);
+    let brightness = Screen::open(pair.a.side().screen())?.picture()?.map_or(0.0, |p| p.brightness());
+    // Most of what is lit is the QR code, on a ground without light.
+    let card = brightness > 8.0 && brightness < 100.0;
+    report.check("A's screen shows a card", card, format!("mean {brightness:.1}"));
+
+    let code = pair.a.status().word("/peer/code").to_owned();
+    let wrong = if code == "00000000" { "00000001" } else { "00000000" };
+    let (done, said) = pair.b.command(&["pair", wrong])?;
+    report.check("a wrong code is refused at B", !done && said.contains("read it again"), said);
+    let refused = pair.a.status().number("/peer/guesses_refused");
+    report.check("and counted at A", refused == 1, refused);
+    let apart = !pair.a.status().connected() && pair.a.status().word("/state") == "pairing";
+    report.check("and changes nothing", apart, pair.a.status().word("/state"));
+    let (done, said) = pair.b.command(&["pair", "1234"])?;
+    report.check("four digits are no code", !done && said.contains("8 digits"), said);
+
+    let since_us = now_us();
+    let (done, said) = pair.b.command(&["pair", &code, "--booth", "A"])?;
+    report.check("the right code is taken", done, said);
+    let together = |status: &Status| status.connected() && status.route() == "direct";
+    let mut check = |what: &str, since_us: i64, pair: &Pair| {
+        let seen = flow::watch(pair, 0, PATIENCE_MS, together);
+        let took_ms = seen.took_ms.map(|_| (now_us() - since_us) / 1000);
+        let found = took_ms.map_or("never".to_owned(), |ms| format!("{ms} ms"));
+        let in_time = took_ms.is_some_and(|ms| ms <= LIVE_MS);
+        report.check(format!("{what}: live within {LIVE_MS} ms"), in_time, found);
+        report.figure(&format!("{}_ms", what.replace(' ', "_")), took_ms);
+    };
+    check("code entered", since_us, &pair);
+    pair.a.kill();
+    pair.b.kill();
+    pair.a.restart()?;
+    pair.b.restart()?;
+    check("after a power cut", now_us(), &pair);
+    let logs = format!("{}{}", pair.a.log(), pair.b.log());
+    report.check("no log tells the code", !logs.contains(&code), "");
+    for booth in [&pair.a, &pair.b] {
+        let (name, status) = (booth.side().name().to_uppercase(), booth.status());
+        let sealed = status.json().pointer("/peer/sealed").and_then(serde_json::Value::as_bool);
+        report.check(format!("{name}'s meeting is sealed"), sealed == Some(true), "");
+    }
+    report.check("no process ended", pair.ended().is_none(), "");
+    Ok(report)
+}

@@ -181,10 +181,22 @@ fn load(path: &Path) -> Result<Config, ExitCode> {
     Config::load(path).map_err(|e| fail(2, &e))
 }
 
+/// Whether those who are neither the file's owner nor of its group may read it.
+fn others_read(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
+}
+
 fn run(cli: Cli) -> Result<(), ExitCode> {
     match cli.command {
-        Command::Run { config } => {
-            let config = load(&config)?;
+        Command::Run { config: path } => {
+            let config = load(&path)?;
+            if config.room.as_ref().is_some_and(|room| room.key.is_some()) && others_read(&path) {
+                log::warn!(
+                    "config: {} holds a room key and can be read by everybody here; chmod 0640 it, and belong to its group",
+                    path.display()
+                );
+            }
             let stop = Arc::new(AtomicBool::new(false));
             for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
                 signal_hook::flag::register(signal, stop.clone()).map_err(|e| fail(1, &e))?;

@@ -58,7 +58,7 @@ impl Group {
                 "perl",
                 "python3",
             ],
-            Self::RigTools => &["iproute2", "v4l-utils"],
+            Self::RigTools => &["iproute2", "v4l-utils", "tcpdump", "tcpreplay"],
             Self::Peers => &[
                 "gstreamer1.0-tools",
                 "gstreamer1.0-plugins-base",

@@ -119,6 +119,9 @@ pub struct Booth {
     name: String,
     port: u16,
     room: Option<RoomKey>,
+    /// The code that another booth shows.
+    code: Option<String>,
+    calls: bool,
     /// The relay's address and fingerprint, where it meets its peer when it must.
     relay: Option<(String, String)>,
     process: Option<Running>,
@@ -136,7 +139,18 @@ impl Booth {
         let _ = fs::remove_file(dir.join("log"));
         let fingerprint = identity(&dir.join("data"))?;
         let name = side.name().to_uppercase();
-        Ok(Self { side, dir, fingerprint, name, port: PORT, room: Some(room()), relay: None, process: None })
+        Ok(Self {
+            side,
+            dir,
+            fingerprint,
+            name,
+            port: PORT,
+            room: Some(room()),
+            code: None,
+            calls: false,
+            relay: None,
+            process: None,
+        })
     }
 
     /// Which side it stands on.
@@ -164,6 +178,16 @@ impl Booth {
         self.name = name.to_owned();
     }
 
+    /// From its next start on, its configuration holds the code that another booth shows.
+    pub fn enter(&mut self, code: &str) {
+        self.code = Some(code.to_owned());
+    }
+
+    /// From its next start on, it knows where the booth at the other side is, if not who.
+    pub fn call_the_other_side(&mut self) {
+        self.calls = true;
+    }
+
     /// From its next start on, it listens on another port, for it shares its side with another booth.
     pub fn listen_on(&mut self, port: u16) {
         self.port = port;
@@ -180,8 +204,13 @@ impl Booth {
         if let Some(room) = &self.room {
             config.push_str(&format!("\n[room]\nkey = \"{}\"\n", room.text()));
         }
-        if let Some(peer) = peer {
-            let address = self.side.other().address();
+        if let Some(code) = &self.code {
+            config.push_str(&format!("\n[room]\ncode = \"{code}\"\n"));
+        }
+        let address = self.side.other().address();
+        if self.calls {
+            config.push_str(&format!("\n[peer]\naddress = \"{address}:{PORT}\"\n"));
+        } else if let Some(peer) = peer {
             config.push_str(&format!("\n[peer]\naddress = \"{address}:{PORT}\"\nfingerprint = \"{peer}\"\n"));
         }
         if let Some((address, fingerprint)) = &self.relay {

@@ -1,6 +1,7 @@
 //! Black-box tests and benches of two booths in the rig: virtual cameras and screens of the kernel
 //! on the outside, whatever runs between them in the middle.
 
+pub mod attack;
 pub mod bench;
 pub mod booth;
 pub mod child;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::{Parser, Subcommand};
 use serde_json::{Value, json};
 
+use holobooth_tests::attack::Attack;
 use holobooth_tests::bench::link;
 use holobooth_tests::child::Side;
 use holobooth_tests::scenario::{ALL, Context, Kind, Scenario};
@@ -78,6 +79,9 @@ enum Command {
         #[arg(long)]
         kbps: u32,
     },
+    /// Attacks a booth; the scenario `attackers` runs these.
+    #[command(hide = true, subcommand)]
+    Attack(Attack),
     /// Throws random datagrams at a port; the scenario `garbage` runs it in the peer's network.
     #[command(hide = true)]
     Flood {
@@ -117,6 +121,13 @@ fn main() -> ExitCode {
             let _ = ctrlc::set_handler(|| STOP.store(true, Ordering::Relaxed));
             end.run(&STOP).map_or_else(|error| fail(&error.to_string()), |()| ExitCode::SUCCESS)
         }
+        Command::Attack(attack) => match attack.run() {
+            Ok(done) => {
+                println!("{done}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => fail(&error.to_string()),
+        },
         Command::Flood { to, packets } => match flood::send(to, packets, 1) {
             Ok(sent) => {
                 println!("{sent} sent");

@@ -122,6 +122,7 @@ pub const ALL: &[Scenario] = &[
     scenarios::pair_lan::SCENARIO,
     scenarios::pair_relay::SCENARIO,
     scenarios::pair_code::SCENARIO,
+    scenarios::attackers::SCENARIO,
     bench::LATENCY,
     bench::LINK,
     bench::SEAL,

@@ -73,7 +73,7 @@ fn camera_missing(shared: &Shared) -> bool {
 fn state(shared: &Shared) -> State {
     let connected = shared.link.signals.connected.load(Relaxed);
     // Whoever came to pair two booths comes back for the camera.
-    if !shared.link.company().code.is_empty() {
+    if shared.link.company().open {
         return State::Pairing;
     }
     if camera_missing(shared) {
@@ -160,6 +160,7 @@ fn status(shared: &Shared, choice: &Mutex<Option<Choice>>) -> Status {
         refused,
         records_refused,
         guesses_refused,
+        put_off,
         garbage,
         unopened,
         rtt_us,
@@ -220,6 +221,7 @@ fn status(shared: &Shared, choice: &Mutex<Option<Choice>>) -> Status {
             refused: refused.load(Relaxed),
             records_refused: records_refused.load(Relaxed),
             guesses_refused: guesses_refused.load(Relaxed),
+            put_off: put_off.load(Relaxed),
             garbage: garbage.load(Relaxed),
             unopened: unopened.load(Relaxed),
             sealed: company.sealed,

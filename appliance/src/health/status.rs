@@ -106,6 +106,8 @@ pub struct PeerStatus {
     pub refused: u64,
     /// Wrong guesses of this booth's code, and guesses that were not heard.
     pub guesses_refused: u64,
+    /// Callers told to come again, or not listened to any longer: too many stood at the door, or they did not go on.
+    pub put_off: u64,
     /// Records on this booth's networks that claimed to be of the room and were not.
     pub records_refused: u64,
     /// Datagrams that made no sense.

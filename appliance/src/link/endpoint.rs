@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use quinn::{Connection, ConnectionError, VarInt};
+use quinn::{Connection, ConnectionError, TransportErrorCode, VarInt};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -40,6 +40,8 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(3);
 /// While nobody is met, each booth of the room is tried in turn for so long, at least and at most: were it the same everywhere, three
 /// booths could chase each other for ever.
 const TURN_US: (u64, u64) = (1_500_000, 3_000_000);
+/// TLS's word for a certificate that is not let in (RFC 8446, section 6.2).
+const ACCESS_DENIED: u8 = 49;
 /// The last refusal is told again after so long.
 const TELL_AGAIN: Duration = Duration::from_secs(30);
 /// How often the route is asked.
@@ -367,6 +369,7 @@ impl<'a> Switchboard<'a> {
             members: self.roster.members(peer),
             trouble: self.trouble.clone(),
             sealed: self.config.room.is_some(),
+            open: self.desk.is_open(),
             code: self.shown.clone(),
         };
         *self.doors.company.lock().unwrap_or_else(PoisonError::into_inner) = company;
@@ -430,8 +433,10 @@ impl<'a> Switchboard<'a> {
 
     fn let_in(&mut self, incoming: quinn::Incoming) {
         if self.handshakes.len() >= HANDSHAKES {
+            Counters::add(&self.doors.counters.put_off, 1);
             incoming.refuse();
         } else if self.handshakes.len() >= UNPROVEN && incoming.may_retry() {
+            Counters::add(&self.doors.counters.put_off, 1);
             let _ = incoming.retry();
         } else if let Ok(connecting) = incoming.accept() {
             let membership = self.membership(Part::Listener);
@@ -642,6 +647,14 @@ impl<'a> Switchboard<'a> {
             }
             return;
         }
+        if let (Some(_), Failed::Connection(ConnectionError::ConnectionClosed(close))) = (dialled, error)
+            && close.error_code == TransportErrorCode::crypto(ACCESS_DENIED)
+        {
+            let own = self.names.own;
+            self.tell(format!(
+                "the booth that we called expects another one; peer.fingerprint must be {own} there"
+            ));
+        }
         let who = if dialled.is_some() { "the booth that we called" } else { "a caller" };
         match (self.pin.turned_away(), self.config.peer.fingerprint, error) {
             (Some(shown), Some(wanted), _) => self.refused(&format!(
@@ -650,7 +663,11 @@ impl<'a> Switchboard<'a> {
             (_, _, Failed::Unproven) => {
                 self.refused(&format!("{who}: {error}; room.key must be the same at both booths"));
             }
-            _ => log::debug!("link: handshake, {dialled:?}: {error}"),
+            _ => {
+                let late = matches!(error, Failed::Connection(ConnectionError::TimedOut));
+                Counters::add(&self.doors.counters.put_off, u64::from(late && dialled.is_none()));
+                log::debug!("link: handshake, {dialled:?}: {error}");
+            }
         }
     }
 

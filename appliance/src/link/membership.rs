@@ -71,13 +71,16 @@ impl Membership {
         let name = message.as_deref().and_then(|message| proof.judge(&room, message));
         match (name, connection.close_reason()) {
             (Some(name), _) => Ok(Up { connection, booth: Some((theirs, name)) }),
-            (None, Some(ConnectionError::ApplicationClosed(close))) if close.error_code != code::UNPROVEN => {
-                Err(ConnectionError::ApplicationClosed(close).into())
-            }
+            (None, Some(reason)) if !is_unproven(&reason) => Err(reason.into()),
             (None, _) => {
                 connection.close(code::UNPROVEN, b"another room");
                 Err(Failed::Unproven)
             }
         }
     }
+}
+
+/// Whether the other side found nothing proved.
+fn is_unproven(reason: &ConnectionError) -> bool {
+    matches!(reason, ConnectionError::ApplicationClosed(close) if close.error_code == code::UNPROVEN)
 }

@@ -230,7 +230,9 @@ pub struct Counters {
     pub connects: AtomicU64,
     /// Peers turned away because they were not who they had to be, or of another room.
     pub refused: AtomicU64,
-    /// Wrong guesses of our code.
+    /// Callers told to come again, or not listened to any longer: too many stood at the door, or they did not go on.
+    pub put_off: AtomicU64,
+    /// Wrong guesses of our code, and guesses that were not heard.
     pub guesses_refused: AtomicU64,
     /// Records on our networks that claimed to be of the room and were not.
     pub records_refused: AtomicU64,
@@ -295,7 +297,9 @@ pub struct Company {
     pub trouble: String,
     /// Whether there is a room, so that meetings are sealed.
     pub sealed: bool,
-    /// The code that another booth is to be told; empty when none is to be shown.
+    /// Whether the booth has neither a room nor a peer, and waits to be given a room.
+    pub open: bool,
+    /// The code that another booth is to be told then; empty while nobody may guess.
     pub code: String,
 }
 

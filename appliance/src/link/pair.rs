@@ -175,6 +175,8 @@ struct Order {
     answer: Answer,
     until_us: u64,
     called: BTreeSet<Fingerprint>,
+    /// Calls that have not ended.
+    calling: usize,
     /// Some booth took it for wrong.
     wrong: bool,
 }
@@ -255,13 +257,15 @@ impl Desk {
             let _ = old.answer.send(Err("another code was entered".to_owned()));
         }
         let until_us = now_us + TRY_US;
-        self.order = Some(Order { code, name, answer, until_us, called: BTreeSet::new(), wrong: false });
+        self.order =
+            Some(Order { code, name, answer, until_us, called: BTreeSet::new(), calling: 0, wrong: false });
     }
 
     /// Calls booths that have come into sight, and gives up in time.
     pub(super) fn look(&mut self, socket: Option<&Socket>, now_us: u64) {
         let Some(order) = &mut self.order else { return };
-        if now_us >= order.until_us {
+        // Who was called has answered, and it is wrong there: others that come into sight later will not know it either.
+        if now_us >= order.until_us || (order.wrong && order.calling == 0) {
             let why = if order.wrong {
                 "the code is not the one that the other booth shows now; read it again"
             } else {
@@ -277,6 +281,7 @@ impl Desk {
             if !named || !order.called.insert(*who) {
                 continue;
             }
+            order.calling += 1;
             let dial = socket.dial_open(sighting.addresses.clone());
             let (pairing, code, room, who) =
                 (self.pairing.clone(), order.code.clone(), self.room.clone(), *who);
@@ -322,6 +327,7 @@ impl Desk {
                         log::warn!("link: pairing with {name} failed: {e}");
                         if let Some(order) = &mut self.order {
                             order.wrong |= matches!(e, Failed::Wrong);
+                            order.calling = order.calling.saturating_sub(1);
                         }
                     }
                 }

@@ -141,10 +141,7 @@ impl Lan {
                     None
                 }
                 Ok(ServiceEvent::ServiceResolved(service)) => self.resolved(&service, refused),
-                Ok(ServiceEvent::ServiceRemoved(_, name)) => {
-                    self.strangers.remove(&name);
-                    self.names.remove(&name).map(|seen| Sighting { addresses: Vec::new(), ..seen })
-                }
+                Ok(ServiceEvent::ServiceRemoved(_, name)) => self.removed(&name),
                 Ok(_) => None,
                 // It is over when more came than could be listened to.
                 Err(_) if events.is_disconnected() => return Ended::Flooded,
@@ -161,6 +158,14 @@ impl Lan {
             }
         }
         Ended::Stopped
+    }
+
+    /// A record is gone. The same booth may have another: one that it made since.
+    fn removed(&mut self, name: &str) -> Option<Sighting> {
+        self.strangers.remove(name);
+        let seen = self.names.remove(name)?;
+        let other = self.names.values().find(|other| other.fingerprint == seen.fingerprint).cloned();
+        Some(other.unwrap_or(Sighting { addresses: Vec::new(), ..seen }))
     }
 
     /// What a record says, when it is one to be heeded.
@@ -211,7 +216,8 @@ impl Drop for Lan {
 }
 
 fn record(own: &Announcement) -> Result<ServiceInfo, mdns_sd::Error> {
-    let instance = own.fingerprint.short();
+    // Of every start another: a good-bye that is still on its way must not end what has just begun.
+    let instance = format!("{}-{:04x}", own.fingerprint.short(), fastrand::u16(..));
     let host = format!("{instance}.local.");
     let mut strings = vec![(FINGERPRINT, own.fingerprint.to_string()), (NAME, own.name.clone())];
     if let Some(room) = &own.room {
@@ -271,6 +277,21 @@ mod tests {
         assert_eq!((seen, refused), (None, 0), "of a room, and we are of none");
         let (seen, _) = heard(&a, record(&announcement(4, None)).unwrap());
         assert!(seen.is_some_and(|s| s.open), "one that waits for its code");
+    }
+
+    #[test]
+    fn a_booth_that_started_again_is_not_gone_when_its_old_record_is() {
+        let (a, b) = (announcement(1, Some(7)), announcement(2, Some(7)));
+        let daemon = ServiceDaemon::new_with_port(15353).unwrap();
+        let mut lan = Lan { own: a, daemon, names: HashMap::new(), strangers: HashSet::new() };
+        let [old, new] = [record(&b).unwrap(), record(&b).unwrap()].map(ServiceInfo::as_resolved_service);
+        for record in [&old, &new] {
+            lan.resolved(record, &AtomicU64::new(0)).unwrap();
+        }
+        let still = lan.resolved(&new, &AtomicU64::new(0));
+        assert_eq!(lan.removed(old.get_fullname()), still);
+        assert!(lan.removed(old.get_fullname()).is_none());
+        assert_eq!(lan.removed(new.get_fullname()).unwrap().addresses, vec![]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub enum Kind {
     Starting,
     /// This booth's own camera gives nothing.
     NoCamera,
-    /// The booth belongs to no room; its detail is the code that is to be entered at another booth.
+    /// The booth belongs to no room; its detail is the code that is to be entered at another booth, or nothing while none is taken.
     Pairing,
     /// No other booth has been seen yet.
     Looking,
@@ -39,6 +39,7 @@ impl Card {
         match self.kind {
             Kind::Starting => "Starting",
             Kind::NoCamera => "No camera",
+            Kind::Pairing if self.detail.is_empty() => "Too many wrong codes: wait a minute for a new one",
             Kind::Pairing => "Enter this code at the other booth",
             Kind::Looking => "Looking for the other booth",
             Kind::Reconnecting => "Reconnecting",
@@ -71,7 +72,7 @@ impl Card {
                 r#"<text x="{x:.1}" y="{y:.1}" font-size="{size:.1}" fill="{fill}" text-anchor="middle">{words}</text>"#
             )
         };
-        if self.kind == Kind::Pairing {
+        if self.kind == Kind::Pairing && !self.detail.is_empty() {
             let digits = self.detail.len().checked_sub(4).and_then(|at| self.detail.split_at_checked(at));
             let spaced = digits.map_or(self.detail.clone(), |(first, last)| format!("{first} {last}"));
             let command = format!("holobooth pair {} --booth '{}'", self.detail, self.name);

@@ -1,5 +1,6 @@
 //! One file a scenario.
 
+pub(crate) mod attackers;
 pub(crate) mod bad_config;
 pub(crate) mod colour_bars;
 pub(crate) mod garbage;

@@ -1,7 +1,8 @@
 //! Booths without a room: one shows a code, at the other it is entered, and both belong together from then on.
 
 use super::{SMALL, look_at_movement, start_as_strangers};
-use crate::booth::{Pair, Plan, Status};
+use crate::booth::{Booth, PORT, Pair, Plan, Status};
+use crate::child::Side;
 use crate::clock::now_us;
 use crate::flow;
 use crate::report::Report;
@@ -79,6 +80,21 @@ fn run(context: &Context) -> Result<Report, Error> {
         let sealed = status.json().pointer("/peer/sealed").and_then(serde_json::Value::as_bool);
         report.check(format!("{name}'s meeting is sealed"), sealed == Some(true), "");
     }
-    report.check("no process ended", pair.ended().is_none(), "");
+    // A third one, by a file: A has a room by now, and that is what it gives.
+    let mut third = Booth::new(Side::B, &context.dir().join("third"))?;
+    third.belong_to(None);
+    third.call_itself("third");
+    third.listen_on(PORT + 1);
+    third.start(Plan { camera: false, screen: false, ..plan }, None)?;
+    third.wait("showing a code", PATIENCE_MS, |status| status.word("/peer/code").len() == 8)?;
+    pair.a.stop();
+    pair.a.enter(third.status().word("/peer/code"));
+    pair.a.start(plan, None)?;
+    third.wait("in the room", PATIENCE_MS, |status| status.members() == 2)?;
+    for (booth, name) in [(&mut pair.a, "A"), (&mut pair.b, "B")] {
+        let took = booth.wait("seeing the third", PATIENCE_MS, |status| status.members() == 2)?;
+        report.check(format!("{name} sees a third, which came by a file"), true, format!("{took} ms"));
+    }
+    report.check("no process ended", pair.ended().is_none() && third.ended().is_none(), "");
     Ok(report)
 }

@@ -515,7 +515,10 @@ impl<'a> Switchboard<'a> {
                 if dialled.is_some() {
                     self.route.dial_failed(way, now);
                 }
-                if let Failed::Connection(ConnectionError::ApplicationClosed(close)) = &error {
+                // Whoever calls may say anything.
+                if let Failed::Connection(ConnectionError::ApplicationClosed(close)) = &error
+                    && dialled.is_some()
+                {
                     self.turned_away(close.error_code);
                 }
                 self.failed(dialled, &error);

@@ -12,11 +12,14 @@ use moq_net::{Timescale, broadcast, origin, track};
 use super::{runtime, server};
 
 const TRACKS: [&str; 2] = ["hologram", "feedback"];
-/// Of a hundred datagrams: so many changed, dropped, repeated, and held back behind the next.
+/// Of a hundred datagrams: so many changed, dropped, repeated, held back behind the next, and followed by one that was recorded.
 const CHANGED: u8 = 1;
 const DROPPED: u8 = 1;
 const REPEATED: u8 = 2;
 const HELD: u8 = 2;
+const REPLAYED: u8 = 5;
+/// So many of the first are recorded.
+const RECORDED: usize = 200;
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
@@ -93,8 +96,12 @@ async fn tamper(
     let mut track = broadcast.track(name)?.subscribe(track::Subscription::default()).await?;
     let mut random = fastrand::Rng::with_seed(7);
     let mut held: Option<(moq_net::Timestamp, Bytes)> = None;
+    let mut recorded = Vec::with_capacity(RECORDED);
     while let Some(datagram) = track.recv_datagram().await? {
         let (at, payload) = (datagram.timestamp, datagram.payload);
+        if recorded.len() < RECORDED {
+            recorded.push(payload.clone());
+        }
         let after = held.take();
         match random.u8(0..100) {
             n if n < CHANGED => {
@@ -110,8 +117,13 @@ async fn tamper(
                 out.append_datagram(at, payload)?;
             }
             n if n < CHANGED + DROPPED + REPEATED + HELD => held = Some((at, payload)),
-            _ => {
+            n => {
                 out.append_datagram(at, payload)?;
+                let replayed = n < CHANGED + DROPPED + REPEATED + HELD + REPLAYED;
+                if let Some(old) = random.choice(&recorded).filter(|_| replayed && recorded.len() == RECORDED)
+                {
+                    out.append_datagram(at, old.clone())?;
+                }
             }
         }
         if let Some((at, payload)) = after {

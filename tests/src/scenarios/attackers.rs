@@ -211,8 +211,9 @@ fn relayed(context: &Context, report: &mut Report, pair: &mut Pair) -> Result<()
     direction(report, "faithless relay, B to A", &spans[1], &spans[0], RELAYED_S);
     for (span, name) in spans.iter().zip(["A", "B"]) {
         let unopened = span.grew("/peer/unopened");
-        // About thirty frames a second of a few datagrams, one in a hundred changed and two repeated.
-        report.check(format!("faithless relay: {name} counts what does not open"), unopened > 10, unopened);
+        // Of fifteen hundred datagrams or so one in a hundred is changed, two are repeated, and five recorded ones come again.
+        let what = format!("faithless relay: {name} counts what is changed, repeated and replayed");
+        report.check(what, unopened > 80, unopened);
         report.figure(&format!("{}_unopened", name.to_lowercase()), unopened);
     }
     report.check("no process ended", pair.ended().is_none(), "");

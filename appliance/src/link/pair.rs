@@ -163,12 +163,14 @@ const OPEN: usize = 64;
 pub(super) enum Step {
     /// A call of somebody else.
     Answered(Result<RoomKey, Failed>),
-    /// A call of ours to this booth.
-    Called(Fingerprint, Result<RoomKey, Failed>),
+    /// A call of ours to this booth, for the order of this number.
+    Called(Fingerprint, u64, Result<RoomKey, Failed>),
 }
 
 /// A code that was entered here.
 struct Order {
+    /// Calls of an order before this one may still be under way.
+    number: u64,
     code: Code,
     /// The booth that shows it, when it was named.
     name: Option<String>,
@@ -190,6 +192,7 @@ pub(super) struct Desk {
     /// Booths on our networks that show one.
     open: BTreeMap<Fingerprint, Sighting>,
     order: Option<Order>,
+    orders: u64,
     /// One guess after the other, so that none is made beside one that ends the code.
     answering: bool,
     pub(super) steps: JoinSet<Step>,
@@ -204,6 +207,7 @@ impl Desk {
             offer: shows.then(Offer::default),
             open: BTreeMap::new(),
             order: None,
+            orders: 0,
             answering: false,
             steps: JoinSet::new(),
         }
@@ -256,9 +260,10 @@ impl Desk {
         if let Some(old) = self.order.take() {
             let _ = old.answer.send(Err("another code was entered".to_owned()));
         }
-        let until_us = now_us + TRY_US;
-        self.order =
-            Some(Order { code, name, answer, until_us, called: BTreeSet::new(), calling: 0, wrong: false });
+        self.orders += 1;
+        let (number, until_us) = (self.orders, now_us + TRY_US);
+        let called = BTreeSet::new();
+        self.order = Some(Order { number, code, name, answer, until_us, called, calling: 0, wrong: false });
     }
 
     /// Calls booths that have come into sight, and gives up in time.
@@ -282,6 +287,7 @@ impl Desk {
                 continue;
             }
             order.calling += 1;
+            let number = order.number;
             let dial = socket.dial_open(sighting.addresses.clone());
             let (pairing, code, room, who) =
                 (self.pairing.clone(), order.code.clone(), self.room.clone(), *who);
@@ -293,7 +299,7 @@ impl Desk {
                     connection.close(code::OVER, b"");
                     called
                 };
-                Step::Called(who, called.await)
+                Step::Called(who, number, called.await)
             });
         }
     }
@@ -312,11 +318,11 @@ impl Desk {
                     (Err(e), _) => log::debug!("link: a pairing: {e}"),
                 }
             }
-            Step::Called(who, called) => {
+            Step::Called(who, number, called) => {
                 let name = self.open.get(&who).map_or_else(|| who.name(), |seen| seen.name.clone());
                 match called {
                     Ok(room) => {
-                        if let Some(order) = self.order.take() {
+                        if let Some(order) = self.order.take_if(|order| order.number == number) {
                             let _ = order.answer.send(Ok(format!("{name} belongs to this booth's room now")));
                         }
                         if self.room.is_none() {
@@ -325,7 +331,7 @@ impl Desk {
                     }
                     Err(e) => {
                         log::warn!("link: pairing with {name} failed: {e}");
-                        if let Some(order) = &mut self.order {
+                        if let Some(order) = self.order.as_mut().filter(|order| order.number == number) {
                             order.wrong |= matches!(e, Failed::Wrong);
                             order.calling = order.calling.saturating_sub(1);
                         }

@@ -1,6 +1,6 @@
 use super::*;
-use crate::link::{Peer, Relay, tests::End};
-use crate::pairing::{Code, Identity, Pins, RoomKey};
+use crate::link::{Order, Peer, Relay, tests::End};
+use crate::pairing::{Code, Identity, Pins, RoomKey, Sighting};
 use crate::picture::{AccessUnit, Stamps};
 use std::net::UdpSocket;
 use std::sync::atomic::AtomicBool;

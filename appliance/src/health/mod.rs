@@ -1,9 +1,11 @@
 //! What the booth knows about itself: where the milliseconds go, what was lost and why. Answers on a Unix socket.
 
+mod notice;
 mod socket;
 mod stages;
 mod status;
 
+pub use notice::{FOLDER as NOTICES, Notice};
 pub use socket::{ask, order, serve};
 pub use stages::{Stage, Stages};
 pub use status::{

@@ -14,3 +14,4 @@ pub mod pairing;
 pub mod picture;
 pub mod screen;
 pub mod stage;
+pub mod update;

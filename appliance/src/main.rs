@@ -1,9 +1,12 @@
 //! The command line of a booth.
 
+mod upkeep;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use holobooth::config::Config;
@@ -69,6 +72,25 @@ enum Command {
         /// The socket on which the booth answers.
         #[arg(long, default_value = DEFAULT_SOCKET)]
         socket: PathBuf,
+    },
+    /// Wait until the running booth is well: exit status 0 when it is, 1 when it does not get well.
+    #[command(hide = true)]
+    Healthy {
+        /// The socket on which the booth answers.
+        #[arg(long, default_value = DEFAULT_SOCKET)]
+        socket: PathBuf,
+        /// How long it may take, in seconds.
+        #[arg(long, default_value_t = 180)]
+        patience_s: u64,
+    },
+    /// Updates of the image; units of the appliance call these.
+    #[command(hide = true)]
+    Update {
+        #[command(subcommand)]
+        command: upkeep::Update,
+        /// The configuration that names the server.
+        #[arg(long, default_value = DEFAULT_CONFIG)]
+        config: PathBuf,
     },
     /// Ask the running booth how it is, and where the milliseconds go.
     Status {
@@ -223,6 +245,8 @@ fn run(cli: Cli) -> Result<(), ExitCode> {
             order(&socket, format!("pair {code} {}", booth.unwrap_or_default()).trim_end())
         }
         Command::Forget { name, socket } => order(&socket, &format!("forget {name}")),
+        Command::Healthy { socket, patience_s } => upkeep::healthy(&socket, Duration::from_secs(patience_s)),
+        Command::Update { command, config } => upkeep::update(&command, &load(&config)?),
         Command::Status { json, socket } => {
             let status = health::ask(&socket).map_err(|e| no_answer(&socket, &e))?;
             if json {

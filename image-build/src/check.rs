@@ -25,6 +25,9 @@ pub(crate) struct Arguments {
     /// Only what takes less than a minute: no dependencies, no rig
     #[arg(long)]
     fast: bool,
+    /// Everything, what takes long too: machines that are cut off at fifty moments
+    #[arg(long, conflicts_with = "fast")]
+    full: bool,
 }
 
 enum Verdict {
@@ -62,7 +65,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<ExitCode> {
         checks.check("dependencies", |log| deny(log, &["licenses", "bans", "sources"]))?;
         checks.check("vulnerabilities", |log| deny(log, &["advisories"]))?;
         checks.check("rig", |_| rig::self_check::run().map(|()| Verdict::Passed))?;
-        checks.scenarios()?;
+        checks.scenarios(arguments.full)?;
     }
     Ok(checks.summary())
 }
@@ -96,13 +99,14 @@ impl Checks {
         Ok(())
     }
 
-    fn scenarios(&mut self) -> Result<()> {
+    fn scenarios(&mut self, full: bool) -> Result<()> {
         let programs = match cargo::build() {
             Ok(programs) => programs,
             Err(_) if interrupt::requested() => bail!("stopped"),
             Err(error) => return self.check("scenarios", |_| Err(error)),
         };
-        let all = match scenario::list(&programs, Kind::Scenario) {
+        let kinds: &[Kind] = if full { &[Kind::Scenario, Kind::Long] } else { &[Kind::Scenario] };
+        let all = match scenario::list(&programs, kinds) {
             Ok(all) => all,
             Err(error) => return self.check("scenarios", |_| Err(error)),
         };

@@ -2,8 +2,10 @@
 
 mod cargo;
 mod check;
+mod debian;
 mod demo;
 mod folders;
+mod image;
 mod interrupt;
 mod kernel;
 mod progress;
@@ -44,6 +46,8 @@ enum Command {
     Rig(rig::Arguments),
     /// Build the rig's kernel, unless it is cached, and print where it is
     Kernel(kernel::Arguments),
+    /// Make the bootable image for booths, with its signatures, update files and bill of materials
+    Image(image::Arguments),
     /// Install the Debian packages that this machine lacks
     ///
     /// Says first which and why. Every other command installs what it needs by itself; this one installs
@@ -78,6 +82,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Bench(arguments) => scenario::bench(arguments),
         Command::Rig(arguments) => rig::main(arguments),
         Command::Kernel(arguments) => kernel::main(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Image(arguments) => image::main(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Setup => setup::main().map(|()| ExitCode::SUCCESS),
     }
 }

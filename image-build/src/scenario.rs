@@ -1,13 +1,14 @@
 //! Scenarios and benches: what the program `holobooth-tests` can do, each in the rig that it asks for.
 
-use std::process::{Command, ExitCode};
+use std::io::Read;
+use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use crate::cargo::{self, Programs};
 use crate::rig::{self, options::Options, run::Running, run::Stream};
-use crate::{setup, tools};
+use crate::{image, kernel, setup, tools};
 
 /// `cargo xtask scenario`.
 #[derive(clap::Args)]
@@ -53,6 +54,10 @@ struct Common {
     extra: Vec<String>,
 }
 
+/// Names the folder of images to a scenario that boots them.
+const IMAGES: &str = "HOLOBOOTH_IMAGES";
+/// Names the kernel with cameras and screens to it.
+const RIG_KERNEL: &str = "HOLOBOOTH_RIG_KERNEL";
 /// Names the relay's program to a scenario that needs it.
 const RELAY: &str = "HOLOBOOTH_RELAY_BIN";
 
@@ -68,6 +73,9 @@ pub(crate) struct Scenario {
     /// The rig it wants.
     #[serde(default)]
     pub(crate) rig: Options,
+    /// The versions of the image that it boots, on the host; none when it runs in the rig.
+    #[serde(default)]
+    pub(crate) images: Vec<String>,
     /// Whether booths are to meet at a relay in it.
     #[serde(default)]
     pub(crate) relay: bool,
@@ -81,23 +89,25 @@ pub(crate) struct Scenario {
 pub(crate) enum Kind {
     /// Passes or fails; part of `cargo xtask test`.
     Scenario,
+    /// Passes or fails, and takes long; part of `cargo xtask test --full`.
+    Long,
     /// Measures; run on demand.
     Bench,
 }
 
 /// Runs or lists scenarios.
 pub(crate) fn main(arguments: Arguments) -> Result<ExitCode> {
-    run_or_list(arguments.common, Kind::Scenario)
+    run_or_list(arguments.common, &[Kind::Scenario, Kind::Long])
 }
 
 /// Runs or lists benches.
 pub(crate) fn bench(arguments: BenchArguments) -> Result<ExitCode> {
-    run_or_list(arguments.common, Kind::Bench)
+    run_or_list(arguments.common, &[Kind::Bench])
 }
 
-fn run_or_list(arguments: Common, kind: Kind) -> Result<ExitCode> {
+fn run_or_list(arguments: Common, kinds: &[Kind]) -> Result<ExitCode> {
     let programs = cargo::build()?;
-    let all = list(&programs, kind)?;
+    let all = list(&programs, kinds)?;
     let Some(name) = arguments.name else {
         print(&all, arguments.json)?;
         return Ok(ExitCode::SUCCESS);
@@ -106,7 +116,7 @@ fn run_or_list(arguments: Common, kind: Kind) -> Result<ExitCode> {
         let names: Vec<_> = all.iter().map(|scenario| scenario.name.as_str()).collect();
         bail!("there is no {name}; there are: {}", names.join(", "));
     };
-    if kind == Kind::Bench {
+    if scenario.kind == Kind::Bench {
         setup::ensure(&[setup::Group::Peers])?;
     }
     let mut flags = arguments.extra;
@@ -131,15 +141,15 @@ fn print(all: &[Scenario], json: bool) -> Result<()> {
     Ok(())
 }
 
-/// All of one kind, in the order in which the program names them.
-pub(crate) fn list(programs: &Programs, kind: Kind) -> Result<Vec<Scenario>> {
+/// All of these kinds, in the order in which the program names them.
+pub(crate) fn list(programs: &Programs, kinds: &[Kind]) -> Result<Vec<Scenario>> {
     let out = Command::new(&programs.tests)
         .args(["list", "--json"])
         .output()
         .with_context(|| format!("cannot run {}", programs.tests.display()))?;
     let all: Vec<Scenario> = serde_json::from_slice(&out.stdout)
         .with_context(|| format!("`{} list --json` gave no list of scenarios", programs.tests.display()))?;
-    Ok(all.into_iter().filter(|scenario| scenario.kind == kind).collect())
+    Ok(all.into_iter().filter(|scenario| kinds.contains(&scenario.kind)).collect())
 }
 
 /// Runs one in its rig and gives its exit status: 0 when it passed.
@@ -151,12 +161,41 @@ pub(crate) fn run(
 ) -> Result<u8> {
     let mut command = vec![programs.tests.display().to_string(), "run".into(), scenario.name.clone()];
     command.extend(flags.iter().cloned());
+    if !scenario.images.is_empty() {
+        return on_host(scenario, &command, on_output);
+    }
     let options = Options { time_limit_s: scenario.time_limit_s, ..scenario.rig.clone() };
     let mut environment = programs.environment();
     if scenario.relay {
         environment.push((RELAY.into(), tools::MOQ_RELAY.program()?.display().to_string()));
     }
     Running::start(&options, command, environment)?.wait(on_output)
+}
+
+/// Runs one that switches machines on itself.
+fn on_host(scenario: &Scenario, command: &[String], on_output: &mut dyn FnMut(Stream, &[u8])) -> Result<u8> {
+    setup::ensure(&[setup::Group::Machine])?;
+    let images = image::for_tests(&scenario.images)?;
+    let limit = scenario.time_limit_s.to_string();
+    // timeout ends all that it started; setpriv sees to it that it ends with this program.
+    let mut child = Command::new("setpriv")
+        .args(["--pdeathsig", "TERM", "timeout", "--kill-after=5", &limit])
+        .args(command)
+        .env(IMAGES, images)
+        .env(RIG_KERNEL, kernel::ensure()?)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start the scenario with setpriv and timeout")?;
+    let mut out = child.stdout.take().context("the scenario has no output")?;
+    let mut buffer = [0; 4096];
+    loop {
+        match out.read(&mut buffer)? {
+            0 => break,
+            read => on_output(Stream::Out, &buffer[..read]),
+        }
+    }
+    Ok(child.wait()?.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }
 
 /// How a scenario ended, for a summary.

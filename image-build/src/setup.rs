@@ -16,12 +16,17 @@ pub(crate) enum Group {
     RigTools,
     /// What the booth is measured against.
     Peers,
+    /// Making the bootable image.
+    Image,
+    /// Booting it in a virtual machine.
+    Machine,
     /// Checking scripts.
     Lint,
 }
 
 impl Group {
-    const ALL: [Self; 5] = [Self::Appliance, Self::Kernel, Self::RigTools, Self::Peers, Self::Lint];
+    const ALL: [Self; 7] =
+        [Self::Appliance, Self::Kernel, Self::RigTools, Self::Peers, Self::Image, Self::Machine, Self::Lint];
 
     fn why(self) -> &'static str {
         match self {
@@ -29,6 +34,8 @@ impl Group {
             Self::Kernel => "to compile the rig's kernel",
             Self::RigTools => "for networks and cameras inside the rig",
             Self::Peers => "the GStreamer chains that `bench` measures beside the booth",
+            Self::Image => "to make and sign the bootable image",
+            Self::Machine => "to boot the image in a virtual machine",
             Self::Lint => "to check shell scripts",
         }
     }
@@ -67,6 +74,11 @@ impl Group {
                 "gstreamer1.0-plugins-ugly",
                 "gstreamer1.0-libav",
             ],
+            // mkosi brings the rest itself, in a root of its own.
+            Self::Image => {
+                &["apt", "debian-archive-keyring", "gpg", "gpg-agent", "openssl", "uidmap", "zstd"]
+            }
+            Self::Machine => &["ovmf", "qemu-system-x86", "qemu-utils"],
             Self::Lint => &["shellcheck"],
         }
     }

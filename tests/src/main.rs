@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use holobooth_tests::attack::Attack;
 use holobooth_tests::bench::link;
 use holobooth_tests::child::Side;
-use holobooth_tests::scenario::{ALL, Context, Kind, Scenario};
+use holobooth_tests::scenario::{ALL, Context, Scenario};
 use holobooth_tests::{demo, flood, stand_in};
 
 /// Black-box tests and benches of two booths in the rig.
@@ -144,8 +144,7 @@ fn list(as_json: bool) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     for scenario in ALL {
-        let kind = if scenario.kind == Kind::Bench { "bench" } else { "" };
-        println!("{:<12} {kind:<6} {}", scenario.name, scenario.summary);
+        println!("{:<16} {:<9} {}", scenario.name, scenario.kind.name(), scenario.summary);
     }
     ExitCode::SUCCESS
 }

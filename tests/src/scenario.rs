@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::report::Report;
-use crate::{bench, booth, photodiode, scanout, scenarios, vivid};
+use crate::{bench, booth, machine, photodiode, scanout, scenarios, vivid};
 
 /// Why a scenario could not be carried to its end.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +23,9 @@ pub enum Error {
     /// The photodiode.
     #[error(transparent)]
     Photodiode(#[from] photodiode::Error),
+    /// A machine.
+    #[error(transparent)]
+    Machine(#[from] machine::Error),
     /// The system.
     #[error("{what}: {source}")]
     System {
@@ -38,21 +41,40 @@ pub enum Error {
 pub enum Kind {
     /// Says yes or no.
     Scenario,
+    /// Says yes or no, and takes so long that `cargo xtask test` leaves it to `--full`.
+    Long,
     /// Measures, beside others.
     Bench,
 }
 
-/// The rig that a scenario wants.
+impl Kind {
+    /// In `list`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scenario => "scenario",
+            Self::Long => "long",
+            Self::Bench => "bench",
+        }
+    }
+}
+
+/// Where a scenario runs.
 #[derive(Debug, Clone, Copy)]
-pub struct Rig {
-    /// Processor cores.
-    pub cores: u32,
-    /// Memory in MiB.
-    pub memory_mib: u32,
+pub enum Place {
+    /// In the rig, with two booths' devices.
+    Rig {
+        /// Processor cores.
+        cores: u32,
+        /// Memory in MiB.
+        memory_mib: u32,
+    },
+    /// On the host: it switches machines on itself, and finds these versions of the image as [`machine::image`](crate::machine::image).
+    Machines(&'static [&'static str]),
 }
 
 /// Two booths on one core: a rig of two spends more on crossing between them than it gains.
-pub const TWO_BOOTHS: Rig = Rig { cores: 1, memory_mib: 2048 };
+pub const TWO_BOOTHS: Place = Place::Rig { cores: 1, memory_mib: 2048 };
 
 /// One named scenario or bench.
 pub struct Scenario {
@@ -63,7 +85,7 @@ pub struct Scenario {
     /// Scenario or bench.
     pub kind: Kind,
     /// What it runs in.
-    pub rig: Rig,
+    pub place: Place,
     /// Whether it needs the stock relay; it finds it as [`relay::binary`](crate::relay::binary).
     pub relay: bool,
     /// When it is given up, in seconds.
@@ -75,14 +97,20 @@ pub struct Scenario {
 impl Scenario {
     /// Its line in `list --json`.
     pub fn to_json(&self) -> Value {
-        json!({
+        let mut object = json!({
             "name": self.name,
             "summary": self.summary,
-            "kind": match self.kind { Kind::Scenario => "scenario", Kind::Bench => "bench" },
-            "rig": { "cores": self.rig.cores, "memory_mib": self.rig.memory_mib, "two_booths": true },
+            "kind": self.kind.name(),
             "relay": self.relay,
             "time_limit_s": self.time_limit_s,
-        })
+        });
+        match self.place {
+            Place::Rig { cores, memory_mib } => {
+                object["rig"] = json!({"cores": cores, "memory_mib": memory_mib, "two_booths": true});
+            }
+            Place::Machines(images) => object["images"] = json!(images),
+        }
+        object
     }
 }
 
@@ -123,6 +151,7 @@ pub const ALL: &[Scenario] = &[
     scenarios::pair_relay::SCENARIO,
     scenarios::pair_code::SCENARIO,
     scenarios::attackers::SCENARIO,
+    scenarios::image_boot::SCENARIO,
     bench::LATENCY,
     bench::LINK,
     bench::SEAL,

@@ -1,7 +1,7 @@
 //! The rig's kernel: from Debian's source and the fragments in `kernel-config/rig` to a cached program.
 
 mod fragments;
-mod mirror;
+pub(crate) mod required;
 mod source;
 
 use std::fs::File;

@@ -16,7 +16,7 @@ pub(super) const LATENCY: Scenario = Scenario {
     name: "latency",
     summary: "glass to glass from camera A to screen B: us, GStreamer over RTP and over SRT, in one run",
     kind: Kind::Bench,
-    rig: TWO_BOOTHS,
+    place: TWO_BOOTHS,
     relay: false,
     time_limit_s: 900,
     run: latency,

@@ -3,13 +3,13 @@
 use holobooth::link::time_sealing;
 
 use crate::report::Report;
-use crate::scenario::{Context, Error, Kind, Rig, Scenario};
+use crate::scenario::{Context, Error, Kind, Place, Scenario};
 
 pub(super) const SEAL: Scenario = Scenario {
     name: "seal",
     summary: "what closing and opening 50 Mbit/s takes of a core",
     kind: Kind::Bench,
-    rig: Rig { cores: 1, memory_mib: 512 },
+    place: Place::Rig { cores: 1, memory_mib: 512 },
     relay: false,
     time_limit_s: 120,
     run,

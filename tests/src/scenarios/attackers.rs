@@ -19,7 +19,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     name: "attackers",
     summary: "between two booths that pair, guessing codes, another room, another's name, floods, replays, a faithless relay: refused, counted, no frame lost",
     kind: Kind::Scenario,
-    rig: TWO_BOOTHS,
+    place: TWO_BOOTHS,
     relay: false,
     time_limit_s: 280,
     run,

@@ -13,7 +13,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     name: "bad-config",
     summary: "wrong type, unknown key, missing file, absurd value: refused with file, line, column and what is allowed",
     kind: Kind::Scenario,
-    rig: TWO_BOOTHS,
+    place: TWO_BOOTHS,
     relay: false,
     time_limit_s: 60,
     run,

@@ -15,7 +15,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     name: "colour-bars",
     summary: "colours within 6 of 255, geometry and frame order survive from camera A to screen B",
     kind: Kind::Scenario,
-    rig: TWO_BOOTHS,
+    place: TWO_BOOTHS,
     relay: false,
     time_limit_s: 120,
     run,

@@ -12,7 +12,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     name: "garbage",
     summary: "20,000 random datagrams at a live booth's port: the picture flows on, no frame lost",
     kind: Kind::Scenario,
-    rig: TWO_BOOTHS,
+    place: TWO_BOOTHS,
     relay: false,
     time_limit_s: 90,
     run,

@@ -9,7 +9,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     name: "link-faults",
     summary: "two hours of virtual time under random faults: no deadlock, no growth, no frame twice or out of order",
     kind: Kind::Scenario,
-    rig: TWO_BOOTHS,
+    place: TWO_BOOTHS,
     relay: false,
     time_limit_s: 600,
     run,

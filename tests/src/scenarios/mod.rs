@@ -4,6 +4,7 @@ pub(crate) mod attackers;
 pub(crate) mod bad_config;
 pub(crate) mod colour_bars;
 pub(crate) mod garbage;
+pub(crate) mod image_boot;
 pub(crate) mod link_faults;
 pub(crate) mod pair_code;
 pub(crate) mod pair_lan;

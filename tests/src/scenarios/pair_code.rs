@@ -13,7 +13,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     name: "pair-code",
     summary: "two booths without a room: the code that one shows, entered at the other, makes a room; a wrong one does not; it outlives a power cut",
     kind: Kind::Scenario,
-    rig: TWO_BOOTHS,
+    place: TWO_BOOTHS,
     relay: false,
     time_limit_s: 120,
     run,

@@ -12,7 +12,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     name: "pair-lan",
     summary: "two booths with one room key on one network, told of nobody: live 5 s after both were started; a third sees both and waits",
     kind: Kind::Scenario,
-    rig: TWO_BOOTHS,
+    place: TWO_BOOTHS,
     relay: false,
     time_limit_s: 120,
     run,

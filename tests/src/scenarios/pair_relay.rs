@@ -14,7 +14,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     name: "pair-relay",
     summary: "two booths with one room key, told of a relay and of nobody: live 5 s after both were started; then onto one network and off it",
     kind: Kind::Scenario,
-    rig: TWO_BOOTHS,
+    place: TWO_BOOTHS,
     relay: true,
     time_limit_s: 180,
     run,

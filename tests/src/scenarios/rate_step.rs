@@ -18,7 +18,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     name: "rate-step",
     summary: "the line goes from 20 to 5 Mbit/s and back: no freeze, the queue gone within 2 s, the rate back within 10 s",
     kind: Kind::Scenario,
-    rig: TWO_BOOTHS,
+    place: TWO_BOOTHS,
     relay: false,
     time_limit_s: 120,
     run,

@@ -15,7 +15,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     name: "relay-cluster",
     summary: "two clustered stock relays, a booth on each: live; a relay killed and restarted: live in 3 s; direct as soon as it works",
     kind: Kind::Scenario,
-    rig: TWO_BOOTHS,
+    place: TWO_BOOTHS,
     relay: true,
     time_limit_s: 240,
     run,

@@ -12,7 +12,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     name: "roam",
     summary: "the address of each booth changes mid-meeting, there and back: pictures flow again within 1.5 s, directly",
     kind: Kind::Scenario,
-    rig: TWO_BOOTHS,
+    place: TWO_BOOTHS,
     relay: false,
     time_limit_s: 120,
     run,

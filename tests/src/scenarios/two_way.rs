@@ -10,7 +10,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     name: "two-way",
     summary: "60 s two-way at 640x480p30, 30 s one-way at 1280x720p30: no frame lost, no mailbox above one",
     kind: Kind::Scenario,
-    rig: TWO_BOOTHS,
+    place: TWO_BOOTHS,
     relay: false,
     time_limit_s: 180,
     run,

@@ -14,7 +14,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     name: "unplug",
     summary: "camera, screen and peer go and come back: picture within 2 s, a card meanwhile, no process ends",
     kind: Kind::Scenario,
-    rig: TWO_BOOTHS,
+    place: TWO_BOOTHS,
     relay: false,
     time_limit_s: 180,
     run,

@@ -15,7 +15,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     name: "wrong-peer",
     summary: "a peer with another certificate than the pinned one, or another room key, is refused, logged and counted",
     kind: Kind::Scenario,
-    rig: TWO_BOOTHS,
+    place: TWO_BOOTHS,
     relay: false,
     time_limit_s: 90,
     run,

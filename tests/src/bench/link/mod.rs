@@ -32,14 +32,14 @@ use self::viewer::Viewer;
 use crate::child::Side;
 use crate::line::{self, Loss};
 use crate::report::Report;
-use crate::scenario::{Context, Error, Kind, Rig, Scenario};
+use crate::scenario::{Context, Error, Kind, Place, Scenario};
 
 /// The bench `link`.
 pub(super) const LINK: Scenario = Scenario {
     name: "link",
     summary: "one coded clip over bad lines: us direct and by relay, GStreamer over RTP and SRT, a QUIC stream a frame; two hours",
     kind: Kind::Bench,
-    rig: Rig { cores: 1, memory_mib: 3072 },
+    place: Place::Rig { cores: 1, memory_mib: 3072 },
     relay: true,
     time_limit_s: 3 * 3600,
     run,

@@ -13,6 +13,19 @@ const RELEASES: [&str; 10] =
 /// # Errors
 /// When no file below /etc/apt names one.
 pub(crate) fn find() -> Result<String> {
+    first(is_release).context(
+        "no Debian mirror in /etc/apt/sources.list or /etc/apt/sources.list.d: \
+         add this machine's own release there (deb MIRROR bookworm main), then try again",
+    )
+}
+
+/// The URI of security updates, where apt's settings name one.
+pub(crate) fn find_security() -> Option<String> {
+    first(|suite| suite.strip_suffix("-security").is_some_and(is_release))
+}
+
+/// The first URI in apt's settings with such a suite.
+fn first(suite: impl Fn(&str) -> bool + Copy) -> Option<String> {
     let apt = Path::new("/etc/apt");
     let mut files = vec![apt.join("sources.list")];
     let mut parts: Vec<_> = std::fs::read_dir(apt.join("sources.list.d"))
@@ -20,20 +33,14 @@ pub(crate) fn find() -> Result<String> {
         .unwrap_or_default();
     parts.sort();
     files.extend(parts);
-    files
-        .iter()
-        .find_map(|file| {
-            let text = std::fs::read_to_string(file).ok()?;
-            match file.extension()?.to_str()? {
-                "sources" => in_stanzas(&text),
-                "list" => in_lines(&text),
-                _ => None,
-            }
-        })
-        .context(
-            "no Debian mirror in /etc/apt/sources.list or /etc/apt/sources.list.d: \
-             add this machine's own release there (deb MIRROR bookworm main), then try again",
-        )
+    files.iter().find_map(|file| {
+        let text = std::fs::read_to_string(file).ok()?;
+        match file.extension()?.to_str()? {
+            "sources" => in_stanzas(&text, suite),
+            "list" => in_lines(&text, suite),
+            _ => None,
+        }
+    })
 }
 
 fn is_release(suite: &str) -> bool {
@@ -41,7 +48,7 @@ fn is_release(suite: &str) -> bool {
 }
 
 /// One-line style: `deb [options] URI suite components…`.
-fn in_lines(text: &str) -> Option<String> {
+fn in_lines(text: &str, wanted: impl Fn(&str) -> bool) -> Option<String> {
     text.lines().find_map(|line| {
         let rest = line.trim().strip_prefix("deb")?;
         if !rest.starts_with([' ', '\t', '[']) {
@@ -51,12 +58,12 @@ fn in_lines(text: &str) -> Option<String> {
         let rest = if rest.starts_with('[') { rest.split_once(']')?.1 } else { rest };
         let mut words = rest.split_whitespace();
         let (uri, suite) = (words.next()?, words.next()?);
-        is_release(suite).then(|| uri.to_owned())
+        wanted(suite).then(|| uri.to_owned())
     })
 }
 
 /// deb822 style: stanzas of `Key: value` lines; a value goes on in lines that begin with a blank.
-fn in_stanzas(text: &str) -> Option<String> {
+fn in_stanzas(text: &str, wanted: impl Fn(&str) -> bool) -> Option<String> {
     let lines: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
     lines.split(|line| line.trim().is_empty()).find_map(|stanza| {
         let words = |key: &str| -> Vec<&str> {
@@ -70,7 +77,7 @@ fn in_stanzas(text: &str) -> Option<String> {
             std::iter::once(first).chain(more).flat_map(str::split_whitespace).collect()
         };
         let off = words("Enabled").first().is_some_and(|word| ["no", "false", "0", "off"].contains(word));
-        let fits = !off && words("Types").contains(&"deb") && words("Suites").into_iter().any(is_release);
+        let fits = !off && words("Types").contains(&"deb") && words("Suites").into_iter().any(&wanted);
         if fits { words("URIs").first().map(|&uri| uri.to_owned()) } else { None }
     })
 }
@@ -88,8 +95,12 @@ mod tests {
         let text = "# deb http://no.example/ bookworm main\ndeb-src http://src.example/ bookworm main\n\
                     deb http://sec.example/ bookworm-security main\n\
                     deb [arch=amd64 signed-by=/k.gpg] http://yes.example/debian bookworm main contrib\n";
-        assert_eq!(in_lines(text).as_deref(), Some("http://yes.example/debian"));
-        assert_eq!(in_lines("deb http://other.example/ nodistro main\n"), None);
+        assert_eq!(in_lines(text, is_release).as_deref(), Some("http://yes.example/debian"));
+        assert_eq!(
+            in_lines(text, |suite| suite.ends_with("-security")).as_deref(),
+            Some("http://sec.example/")
+        );
+        assert_eq!(in_lines("deb http://other.example/ nodistro main\n", is_release), None);
     }
 
     #[test]
@@ -98,7 +109,7 @@ mod tests {
                     Enabled: no\nTypes: deb\nURIs: http://off.example/\nSuites: trixie\n\n\
                     Types: deb deb-src\n# a comment\nURIs:\n http://yes.example/debian\n http://second.example/\n\
                     Suites: trixie trixie-updates\nComponents: main\n";
-        assert_eq!(in_stanzas(text).as_deref(), Some("http://yes.example/debian"));
-        assert_eq!(in_stanzas("Types: deb-src\nURIs: http://x.example/\nSuites: trixie\n"), None);
+        assert_eq!(in_stanzas(text, is_release).as_deref(), Some("http://yes.example/debian"));
+        assert_eq!(in_stanzas("Types: deb-src\nURIs: http://x.example/\nSuites: trixie\n", is_release), None);
     }
 }

@@ -1,0 +1,315 @@
+//! The image of a booth: from Debian's packages, this checkout and a configuration to a file for a disk, and the files of an update.
+
+mod bill;
+mod keys;
+mod mkosi;
+mod tree;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+
+use crate::image::keys::Keys;
+use crate::image::tree::Additions;
+use crate::kernel::required;
+use crate::progress::{self, Step};
+use crate::setup::{self, Group};
+use crate::{cargo, folders};
+
+/// Gives partitions and file systems the same identities in every build.
+const SEED: &str = "6d1b0d6c-5c0e-4f0a-9d0d-7b1c3f1e8a55";
+/// What a booth is without a configuration: one that shows a code.
+const DEFAULT_CONFIG: &str =
+    "# The configuration of the image. A stick with a holobooth.toml takes its place, section by section.\n";
+
+/// `cargo xtask image`.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  cargo xtask image                                  booths that show a code to be paired by
+  cargo xtask image --room \"$(cat room.key)\"         booths that find each other at once
+  cargo xtask image --config venue.toml --image-version 1.2
+
+Makes, in target/image (or --out):
+  holobooth_VERSION.raw.zst    for `cargo xtask flash`, or any writer of images that knows zstd
+  holobooth_VERSION.*          the files of an update: kernel image, root, hashes
+  holobooth_VERSION.cdx.json   what is in it (CycloneDX)
+  SHA256SUMS, SHA256SUMS.gpg   over all of them
+The keys that sign it are in --keys (~/.cache/holobooth/keys unless given), made there if there are none. Without root it needs
+user namespaces. The first build takes about twelve minutes on two cores, the next ones two or three.")]
+pub(crate) struct Arguments {
+    /// The room key to bake in, as `holobooth room new` prints it
+    #[arg(long, value_name = "KEY", conflicts_with = "config")]
+    room: Option<String>,
+    /// The configuration to bake in
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The version, as updates count it
+    #[arg(long, default_value = env!("CARGO_PKG_VERSION"), value_parser = version)]
+    image_version: String,
+    /// The folder of the keys
+    #[arg(long, value_name = "FOLDER")]
+    keys: Option<PathBuf>,
+    /// Where the image goes
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+    /// Leave the disk's image uncompressed too, for a virtual machine
+    #[arg(long)]
+    raw: bool,
+}
+
+/// What was made.
+pub(crate) struct Made {
+    /// The folder of all files.
+    pub(crate) folder: PathBuf,
+    /// The disk's image, uncompressed, in the cache.
+    pub(crate) raw: PathBuf,
+}
+
+fn version(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '.';
+    let starts = text.starts_with(|c: char| c.is_ascii_digit());
+    if starts && text.len() <= 32 && text.chars().all(fits) {
+        Ok(text.to_owned())
+    } else {
+        Err("a version begins with a digit and has digits, letters and dots: 1.4 or 20261124.2".into())
+    }
+}
+
+/// Makes an image and says where it is.
+pub(crate) fn main(arguments: &Arguments) -> Result<()> {
+    let made = make(arguments)?;
+    println!("{}", made.folder.display());
+    Ok(())
+}
+
+/// Makes an image.
+///
+/// # Errors
+/// When something that it needs cannot be had, the configuration is refused, a kernel option is missing, or mkosi fails.
+pub(crate) fn make(arguments: &Arguments) -> Result<Made> {
+    setup::ensure(&[Group::Image])?;
+    let cache = folders::cache_of("image")?;
+    let lock = fs::File::create(cache.join("lock"))?;
+    if lock.try_lock().is_err() {
+        let step = Step::begin("Waiting for another xtask that makes an image");
+        lock.lock().context("cannot lock the cache of images")?;
+        step.done("");
+    }
+    let keys = match &arguments.keys {
+        Some(folder) => Keys::in_folder(folder)?,
+        None => Keys::in_folder(&folders::cache_of("keys")?)?,
+    };
+    let config = configuration(arguments)?;
+    let tree = tree::lay_out(&Additions { config: &config, keys: &keys })?;
+    let version = &arguments.image_version;
+    run_mkosi(&tree, version)?;
+    let output = tree.join("mkosi.output");
+    required::check(&output.join("kernel.config"))?;
+    let folder = arguments.out.clone().unwrap_or_else(|| folders::target().join("image"));
+    fs::create_dir_all(&folder)?;
+    let raw = output.join(format!("holobooth_{version}.raw"));
+    hand_out(&output, version, &folder, &keys)?;
+    if arguments.raw {
+        copy_sparse(&raw, &folder.join(format!("holobooth_{version}.raw")))?;
+    }
+    Ok(Made { folder, raw })
+}
+
+/// Makes these versions for scenarios, unless the cache has them made of the same things; gives the folder that holds them, each as
+/// `VERSION/disk.raw` beside the files of its update.
+///
+/// # Errors
+/// As [`make`].
+pub(crate) fn for_tests(versions: &[String]) -> Result<PathBuf> {
+    let made = folders::cache_of("image/made")?;
+    let folder = made.join(inputs()?);
+    for version in versions {
+        let place = folder.join(version);
+        if place.join("disk.raw").exists() {
+            continue;
+        }
+        // The cache would grow with every change of the checkout otherwise.
+        for other in fs::read_dir(&made)?.flatten().filter(|entry| entry.path() != folder) {
+            let _ = fs::remove_dir_all(other.path());
+        }
+        let arguments = Arguments {
+            room: None,
+            config: None,
+            image_version: version.clone(),
+            keys: None,
+            out: Some(place.clone()),
+            raw: false,
+        };
+        let raw = make(&arguments)?.raw;
+        copy_sparse(&raw, &place.join("disk.new"))?;
+        fs::rename(place.join("disk.new"), place.join("disk.raw"))?;
+    }
+    Ok(folder)
+}
+
+/// What an image is made of, as far as it lies in the checkout: a hash over these files, whatever git thinks of them.
+fn inputs() -> Result<String> {
+    const FOLDERS: [&str; 6] =
+        ["Cargo.lock", "Cargo.toml", "appliance", "image-build/mkosi", "kernel-config/appliance", "systemd"];
+    let out = Command::new("git")
+        .current_dir(folders::checkout())
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        .args(FOLDERS)
+        .output()
+        .context("cannot ask git for the checkout's files")?;
+    let listing = String::from_utf8_lossy(&out.stdout).into_owned();
+    let mut names: Vec<_> = listing.split('\0').filter(|name| !name.is_empty()).collect();
+    names.sort_unstable();
+    let mut digest = Sha256::new();
+    for name in names {
+        digest.update(name);
+        // A file that git still lists and that is gone counts as empty.
+        digest.update(fs::read(folders::checkout().join(name)).unwrap_or_default());
+    }
+    Ok(digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn configuration(arguments: &Arguments) -> Result<String> {
+    let text = match (&arguments.room, &arguments.config) {
+        (Some(room), _) => format!("{DEFAULT_CONFIG}\n[room]\nkey = \"{}\"\n", room.trim()),
+        (None, Some(file)) => {
+            fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?
+        }
+        (None, None) => DEFAULT_CONFIG.to_owned(),
+    };
+    // The booth itself judges it: what it would refuse must not be baked in.
+    let programs = cargo::build()?;
+    let file = tempfile::Builder::new().suffix(".toml").tempfile()?;
+    fs::write(file.path(), &text)?;
+    let out = Command::new(programs.booth)
+        .args(["check", "--config"])
+        .arg(file.path())
+        .output()
+        .context("cannot run the booth's program to check the configuration")?;
+    if !out.status.success() {
+        let why = String::from_utf8_lossy(&out.stderr);
+        bail!("the configuration is refused: {}", why.trim());
+    }
+    Ok(text)
+}
+
+fn run_mkosi(tree: &Path, version: &str) -> Result<()> {
+    let mut fetch = cargo::cargo();
+    fetch.args(["fetch", "--locked"]);
+    let log = folders::cache_of("image")?.join("mkosi.log");
+    let _ = fs::remove_file(&log);
+    progress::logged(&mut fetch, &log, |_| {}).context("cannot download the booth's crates")?;
+    let mut mkosi = mkosi::command(tree)?;
+    mkosi.args(["--force", "--image-version", version, "--seed", SEED, "--source-date-epoch"]);
+    mkosi.arg(commit_time()?);
+    mkosi.arg("--build-sources").arg(sources()?);
+    // mkosi takes its sandbox's first folders from here.
+    mkosi.current_dir(tree).arg("build");
+    let step = Step::begin("Making the image (the first time about ten minutes)");
+    progress::logged(&mut mkosi, &log, |_| {})
+        .with_context(|| format!("mkosi failed; all it said is in {}", log.display()))?;
+    step.done("");
+    Ok(())
+}
+
+/// Where the build finds the checkout, the toolchain and the downloaded crates.
+fn sources() -> Result<String> {
+    let out = Command::new("rustc")
+        .args(["--print", "sysroot"])
+        .current_dir(folders::checkout())
+        .output()
+        .context("cannot ask rustc where it is")?;
+    let rust = PathBuf::from(String::from_utf8_lossy(&out.stdout).trim());
+    if !rust.join("bin/cargo").exists() {
+        bail!("{} has no cargo: the image is compiled with a toolchain of rustup's kind", rust.display());
+    }
+    let cargo = std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(std::env::home_dir()?.join(".cargo")))
+        .context("no home folder is set: set HOME or CARGO_HOME")?;
+    let checkout = folders::clean(folders::checkout());
+    Ok(format!("{}:holobooth,{}:rust,{}:cargo", checkout.display(), rust.display(), cargo.display()))
+}
+
+/// When the checkout's commit was made, in seconds since 1970: all files of the image are at most as young.
+fn commit_time() -> Result<String> {
+    let out = Command::new("git")
+        .args(["log", "-1", "--format=%ct"])
+        .current_dir(folders::checkout())
+        .output()
+        .context("cannot ask git for the commit's time")?;
+    let time = String::from_utf8_lossy(&out.stdout).trim().to_owned();
+    if time.is_empty() { bail!("the checkout is no git repository with a commit") } else { Ok(time) }
+}
+
+/// Puts what was made where people look for it, with sums and signature.
+fn hand_out(output: &Path, version: &str, folder: &Path, keys: &Keys) -> Result<()> {
+    let stem = format!("holobooth_{version}");
+    let step = Step::begin("Compressing and signing it");
+    let log = folders::cache_of("image")?.join("hand-out.log");
+    let _ = fs::remove_file(&log);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(output)?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let part = name.strip_prefix(&stem).unwrap_or_default();
+        if part.ends_with(".raw") {
+            let to = format!("{name}.zst");
+            let mut zstd = Command::new("zstd");
+            zstd.args(["--force", "--quiet", "--threads=0", "-9", "-o"]).arg(folder.join(&to));
+            progress::logged(zstd.arg(entry.path()), &log, |_| {})?;
+            names.push(to);
+        } else if part == ".efi" {
+            fs::copy(entry.path(), folder.join(&name))?;
+            names.push(name);
+        }
+    }
+    let bill = format!("{stem}.cdx.json");
+    fs::write(folder.join(&bill), bill::of_materials(&output.join(format!("{stem}.manifest")), version)?)?;
+    names.push(bill);
+    names.sort();
+    let mut sums = String::new();
+    for name in &names {
+        sums.push_str(&format!("{}  {name}\n", sha256(&folder.join(name))?));
+    }
+    let file = folder.join("SHA256SUMS");
+    fs::write(&file, sums)?;
+    keys.sign(&file)?;
+    let size = fs::metadata(folder.join(format!("{stem}.raw.zst")))?.len();
+    step.done(&format!("{stem}.raw.zst has {} MB", size / 1_000_000));
+    Ok(())
+}
+
+/// The SHA-256 of a file, in hexadecimal.
+fn sha256(file: &Path) -> Result<String> {
+    let mut digest = Sha256::new();
+    let mut reader = fs::File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
+    std::io::copy(&mut reader, &mut digest)?;
+    Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Copies a disk's image, its holes as holes.
+fn copy_sparse(from: &Path, to: &Path) -> Result<()> {
+    let mut cp = Command::new("cp");
+    cp.args(["--sparse=always", "--reflink=auto"]).arg(from).arg(to);
+    progress::logged(&mut cp, &folders::cache_of("image")?.join("hand-out.log"), |_| {})
+        .with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_one_that_updates_can_count() {
+        for good in ["1", "0.1.0", "20261124.2", "1.2rc1"] {
+            assert_eq!(version(good).as_deref(), Ok(good));
+        }
+        for bad in ["", "v1", "1_2", "1-2", "1/2", "1 2", "1+3", &"1".repeat(33)] {
+            assert!(version(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! A booth's image in a machine: QEMU with its firmware, or User-Mode Linux with software cameras and screens.
+
+pub mod picture;
+pub mod qemu;
+mod qmp;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+pub use picture::Screenshot;
+pub use qemu::{Machine, Options};
+
+/// Why a machine is of no use.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// `cargo xtask` did not say where the image is.
+    #[error("machine: {0} is not set; start this with `cargo xtask scenario`, which makes the image")]
+    NoImage(&'static str),
+    /// A program or file.
+    #[error("machine: {what}: {source}")]
+    System {
+        /// What was tried.
+        what: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A program that says no.
+    #[error("machine: {0}")]
+    Refused(String),
+    /// It did not happen in time.
+    #[error("machine: {what} did not come within {seconds} s; the end of its console:\n{console}")]
+    TooLate {
+        /// What was waited for.
+        what: String,
+        /// For how long.
+        seconds: u64,
+        /// The last lines on the console.
+        console: String,
+    },
+}
+
+/// The disk's image of a version, that `cargo xtask` made.
+///
+/// # Errors
+/// When it did not say where.
+pub fn image(version: &str) -> Result<PathBuf, Error> {
+    const VARIABLE: &str = "HOLOBOOTH_IMAGES";
+    let folder = std::env::var_os(VARIABLE).map(PathBuf::from).ok_or(Error::NoImage(VARIABLE))?;
+    Ok(folder.join(version).join("disk.raw"))
+}
+
+fn system(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
+    let what = what.into();
+    move |source| Error::System { what, source }
+}
+
+/// Runs a program to its end.
+pub(crate) fn run(command: &mut Command) -> Result<String, Error> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let out = command.output().map_err(system(format!("cannot run {name}")))?;
+    if !out.status.success() {
+        let why = String::from_utf8_lossy(&out.stderr);
+        return Err(Error::Refused(format!("{name} failed ({}): {}", out.status, why.trim())));
+    }
+    Ok(String::from_utf8_lossy(&out.stdout).into_owned())
+}

@@ -1,0 +1,278 @@
+//! A PC in QEMU, without KVM: UEFI, a disk, a screen of 3840x2160, USB, a network that leads nowhere.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::qmp::Qmp;
+use super::{Error, Screenshot, run, system};
+
+/// Where Debian's package ovmf has the firmware, and its empty variables.
+const FIRMWARE: [&str; 2] = ["/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"];
+/// Lines of the console that an error shows.
+const LINES_IN_AN_ERROR: usize = 40;
+/// How often console and screen are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// What a machine is made of.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// MiB of memory.
+    pub memory_mib: u32,
+    /// Processors.
+    pub processors: u32,
+    /// Size of the screen in pixels.
+    pub screen: (u32, u32),
+    /// Whether the journal goes to the serial line.
+    pub console: bool,
+    /// More words for the kernel.
+    pub kernel: Vec<String>,
+    /// Units that systemd gets besides the image's: name and content.
+    pub units: Vec<(String, String)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            memory_mib: 2048,
+            processors: 2,
+            screen: (3840, 2160),
+            console: true,
+            kernel: Vec::new(),
+            units: Vec::new(),
+        }
+    }
+}
+
+/// A machine that is switched on. Dropped, it has no power any more.
+pub struct Machine {
+    qemu: Child,
+    qmp: Qmp,
+    folder: PathBuf,
+    started: Instant,
+    sticks: u32,
+}
+
+/// Makes the disk `name` in `folder`: a layer over `image`, of 8 GiB; `image` stays as it is.
+///
+/// # Errors
+/// When qemu-img fails.
+pub fn flashed(image: &Path, folder: &Path, name: &str) -> Result<PathBuf, Error> {
+    let disk = folder.join(name);
+    let mut command = Command::new("qemu-img");
+    command.args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"]).arg(image).arg(&disk).arg("8G");
+    run(&mut command)?;
+    Ok(disk)
+}
+
+impl Machine {
+    /// Switches one on that starts from `disk`. Its firmware's variables and its console are kept in `folder`, from one start to the next.
+    ///
+    /// # Errors
+    /// When QEMU or its firmware are missing, or it does not come up.
+    pub fn start(disk: &Path, folder: &Path, options: &Options) -> Result<Self, Error> {
+        let variables = folder.join("firmware.fd");
+        if !variables.exists() {
+            fs::copy(FIRMWARE[1], &variables).map_err(system("the firmware (Debian package ovmf)"))?;
+        }
+        let socket = folder.join("qmp");
+        let _ = fs::remove_file(&socket);
+        let (width, height) = options.screen;
+        let mut qemu = Command::new("qemu-system-x86_64");
+        qemu.args(["-machine", "q35,accel=tcg", "-cpu", "max", "-nodefaults", "-display", "none"]);
+        qemu.args(["-smp", &options.processors.to_string(), "-m", &options.memory_mib.to_string()]);
+        qemu.args(["-uuid", "1f6a5a2e-70b7-4f59-9f1b-3f0a3c8f6d11"]);
+        qemu.args(["-device", &format!("virtio-gpu-pci,id=screen,xres={width},yres={height}")]);
+        qemu.args(["-device", "qemu-xhci,id=usb", "-device", "virtio-rng-pci"]);
+        qemu.args(["-netdev", "user,id=net,restrict=on", "-device", "virtio-net-pci,netdev=net"]);
+        qemu.arg("-drive").arg(format!("if=pflash,format=raw,readonly=on,file={}", FIRMWARE[0]));
+        qemu.arg("-drive").arg(format!("if=pflash,format=raw,file={}", variables.display()));
+        qemu.arg("-drive")
+            .arg(format!("if=none,id=disk,format=qcow2,discard=unmap,cache=unsafe,file={}", disk.display()));
+        qemu.args(["-device", "virtio-blk-pci,drive=disk"]);
+        qemu.arg("-serial").arg(format!("file:{}", folder.join("console").display()));
+        qemu.arg("-qmp").arg(format!("unix:{},server=on,wait=off", socket.display()));
+        for text in smbios(options) {
+            qemu.arg("-smbios").arg(text);
+        }
+        let log = fs::File::create(folder.join("qemu.log")).map_err(system("qemu.log"))?;
+        let started = Instant::now();
+        let mut child = qemu
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .map_err(system("cannot start QEMU (Debian package qemu-system-x86)"))?;
+        match Qmp::connect(&socket) {
+            Ok(qmp) => Ok(Self { qemu: child, qmp, folder: folder.to_owned(), started, sticks: 0 }),
+            Err(e) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                let said = fs::read_to_string(folder.join("qemu.log")).unwrap_or_default();
+                Err(Error::Refused(format!("{e}; QEMU said: {}", said.trim())))
+            }
+        }
+    }
+
+    /// Since it was switched on.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// All that came on the serial line.
+    #[must_use]
+    pub fn console(&self) -> String {
+        let bytes = fs::read(self.folder.join("console")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Waits until the console has `text`; gives how long the machine had been on.
+    ///
+    /// # Errors
+    /// When it does not come.
+    pub fn wait_for(&mut self, text: &str, patience: Duration) -> Result<Duration, Error> {
+        self.wait(&format!("\"{text}\""), patience, |machine| Ok(machine.console().contains(text)))
+    }
+
+    /// Waits until the screen shows something that `fits`.
+    ///
+    /// # Errors
+    /// When it does not come.
+    pub fn wait_for_picture(
+        &mut self,
+        what: &str,
+        patience: Duration,
+        fits: impl Fn(&Screenshot) -> bool,
+    ) -> Result<Duration, Error> {
+        self.wait(what, patience, |machine| Ok(fits(&machine.screenshot()?)))
+    }
+
+    fn wait(
+        &mut self,
+        what: &str,
+        patience: Duration,
+        mut came: impl FnMut(&mut Self) -> Result<bool, Error>,
+    ) -> Result<Duration, Error> {
+        let until = Instant::now() + patience;
+        loop {
+            let uptime = self.uptime();
+            if came(self)? {
+                return Ok(uptime);
+            }
+            if Instant::now() > until {
+                let console = self.console();
+                let lines: Vec<_> = console.lines().collect();
+                return Err(Error::TooLate {
+                    what: what.to_owned(),
+                    seconds: patience.as_secs(),
+                    console: lines[lines.len().saturating_sub(LINES_IN_AN_ERROR)..].join("\n"),
+                });
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    /// What the screen shows now.
+    ///
+    /// # Errors
+    /// When QEMU has no picture.
+    pub fn screenshot(&mut self) -> Result<Screenshot, Error> {
+        let file = self.folder.join("screen.ppm");
+        let arguments = json!({"filename": file.display().to_string(), "device": "screen"});
+        self.qmp.execute("screendump", arguments)?;
+        Screenshot::read(&file)
+    }
+
+    /// Puts a stick in: the file is what is on it. Gives its name, to pull it by.
+    ///
+    /// # Errors
+    /// When QEMU refuses.
+    pub fn plug(&mut self, stick: &Path, read_only: bool) -> Result<String, Error> {
+        self.sticks += 1;
+        let name = format!("stick{}", self.sticks);
+        let drive = format!("{name}-drive");
+        self.qmp.execute(
+            "blockdev-add",
+            json!({"driver": "raw", "node-name": drive, "read-only": read_only,
+                   "file": {"driver": "file", "filename": stick.display().to_string()}}),
+        )?;
+        let device = json!({"driver": "usb-storage", "id": name, "drive": drive, "bus": "usb.0"});
+        self.qmp.execute("device_add", device)?;
+        Ok(name)
+    }
+
+    /// Pulls a stick out.
+    ///
+    /// # Errors
+    /// When QEMU refuses.
+    pub fn pull(&mut self, name: &str) -> Result<(), Error> {
+        self.qmp.execute("device_del", json!({"id": name}))?;
+        // The file is let go when the guest has seen it.
+        let drive = json!({"node-name": format!("{name}-drive")});
+        let until = Instant::now() + Duration::from_secs(20);
+        while let Err(e) = self.qmp.execute("blockdev-del", drive.clone()) {
+            if Instant::now() > until {
+                return Err(e);
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+        Ok(())
+    }
+
+    /// Presses the power button, and waits until the machine is off.
+    ///
+    /// # Errors
+    /// When it stays on.
+    pub fn power_button(&mut self, patience: Duration) -> Result<(), Error> {
+        self.qmp.execute("system_powerdown", json!({}))?;
+        self.wait("the end", patience, |machine| {
+            machine.qemu.try_wait().map(|ended| ended.is_some()).map_err(system("QEMU"))
+        })?;
+        Ok(())
+    }
+
+    /// Cuts the power.
+    pub fn cut_power(mut self) {
+        self.off();
+    }
+
+    fn off(&mut self) {
+        let _ = self.qemu.kill();
+        let _ = self.qemu.wait();
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.off();
+    }
+}
+
+/// What the firmware tells the image: more words for the kernel (systemd-stub(7)) and more units (systemd.system-credentials(7)).
+fn smbios(options: &Options) -> Vec<String> {
+    let mut words = options.kernel.clone();
+    if options.console {
+        words.extend(
+            [
+                "console=ttyS0",
+                "systemd.journald.forward_to_console=1",
+                "systemd.journald.max_level_console=info",
+            ]
+            .map(String::from),
+        );
+    }
+    let mut strings = Vec::new();
+    if !words.is_empty() {
+        strings.push(format!("type=11,value=io.systemd.stub.kernel-cmdline-extra={}", words.join(" ")));
+    }
+    for (name, content) in &options.units {
+        let content = data_encoding::BASE64.encode(content.as_bytes());
+        strings
+            .push(format!("type=11,value=io.systemd.credential.binary:systemd.extra-unit.{name}={content}"));
+    }
+    strings
+}

@@ -1,0 +1,45 @@
+//! The image starts on a PC's firmware, and a person sees a card.
+
+use std::time::Duration;
+
+use crate::machine::{self, Machine, Options, qemu};
+use crate::report::Report;
+use crate::scenario::{Context, Error, Kind, Place, Scenario};
+
+pub(crate) const SCENARIO: Scenario = Scenario {
+    name: "image-boot",
+    summary: "the image boots by UEFI at 3840x2160 to the starting card and the pairing card, and keeps to its data partition",
+    kind: Kind::Scenario,
+    place: Place::Machines(&["1"]),
+    relay: false,
+    time_limit_s: 900,
+    run,
+};
+
+/// A machine in emulation takes its time.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// The colour of the ring on the cards of a booth that is well.
+const WELL: [u8; 3] = [0x7f, 0xd1, 0xff];
+
+fn run(context: &Context) -> Result<Report, Error> {
+    let mut report = Report::default();
+    let folder = context.dir();
+    let disk = qemu::flashed(&machine::image("1")?, folder, "disk.qcow2")?;
+    let mut machine = Machine::start(&disk, folder, &Options::default())?;
+    let card = machine.wait_for_picture("a card on the screen", PATIENCE, |shot| {
+        shot.is_card(WELL) || shot.qr().is_some()
+    })?;
+    report.figure("first_card_s", card.as_secs_f64());
+    let pairing = machine.wait_for_picture("the card with a code", PATIENCE, |shot| shot.qr().is_some())?;
+    report.figure("pairing_card_s", pairing.as_secs_f64());
+    let shot = machine.screenshot()?;
+    shot.keep(&folder.join("card.png"))?;
+    report.check(
+        "the screen is lit at 3840x2160",
+        (shot.width, shot.height) == (3840, 2160),
+        format!("{}x{}", shot.width, shot.height),
+    );
+    let words = shot.qr().unwrap_or_default();
+    report.check("the code on the card is a command", words.starts_with("holobooth pair "), words);
+    Ok(report)
+}

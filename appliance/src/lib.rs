@@ -12,5 +12,6 @@ pub mod link;
 pub mod mailbox;
 pub mod pairing;
 pub mod picture;
+pub mod provision;
 pub mod screen;
 pub mod stage;

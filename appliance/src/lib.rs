@@ -12,6 +12,7 @@ pub mod link;
 pub mod mailbox;
 pub mod pairing;
 pub mod picture;
+pub mod provision;
 pub mod screen;
 pub mod stage;
 pub mod update;

@@ -11,9 +11,9 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use holobooth::config::Config;
 use holobooth::pairing::{Code, Identity, RoomKey};
+use holobooth::provision::{self, Places};
 use holobooth::{booth, health};
 
-const DEFAULT_CONFIG: &str = "/etc/holobooth/holobooth.toml";
 const DEFAULT_SOCKET: &str = "/run/holobooth/status.sock";
 
 /// The firmware of a projection booth: camera to far screen, both ways, light to light.
@@ -30,23 +30,20 @@ struct Cli {
 enum Command {
     /// Run the booth until SIGTERM or Ctrl-C.
     Run {
-        /// The booth's configuration (TOML).
-        #[arg(long, default_value = DEFAULT_CONFIG)]
-        config: PathBuf,
+        #[command(flatten)]
+        origin: Origin,
     },
     /// Check a configuration, change nothing.
     Check {
-        /// The configuration to check.
-        #[arg(long, default_value = DEFAULT_CONFIG)]
-        config: PathBuf,
+        #[command(flatten)]
+        origin: Origin,
     },
     /// Print this booth's fingerprint, for peer.fingerprint at the other booth; make the identity if there is none.
     Identity {
-        /// The configuration that names the data folder.
-        #[arg(long, default_value = DEFAULT_CONFIG, conflicts_with = "data")]
-        config: PathBuf,
+        #[command(flatten)]
+        origin: Origin,
         /// The data folder itself.
-        #[arg(long)]
+        #[arg(long, conflicts_with_all = ["config", "image", "store"])]
         data: Option<PathBuf>,
     },
     /// The room key: which booths belong together.
@@ -101,6 +98,99 @@ enum Command {
         #[arg(long, default_value = DEFAULT_SOCKET)]
         socket: PathBuf,
     },
+    /// Do what a plugged-in USB stick asks for, and answer on it and on the screen. As root.
+    Stick {
+        /// The block device with its file system, such as /dev/sda1.
+        device: PathBuf,
+        #[command(flatten)]
+        system: System,
+    },
+    /// Put the configuration before the last stick's in force again; once more, and the last stick's is.
+    Revert {
+        #[command(flatten)]
+        system: System,
+    },
+    /// Write the network's configuration, for systemd-networkd, iwd and systemd-timesyncd.
+    Network {
+        #[command(flatten)]
+        system: System,
+    },
+    /// Watch over a network that a stick has changed: keep it once the booth reaches again what it reached before, else take it back.
+    Confirm {
+        #[command(flatten)]
+        system: System,
+        /// Seconds that the booth has for it.
+        #[arg(long, default_value_t = provision::PATIENCE.as_secs())]
+        patience: u64,
+    },
+    /// Understands a stick's file, in the sandbox that `stick` makes.
+    #[command(name = provision::JUDGE, hide = true)]
+    Judge,
+}
+
+/// Where the configuration is: what came by stick over what came with the image, or one file alone.
+#[derive(clap::Args)]
+struct Origin {
+    /// This file alone (TOML).
+    #[arg(long, conflicts_with_all = ["image", "store"])]
+    config: Option<PathBuf>,
+    /// The image's file, of which sections count that no stick has brought.
+    #[arg(long, default_value = provision::IMAGE)]
+    image: PathBuf,
+    /// The folder of what came by stick.
+    #[arg(long, default_value = provision::STORE)]
+    store: PathBuf,
+}
+
+impl Origin {
+    fn load(&self) -> Result<Config, ExitCode> {
+        match &self.config {
+            Some(path) => Config::load(path).map_err(|e| fail(2, &e)),
+            None => self.places().in_force().map_err(|e| fail(2, &e)),
+        }
+    }
+
+    fn places(&self) -> Places {
+        Places { image: self.image.clone(), store: self.store.clone(), ..Places::default() }
+    }
+
+    /// The files that may hold secrets.
+    fn files(&self) -> Vec<PathBuf> {
+        match &self.config {
+            Some(path) => vec![path.clone()],
+            None => vec![self.image.clone(), self.store.join("holobooth.toml")],
+        }
+    }
+
+    fn describe(&self) -> String {
+        match &self.config {
+            Some(path) => path.display().to_string(),
+            None => format!("{} over {}", self.store.join("holobooth.toml").display(), self.image.display()),
+        }
+    }
+}
+
+/// Where things are on this system; elsewhere in tests.
+#[derive(clap::Args)]
+struct System {
+    /// The image's configuration.
+    #[arg(long, default_value = provision::IMAGE)]
+    image: PathBuf,
+    /// The folder of what came by stick.
+    #[arg(long, default_value = provision::STORE)]
+    store: PathBuf,
+    /// Where notices for the screen are left.
+    #[arg(long, default_value = health::NOTICES)]
+    notices: PathBuf,
+    /// The root below which the network's files are written; unless it is `/`, no service is told.
+    #[arg(long, default_value = "/", value_name = "DIR")]
+    into: PathBuf,
+}
+
+impl System {
+    fn places(self) -> Places {
+        Places { image: self.image, store: self.store, notices: self.notices, root: self.into }
+    }
 }
 
 #[derive(Subcommand)]
@@ -115,14 +205,13 @@ enum Room {
     /// the old key is no member any more.
     Rotate {
         /// The configuration to start from; it is not changed.
-        #[arg(long, default_value = DEFAULT_CONFIG)]
+        #[arg(long, default_value = provision::IMAGE)]
         config: PathBuf,
     },
     /// Leave the room that came by code: the booth shows a code again when it is started next.
     Leave {
-        /// The configuration that names the data folder.
-        #[arg(long, default_value = DEFAULT_CONFIG)]
-        config: PathBuf,
+        #[command(flatten)]
+        origin: Origin,
     },
 }
 
@@ -154,8 +243,8 @@ fn room(command: &Room) -> Result<(), ExitCode> {
             print!("{text}");
             return Ok(());
         }
-        Room::Leave { config } => {
-            let left = RoomKey::drop_kept(&load(config)?.booth.data).map_err(|e| fail(1, &e))?;
+        Room::Leave { origin } => {
+            let left = RoomKey::drop_kept(&origin.load()?.booth.data).map_err(|e| fail(1, &e))?;
             println!("{}", if left { "left; start the booth again" } else { "no room came by code" });
             return Ok(());
         }
@@ -199,10 +288,6 @@ fn order(socket: &Path, line: &str) -> Result<(), ExitCode> {
     }
 }
 
-fn load(path: &Path) -> Result<Config, ExitCode> {
-    Config::load(path).map_err(|e| fail(2, &e))
-}
-
 /// Whether those who are neither the file's owner nor of its group may read it.
 fn others_read(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
@@ -211,13 +296,15 @@ fn others_read(path: &Path) -> bool {
 
 fn run(cli: Cli) -> Result<(), ExitCode> {
     match cli.command {
-        Command::Run { config: path } => {
-            let config = load(&path)?;
-            if config.room.as_ref().is_some_and(|room| room.key.is_some()) && others_read(&path) {
-                log::warn!(
-                    "config: {} holds a room key and can be read by everybody here; chmod 0640 it, and belong to its group",
-                    path.display()
-                );
+        Command::Run { origin } => {
+            let config = origin.load()?;
+            if config.room.as_ref().is_some_and(|room| room.key.is_some()) {
+                for path in origin.files().iter().filter(|path| others_read(path)) {
+                    log::warn!(
+                        "config: {} may hold a room key and can be read by everybody here; chmod 0640 it, and belong to its group",
+                        path.display()
+                    );
+                }
             }
             let stop = Arc::new(AtomicBool::new(false));
             for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
@@ -225,15 +312,15 @@ fn run(cli: Cli) -> Result<(), ExitCode> {
             }
             booth::run(config, stop).map_err(|e| fail(1, &e))
         }
-        Command::Check { config } => {
-            load(&config)?;
-            println!("{} is fine", config.display());
+        Command::Check { origin } => {
+            origin.load()?;
+            println!("{} is fine", origin.describe());
             Ok(())
         }
-        Command::Identity { config, data } => {
+        Command::Identity { origin, data } => {
             let data = match data {
                 Some(data) => data,
-                None => load(&config)?.booth.data,
+                None => origin.load()?.booth.data,
             };
             let identity = Identity::load_or_make(&data).map_err(|e| fail(1, &e))?;
             println!("{}", identity.fingerprint());
@@ -256,7 +343,28 @@ fn run(cli: Cli) -> Result<(), ExitCode> {
             }
             Ok(())
         }
+        Command::Stick { device, system } => {
+            let answer = provision::stick(&system.places(), &provision::Sandbox::default(), &device);
+            say(&answer.map_err(|e| fail(1, &e))?)
+        }
+        Command::Revert { system } => say(&provision::revert(&system.places()).map_err(|e| fail(1, &e))?),
+        Command::Network { system } => {
+            let places = system.places();
+            let files = provision::render(&places.in_force().map_err(|e| fail(2, &e))?);
+            provision::write(&places.root, &files).map_err(|e| fail(1, &e))?;
+            say(&files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>().join("\n"))
+        }
+        Command::Confirm { system, patience } => {
+            let patience = std::time::Duration::from_secs(patience);
+            say(&provision::confirm(&system.places(), patience).map_err(|e| fail(1, &e))?)
+        }
+        Command::Judge => provision::within().map_err(|e| fail(1, &e)),
     }
+}
+
+fn say(line: &str) -> Result<(), ExitCode> {
+    println!("{}", line.trim_end());
+    Ok(())
 }
 
 fn main() -> ExitCode {

@@ -9,9 +9,14 @@ use crate::codec;
 use crate::pairing::{MOST_NAME, readable};
 use crate::screen::ModeWish;
 
-type Refusal = (Range<usize>, String);
+pub(super) type Refusal = (Range<usize>, String);
 
-fn within(key: &str, value: &Spanned<u32>, allowed: RangeInclusive<u32>, unit: &str) -> Result<(), Refusal> {
+pub(super) fn within(
+    key: &str,
+    value: &Spanned<u32>,
+    allowed: RangeInclusive<u32>,
+    unit: &str,
+) -> Result<(), Refusal> {
     if allowed.contains(value.get_ref()) {
         return Ok(());
     }
@@ -51,6 +56,7 @@ pub(super) fn limits(config: &Config) -> Result<(), Refusal> {
     one_of("codec.decoder", &config.codec.decoder, codec::decoders())?;
     room(config)?;
     whereabouts(config)?;
+    super::check_network::limits(config)?;
     Ok(())
 }
 

@@ -14,7 +14,7 @@ pub struct Error {
 }
 
 impl Error {
-    pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> Self {
+    pub(crate) fn unreadable(path: &Path, error: &std::io::Error) -> Self {
         Self {
             file: path.into(),
             place: None,

@@ -1,12 +1,19 @@
 //! The one file that says what a booth is: its schema, defaults and limits. Reads no hardware.
 
 mod check;
+mod check_network;
 mod error;
+mod inherit;
+mod network;
 mod schema;
 
 pub use error::Error;
+pub use inherit::Source;
+pub(crate) use inherit::tables;
+pub use network::{Cidr, Network, Password, Time, Update, Wifi};
 pub use schema::{
-    Booth, Camera, Codec, Config, Format, Health, Link, Peer, Relay, RelayAddress, Room, Screen,
+    Booth, Camera, Codec, Config, Format, Health, Link, Operator, OperatorKey, Peer, Relay, RelayAddress,
+    Room, SECRETS, Screen,
 };
 
 use std::path::Path;

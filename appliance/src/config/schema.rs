@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::network::{Network, Time, Update};
 use crate::pairing::{Code, Fingerprint, RoomKey};
 
 /// A value that remembers where in the file it stood, so that a refusal can name the line.
@@ -37,7 +38,18 @@ pub struct Config {
     pub screen: Screen,
     /// How it is asked about itself.
     pub health: Health,
+    /// Whose signature a stick must carry; without it, any stick counts.
+    pub operator: Option<Operator>,
+    /// How it is connected.
+    pub network: Network,
+    /// Where new versions come from; without it they come by stick alone.
+    pub update: Option<Update>,
+    /// Whom it asks what time it is.
+    pub time: Time,
 }
+
+/// Sections and keys whose values are told to nobody.
+pub const SECRETS: [&str; 3] = ["room.key", "room.code", "network.wifi.password"];
 
 /// `[booth]`
 #[derive(Debug, Clone, Deserialize)]
@@ -253,5 +265,42 @@ pub struct Health {
 impl Default for Health {
     fn default() -> Self {
         Self { socket: "/run/holobooth/status.sock".into() }
+    }
+}
+
+/// `[operator]`: once it is in force, a stick's file counts only with this key's signature beside it, as `minisign -S -m holobooth.toml`
+/// makes it; one that takes the key out or changes it, too.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Operator {
+    /// The public key: the second line of `minisign.pub`.
+    pub key: Spanned<OperatorKey>,
+}
+
+/// A minisign public key (Ed25519), in base64.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperatorKey(minisign_verify::PublicKey);
+
+impl OperatorKey {
+    /// Reads the second line of `minisign.pub`.
+    pub fn parse(text: &str) -> Option<Self> {
+        minisign_verify::PublicKey::from_base64(text.trim()).ok().map(Self)
+    }
+
+    /// Whether the text of a `.minisig` file is this key's signature of `bytes`.
+    pub fn signed(&self, bytes: &[u8], signature: &str) -> Result<(), minisign_verify::Error> {
+        // The legacy form holds the whole file in memory twice and is no longer made by minisign.
+        self.0.verify(bytes, &minisign_verify::Signature::decode(signature)?, false)
+    }
+}
+
+impl<'de> Deserialize<'de> for OperatorKey {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| {
+            serde::de::Error::custom(
+                "not a minisign public key; put in the second line of minisign.pub, 56 letters that begin with RW",
+            )
+        })
     }
 }

@@ -1,0 +1,132 @@
+//! The answer to a stick: a card on the screen and a file on the stick, in the same words.
+
+use crate::health::Notice;
+
+use super::judge::Change;
+
+/// Seconds that a card is shown when something happened.
+const SHOWN_S: u32 = 60;
+/// And when nothing did.
+const SHOWN_BRIEFLY_S: u32 = 10;
+/// Lines on a card.
+const CARD_LINES: usize = 10;
+/// The longest line on a card, in characters.
+const CARD_COLUMNS: usize = 120;
+
+/// What came of a stick.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Answer {
+    /// In a few words.
+    pub(super) title: String,
+    /// What there is to know, or to do.
+    pub(super) lines: Vec<String>,
+    /// Whether something was refused or went wrong.
+    pub(super) trouble: bool,
+    /// Whether anything happened.
+    pub(super) news: bool,
+}
+
+impl Answer {
+    pub(super) fn good(title: &str, lines: Vec<String>) -> Self {
+        Self { title: title.into(), lines, trouble: false, news: true }
+    }
+
+    pub(super) fn nothing_new(line: &str) -> Self {
+        Self {
+            title: "Nothing new on the stick".into(),
+            lines: vec![line.into()],
+            trouble: false,
+            news: false,
+        }
+    }
+
+    pub(super) fn refused(title: &str, reason: &str) -> Self {
+        Self { title: title.into(), lines: vec![reason.into()], trouble: true, news: true }
+    }
+
+    /// Both in one; the graver title leads.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        let (title, below) = if other.trouble && !self.trouble || other.news && !self.news {
+            (other.title, std::mem::take(&mut self.title))
+        } else {
+            (std::mem::take(&mut self.title), other.title)
+        };
+        let mut lines = self.lines;
+        lines.push(below);
+        lines.extend(other.lines);
+        Self { title, lines, trouble: self.trouble || other.trouble, news: self.news || other.news }
+    }
+
+    pub(super) fn card(&self) -> Notice {
+        let mut lines: Vec<String> = self.lines.iter().map(|line| plain(line, CARD_COLUMNS)).collect();
+        if lines.len() > CARD_LINES {
+            let more = lines.len() - (CARD_LINES - 1);
+            lines.truncate(CARD_LINES - 1);
+            lines.push(format!("and {more} more"));
+        }
+        let shown_s = if self.news { SHOWN_S } else { SHOWN_BRIEFLY_S };
+        Notice { title: plain(&self.title, CARD_COLUMNS), lines, trouble: self.trouble, shown_s }
+    }
+
+    /// The text of the file on the stick: the same for the same answer, so that it need not be written again.
+    pub(super) fn text(&self, booth: &str) -> String {
+        let mut text = format!(
+            "holobooth {}, booth {}\r\n\r\n{}\r\n",
+            env!("CARGO_PKG_VERSION"),
+            plain(booth, 80),
+            plain(&self.title, 200)
+        );
+        for line in &self.lines {
+            text.push_str(&format!("  {}\r\n", plain(line, 2000)));
+        }
+        text
+    }
+}
+
+/// A line for each change.
+pub(super) fn lines(changes: &[Change]) -> Vec<String> {
+    changes.iter().map(|change| format!("{}: {}", change.key, change.what)).collect()
+}
+
+/// On one line, and no longer than it can be read: some of it came from a stick.
+fn plain(text: &str, most: usize) -> String {
+    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_is_short_and_plain() {
+        let answer = Answer::good(
+            "Applied",
+            (0..20).map(|n| format!("key.{n}: a\n\u{1b}[2J → {}", "b".repeat(500))).collect(),
+        );
+        let card = answer.card();
+        assert_eq!((card.lines.len(), card.lines[9].as_str()), (10, "and 11 more"));
+        assert!(
+            card.lines
+                .iter()
+                .all(|line| line.chars().count() <= CARD_COLUMNS + 1 && !line.contains('\u{1b}'))
+        );
+        assert!(answer.text("north").lines().count() == 23 && !answer.text("north").contains('\u{1b}'));
+        assert_eq!(answer.text("north"), answer.clone().text("north"));
+    }
+
+    #[test]
+    fn of_two_answers_the_graver_leads() {
+        let good = || Answer::good("Applied", vec!["a".into()]);
+        let bad = || Answer::refused("Refused", "b");
+        for both in [good().and(bad()), bad().and(good())] {
+            assert_eq!((both.title.as_str(), both.trouble, both.lines.len()), ("Refused", true, 3));
+        }
+        assert_eq!(Answer::nothing_new("x").and(good()).title, "Applied");
+        assert_eq!(good().and(Answer::nothing_new("x")).title, "Applied");
+        assert_eq!(Answer::nothing_new("x").card().shown_s, SHOWN_BRIEFLY_S);
+    }
+}

@@ -1,0 +1,81 @@
+//! The sandbox, with the program itself within it.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use holobooth::provision::{Meaning, Question, Sandbox, Verdict};
+
+fn question(file: &[u8]) -> Question {
+    Question {
+        meaning: Meaning::Config,
+        image_path: "/etc/holobooth/holobooth.toml".into(),
+        image: "[camera]\nfps = 25\n".into(),
+        store: None,
+        file: file.into(),
+        signature: None,
+    }
+}
+
+fn program() -> Sandbox {
+    Sandbox::of(Path::new(env!("CARGO_BIN_EXE_holobooth")))
+}
+
+#[test]
+fn it_understands_what_it_is_given() {
+    let Verdict::Good { changes, network } = program().ask(&question(b"[camera]\nfps = 30\n")).unwrap()
+    else {
+        panic!("refused")
+    };
+    assert_eq!(
+        (changes.len(), changes[0].key.as_str(), changes[0].what.as_str(), network),
+        (1, "camera.fps", "25 → 30", false)
+    );
+    let Verdict::Refused(why) = program().ask(&question(b"[camera]\nfsp = 30\n")).unwrap() else {
+        panic!("taken")
+    };
+    assert!(why.starts_with("holobooth.toml:2:1: unknown field `fsp`"), "{why}");
+}
+
+#[test]
+fn nothing_is_too_much_for_it() {
+    let kib64 = 64 * 1024;
+    let deep =
+        |open: &str| [b"[camera]\ndevice = ".as_slice(), open.repeat(kib64 / open.len()).as_bytes()].concat();
+    let many: String = (0..4000).map(|n| format!("[a{n}.b.c]\n")).collect();
+    let long = format!("[booth]\nname = \"{}\"\n", "é".repeat(30_000));
+    for file in [
+        deep("["),
+        deep("{a="),
+        deep("{a.b.c.d=["),
+        many.into_bytes(),
+        long.into_bytes(),
+        vec![0; kib64],
+        vec![0xff; kib64],
+    ] {
+        let started = Instant::now();
+        let verdict = program().ask(&question(&file)).unwrap();
+        assert!(matches!(&verdict, Verdict::Refused(why) if why.contains("holobooth.toml:")), "{verdict:?}");
+        assert!(started.elapsed() < Duration::from_secs(3));
+    }
+}
+
+#[test]
+fn who_dies_hangs_or_babbles_refuses() {
+    let script = |text: &str| {
+        let path =
+            std::env::temp_dir().join(format!("holobooth-sandbox-{}-{}", std::process::id(), text.len()));
+        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let answer = Sandbox::of(&path).ask(&question(b"")).map_err(|e| e.to_string());
+        std::fs::remove_file(path).unwrap();
+        answer.unwrap_err()
+    };
+    assert!(script("kill -SEGV $$").contains("failed (signal: 11"));
+    assert!(script("exit 3").contains("failed (exit status: 3)"));
+    assert!(script("echo rubbish").contains("nothing was changed"));
+    let started = Instant::now();
+    assert!(script("exec sleep 60").contains("longer than 2 s"));
+    assert!(started.elapsed() < Duration::from_secs(4));
+    assert!(Sandbox::of(Path::new("/nonexistent")).ask(&question(b"")).is_err());
+}

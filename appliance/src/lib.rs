@@ -12,5 +12,6 @@ pub mod link;
 pub mod mailbox;
 pub mod pairing;
 pub mod picture;
+pub mod pulse;
 pub mod screen;
 pub mod stage;

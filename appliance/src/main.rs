@@ -70,6 +70,12 @@ enum Command {
         #[arg(long, default_value = DEFAULT_SOCKET)]
         socket: PathBuf,
     },
+    /// End the running booth in good order, so that whoever runs it starts it again with the configuration as it is now.
+    Reload {
+        /// The socket on which the booth answers.
+        #[arg(long, default_value = DEFAULT_SOCKET)]
+        socket: PathBuf,
+    },
     /// Ask the running booth how it is, and where the milliseconds go.
     Status {
         /// One JSON object instead of a table.
@@ -222,6 +228,7 @@ fn run(cli: Cli) -> Result<(), ExitCode> {
             let code = Code::parse(&code).map_err(|e| fail(2, &e))?.digits();
             order(&socket, format!("pair {code} {}", booth.unwrap_or_default()).trim_end())
         }
+        Command::Reload { socket } => order(&socket, "reload"),
         Command::Forget { name, socket } => order(&socket, &format!("forget {name}")),
         Command::Status { json, socket } => {
             let status = health::ask(&socket).map_err(|e| no_answer(&socket, &e))?;

@@ -12,6 +12,7 @@ pub mod flow;
 pub mod gstreamer;
 pub mod hotplug;
 pub mod line;
+pub mod manager;
 pub mod network;
 pub mod photodiode;
 pub mod relay;

@@ -1,19 +1,18 @@
 //! Wires the rooms into a booth: a thread for each device and each codec, one for the network, and what stands between them.
 
 mod coder;
+mod crew;
 mod report;
 mod threads;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::Scope;
 use std::time::{Duration, Instant};
 
-use thread_priority::{
-    RealtimeThreadSchedulePolicy, ThreadPriority, ThreadPriorityValue, ThreadSchedulePolicy,
-    set_thread_priority_and_policy, thread_native_id,
-};
+use self::crew::{Crew, Pulses, urgency};
+use tokio::sync::mpsc::error::TrySendError;
 
 use crate::camera::Sample;
 use crate::codec::{self, Choice, Encoder, Plan, Spec};
@@ -25,14 +24,14 @@ use crate::pairing::{self, Announcement, Code, Identity, Pins, RoomKey};
 use crate::picture::Picture;
 use crate::screen::Card;
 
-/// After a failure, how long the other threads may take to end.
-const LAST_WORDS: Duration = Duration::from_secs(3);
 /// From one try of the configuration's code to the next.
 const CODE_PAUSE: Duration = Duration::from_secs(20);
 /// What discovery has found and the link has not looked at yet.
 const SIGHTINGS: usize = 64;
 /// How often the booth looks at itself.
 const TICK: Duration = Duration::from_millis(50);
+/// What trying every codec may take: large pictures, in software, on a machine that does much else.
+const TRIAL: Duration = Duration::from_secs(60);
 
 /// Why a booth cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +73,7 @@ struct Shared {
     /// Pictures per thousand seconds that the camera gives.
     camera_mfps: AtomicU64,
     live: Mutex<Live>,
+    pulses: Pulses,
     stop: Arc<AtomicBool>,
 }
 
@@ -171,13 +171,25 @@ fn link_config(config: &Config, identity: &Identity, name: &str, room: Option<&R
 
 /// Enters the code of the configuration until another booth has taken it. A booth that has a room gives that one, and needs no code.
 fn enter(code: &Code, orders: &tokio::sync::mpsc::Sender<link::Order>, shared: &Shared) {
+    let pulse = &shared.pulses.code;
     while !shared.stopping() {
         let (answer, answered) = std::sync::mpsc::sync_channel(1);
         let order = link::Order::Pair { code: code.clone(), name: None, answer };
-        if orders.blocking_send(order).is_err() {
-            return;
+        pulse.beat();
+        match orders.try_send(order) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => {
+                std::thread::sleep(TICK);
+                continue;
+            }
+            Err(TrySendError::Closed(_)) => return,
         }
-        match answered.recv() {
+        let mut outcome = Err(RecvTimeoutError::Timeout);
+        while outcome == Err(RecvTimeoutError::Timeout) && !shared.stopping() {
+            pulse.beat();
+            outcome = answered.recv_timeout(TICK);
+        }
+        match outcome {
             Ok(Ok(done)) => {
                 log::info!("pairing: {done}");
                 return;
@@ -188,6 +200,7 @@ fn enter(code: &Code, orders: &tokio::sync::mpsc::Sender<link::Order>, shared: &
         // Every wrong one counts at the other booth.
         let until = Instant::now() + CODE_PAUSE;
         while Instant::now() < until && !shared.stopping() {
+            pulse.beat();
             std::thread::sleep(TICK);
         }
     }
@@ -230,6 +243,7 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
         counts: Counts::default(),
         camera_mfps: AtomicU64::new(30_000),
         live: Mutex::new(Live::default()),
+        pulses: Pulses::new(),
         started: Instant::now(),
         stop,
         name,
@@ -242,7 +256,7 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
         let (shared, choice) = (&shared, &choice);
         // The screen first: a person on site sees within a moment that the booth lives.
         if shared.config.screen.device != "none" {
-            crew.start_urgent("display", urgency::DISPLAY, move || {
+            crew.start_urgent(&shared.pulses.display, urgency::DISPLAY, move || {
                 threads::display(shared);
                 Ok(())
             });
@@ -250,16 +264,17 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
         let (ordered, orders) = tokio::sync::mpsc::channel(1);
         if let Some(code) = shared.config.room.as_ref().and_then(|room| room.code.as_ref()) {
             let (ordered, code) = (ordered.clone(), code.get_ref().clone());
-            crew.start("code", move || {
+            crew.start(&shared.pulses.code, move || {
                 enter(&code, &ordered, shared);
                 Ok(())
             });
         }
-        crew.start("status", move || {
+        crew.start(&shared.pulses.status, move || {
             report::answer(shared, choice, &ordered);
             Ok(())
         });
-        crew.start("codec", move || {
+        crew.start(&shared.pulses.encode, move || {
+            shared.pulses.encode.may_take(TRIAL);
             let spec = spec(&shared.config);
             let wanted = &shared.config.codec;
             let found = codec::choose(wanted.encoder.get_ref(), wanted.decoder.get_ref(), &spec)?;
@@ -270,12 +285,12 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
             let cheapest = if nv12 { Format::Nv12 } else { Format::Yu12 };
             // Not before the trial is over: it would keep the camera's first frames waiting.
             if shared.config.camera.device != "none" {
-                crew.start_urgent("capture", urgency::CAPTURE, move || {
+                crew.start_urgent(&shared.pulses.capture, urgency::CAPTURE, move || {
                     threads::capture(shared, cheapest);
                     Ok(())
                 });
             }
-            crew.start_urgent("decode", urgency::DECODE, move || {
+            crew.start_urgent(&shared.pulses.decode, urgency::DECODE, move || {
                 threads::decode(shared, decoder, spec.threads);
                 Ok(())
             });
@@ -284,12 +299,12 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
         let (found, sightings) = tokio::sync::mpsc::channel(SIGHTINGS);
         let (announce, announcements) = std::sync::mpsc::channel();
         // Not from the link's thread: what it starts is as urgent as itself, and this is not.
-        crew.start("discovery", move || {
+        crew.start(&shared.pulses.discovery, move || {
             let refused = &shared.link.counters.records_refused;
-            pairing::discover(&announcements, &found, refused, &shared.stop);
+            pairing::discover(&announcements, &found, refused, &shared.pulses.discovery, &shared.stop);
             Ok(())
         });
-        crew.start_urgent("link", urgency::LINK, move || {
+        crew.start_urgent(&shared.link.pulse, urgency::LINK, move || {
             let mut inbox = link::Inbox { sightings, orders };
             let mut room = room;
             loop {
@@ -303,81 +318,21 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
                 }
             }
         });
+        if let Err(source) = std::thread::Builder::new()
+            .name("watchdog".to_owned())
+            .spawn_scoped(scope, || crew::watch_over(shared))
+        {
+            // Without it the booth works, and whoever runs it will think that it does not.
+            log::error!("booth: no thread to watch over the others: {source}");
+        }
         let mut watch = report::Watch::default();
         while !shared.stopping() {
+            shared.pulses.booth.beat();
             watch.tick(shared);
             std::thread::sleep(TICK);
         }
     });
     failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
-}
-
-/// Priorities of the threads that must not wait for a core, under SCHED_FIFO (sched(7)); the more urgent, the less there is
-/// to do. Encoding is not among them: in software it can fill a core, and nothing else would run.
-mod urgency {
-    pub(super) const DISPLAY: u8 = 40;
-    pub(super) const CAPTURE: u8 = 35;
-    /// Above the link: a coded picture is taken before the next is put beside it.
-    pub(super) const DECODE: u8 = 30;
-    pub(super) const LINK: u8 = 20;
-}
-
-/// Gives the calling thread, and those that it will start, a core whenever there is something to do. Where the system
-/// does not allow it, the booth works all the same, with less even times.
-fn become_urgent(name: &str, priority: u8) {
-    let fifo = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
-    let result = ThreadPriorityValue::try_from(priority).map_err(|e| e.to_string()).and_then(|value| {
-        set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Crossplatform(value), fifo)
-            .map_err(|e| e.to_string())
-    });
-    if let Err(e) = result {
-        log::info!("booth: no real-time scheduling for the {name} thread: {e}");
-    }
-}
-
-/// Starts the threads. One that fails ends the booth, so that whoever keeps it running starts it afresh.
-#[derive(Clone, Copy)]
-struct Crew<'scope, 'env> {
-    scope: &'scope Scope<'scope, 'env>,
-    stop: &'scope AtomicBool,
-    failure: &'scope Mutex<Option<Error>>,
-}
-
-impl<'scope> Crew<'scope, '_> {
-    fn start_urgent(
-        self,
-        name: &'static str,
-        priority: u8,
-        body: impl FnOnce() -> Result<(), Error> + Send + 'scope,
-    ) {
-        self.start(name, move || {
-            become_urgent(name, priority);
-            body()
-        });
-    }
-
-    fn start(self, name: &'static str, body: impl FnOnce() -> Result<(), Error> + Send + 'scope) {
-        let fail = move |error| {
-            self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-            self.stop.store(true, Relaxed);
-            // A thread that is stuck in a driver would keep the others, and whoever restarts the booth, waiting for ever.
-            std::thread::spawn(|| {
-                std::thread::sleep(LAST_WORDS);
-                std::process::exit(1);
-            });
-        };
-        let guarded = move || {
-            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
-            if let Err(e) = result.unwrap_or(Err(Error::Thread(name))) {
-                fail(e);
-            }
-        };
-        if let Err(source) =
-            std::thread::Builder::new().name(name.to_owned()).spawn_scoped(self.scope, guarded)
-        {
-            fail(Error::System { what: "a thread", source });
-        }
-    }
 }
 
 fn log_choice(choice: &Choice) {

@@ -13,6 +13,7 @@ pub mod mailbox;
 pub mod pairing;
 pub mod picture;
 pub mod provision;
+pub mod pulse;
 pub mod screen;
 pub mod stage;
 pub mod update;

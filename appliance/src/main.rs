@@ -85,9 +85,14 @@ enum Command {
     Update {
         #[command(subcommand)]
         command: upkeep::Update,
-        /// The configuration that names the server.
-        #[arg(long, default_value = DEFAULT_CONFIG)]
-        config: PathBuf,
+        #[command(flatten)]
+        origin: Origin,
+    },
+    /// End the running booth in good order, so that whoever runs it starts it again with the configuration as it is now.
+    Reload {
+        /// The socket on which the booth answers.
+        #[arg(long, default_value = DEFAULT_SOCKET)]
+        socket: PathBuf,
     },
     /// Ask the running booth how it is, and where the milliseconds go.
     Status {
@@ -331,9 +336,10 @@ fn run(cli: Cli) -> Result<(), ExitCode> {
             let code = Code::parse(&code).map_err(|e| fail(2, &e))?.digits();
             order(&socket, format!("pair {code} {}", booth.unwrap_or_default()).trim_end())
         }
+        Command::Reload { socket } => order(&socket, "reload"),
         Command::Forget { name, socket } => order(&socket, &format!("forget {name}")),
         Command::Healthy { socket, patience_s } => upkeep::healthy(&socket, Duration::from_secs(patience_s)),
-        Command::Update { command, config } => upkeep::update(&command, &load(&config)?),
+        Command::Update { command, origin } => upkeep::update(&command, &origin.load()?),
         Command::Status { json, socket } => {
             let status = health::ask(&socket).map_err(|e| no_answer(&socket, &e))?;
             if json {

@@ -124,6 +124,8 @@ pub struct Booth {
     calls: bool,
     /// The relay's address and fingerprint, where it meets its peer when it must.
     relay: Option<(String, String)>,
+    /// Its service manager's socket, and for how many µs that does without a sign of life.
+    manager: Option<(PathBuf, i64)>,
     process: Option<Running>,
 }
 
@@ -149,6 +151,7 @@ impl Booth {
             code: None,
             calls: false,
             relay: None,
+            manager: None,
             process: None,
         })
     }
@@ -186,6 +189,11 @@ impl Booth {
     /// From its next start on, it knows where the booth at the other side is, if not who.
     pub fn call_the_other_side(&mut self) {
         self.calls = true;
+    }
+
+    /// From its next start on, a service manager listens at `socket`, and takes it for dead when it says nothing for `limit_ms`.
+    pub fn answer_to(&mut self, socket: &Path, limit_ms: i64) {
+        self.manager = Some((socket.to_owned(), limit_ms * 1000));
     }
 
     /// From its next start on, it listens on another port, for it shares its side with another booth.
@@ -230,7 +238,15 @@ impl Booth {
         let binary = binary()?;
         let config = self.dir.join("holobooth.toml").display().to_string();
         let arguments = ["run".to_owned(), "--config".to_owned(), config];
-        let running = Running::start(self.side, &binary, &arguments, &self.dir.join("log"));
+        let log = self.dir.join("log");
+        let running = match &self.manager {
+            None => Running::start(self.side, &binary, &arguments, &log),
+            Some((socket, limit_us)) => {
+                let socket = format!("NOTIFY_SOCKET={}", socket.display());
+                let set = [socket, format!("WATCHDOG_USEC={limit_us}"), binary.display().to_string()];
+                Running::start(self.side, Path::new("env"), &[&set[..], &arguments[..]].concat(), &log)
+            }
+        };
         self.process =
             Some(running.map_err(|source| Error::System { what: binary.display().to_string(), source })?);
         Ok(())

@@ -13,6 +13,7 @@ pub mod gstreamer;
 pub mod hotplug;
 pub mod line;
 pub mod machine;
+pub mod manager;
 pub mod network;
 pub mod photodiode;
 pub mod relay;

@@ -140,6 +140,7 @@ pub const ALL: &[Scenario] = &[
     scenarios::colour_bars::SCENARIO,
     scenarios::two_way::SCENARIO,
     scenarios::unplug::SCENARIO,
+    scenarios::watchdog::SCENARIO,
     scenarios::bad_config::SCENARIO,
     scenarios::wrong_peer::SCENARIO,
     scenarios::garbage::SCENARIO,

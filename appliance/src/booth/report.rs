@@ -124,11 +124,14 @@ pub(super) fn answer(shared: &Shared, choice: &Mutex<Option<Choice>>, orders: &m
     let socket = &shared.config.health.socket;
     let mut told = false;
     let status = || status(shared, choice);
-    while let Err(e) = health::serve(socket, &shared.stop, status, |line| order(line, orders)) {
+    while let Err(e) =
+        health::serve(socket, &shared.pulses.status, &shared.stop, status, |line| order(line, shared, orders))
+    {
         if !told {
             log::error!("health: no status on {}: {e}; change health.socket", socket.display());
             told = true;
         }
+        shared.pulses.status.beat();
         std::thread::sleep(SOCKET_RETRY);
         if shared.stopping() {
             break;
@@ -136,8 +139,17 @@ pub(super) fn answer(shared: &Shared, choice: &Mutex<Option<Choice>>, orders: &m
     }
 }
 
+/// What the booth answers before it ends.
+const RELOADING: &str =
+    "this booth ends now, and whoever runs it starts it again, with the configuration as it is then";
+
 /// Has an order carried out.
-fn order(line: &str, orders: &mpsc::Sender<Order>) -> Result<String, String> {
+fn order(line: &str, shared: &Shared, orders: &mpsc::Sender<Order>) -> Result<String, String> {
+    if line == "reload" {
+        log::info!("booth {}: ends, to be started again with a new configuration", shared.name);
+        shared.stop.store(true, Relaxed);
+        return Ok(RELOADING.to_owned());
+    }
     let (answer, answered) = std::sync::mpsc::sync_channel(1);
     let order = match line.split_once(' ') {
         Some(("pair", rest)) => {

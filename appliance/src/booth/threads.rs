@@ -15,6 +15,9 @@ use crate::screen::{self, Event};
 
 /// How long a thread waits before it looks at `stop` again, in ms.
 const LOOK_MS: u16 = 100;
+/// What opening a camera may take: one that hangs answers none of a dozen requests, and the kernel waits 5 s for each (uvcvideo.h,
+/// UVC_CTRL_CONTROL_TIMEOUT).
+const CAMERA_OPENING: Duration = Duration::from_secs(60);
 /// How often a missing camera is looked for.
 const CAMERA_RETRY: Duration = Duration::from_millis(250);
 
@@ -31,7 +34,9 @@ pub(super) fn capture(shared: &Shared, cheapest: Format) {
     shared.live().camera.state = CameraState::Searching;
     let mut number = 0;
     let mut lost_before = 0;
+    let pulse = &shared.pulses.capture;
     while !shared.stopping() {
+        pulse.may_take(CAMERA_OPENING);
         let opened = Device::find(&camera.device).and_then(|device| Stream::start(device, &wish, number));
         let mut stream = match opened {
             Ok(stream) => stream,
@@ -52,6 +57,7 @@ pub(super) fn capture(shared: &Shared, cheapest: Format) {
             if shared.stopping() {
                 break None;
             }
+            pulse.beat();
             match stream.next(LOOK_MS) {
                 Ok(Some(sample)) => {
                     shared.counts.camera_frames.fetch_add(1, Relaxed);
@@ -72,6 +78,7 @@ pub(super) fn capture(shared: &Shared, cheapest: Format) {
                 Err(e) => break Some(e),
             }
         };
+        pulse.may_take(CAMERA_OPENING);
         // The mailbox may hold a buffer of the stream that ends here.
         shared.samples.clear();
         number = stream.number();
@@ -130,6 +137,7 @@ pub(super) fn encode(shared: &Shared, name: &str, base: &Spec) -> Result<(), Err
     let (mut trouble, mut jpeg_trouble) = (Trouble::default(), Trouble::default());
     let mut sequence = 0u32;
     while !shared.stopping() {
+        shared.pulses.encode.beat();
         let Some(sample) = shared.samples.wait(LOOK_MS) else { continue };
         let connected = shared.link.signals.connected.load(Relaxed);
         if !connected && coder.is_open() {
@@ -198,6 +206,7 @@ pub(super) fn decode(shared: &Shared, name: &str, threads: u32) {
     // The number that decoding can go on with; none before a keyframe.
     let mut next: Option<u32> = None;
     while !shared.stopping() {
+        shared.pulses.decode.beat();
         let Some(incoming) = shared.link.incoming.wait(LOOK_MS) else { continue };
         let unit = incoming.unit;
         if incoming.session != session {
@@ -239,7 +248,13 @@ pub(super) fn decode(shared: &Shared, name: &str, threads: u32) {
 /// Mailbox to light.
 pub(super) fn display(shared: &Shared) {
     let mut last_trouble = String::new();
-    screen::run(&shared.config.screen, &shared.pictures, &shared.cards, &shared.stop, |event| match event {
+    let doors = screen::Doors {
+        pictures: &shared.pictures,
+        cards: &shared.cards,
+        pulse: &shared.pulses.display,
+        stop: &shared.stop,
+    };
+    screen::run(&shared.config.screen, doors, |event| match event {
         Event::On(device, mode) => {
             log::info!("screen: {device} {mode}");
             last_trouble.clear();

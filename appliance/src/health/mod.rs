@@ -4,6 +4,7 @@ mod notice;
 mod socket;
 mod stages;
 mod status;
+mod watchdog;
 
 pub use notice::{FOLDER as NOTICES, Notice};
 pub use socket::{ask, order, serve};
@@ -12,3 +13,4 @@ pub use status::{
     CameraState, CameraStatus, CodecStatus, Line, MemberStatus, PeerStatus, Received, ScreenState,
     ScreenStatus, Sent, State, Status,
 };
+pub use watchdog::{Say, Watchdog, stopping, watched};

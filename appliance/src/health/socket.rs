@@ -1,24 +1,27 @@
 //! The Unix socket on which the booth is asked: one line comes, such as `status`, and the answer goes back.
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use std::os::fd::AsFd;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt};
+use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::status::Status;
+use crate::pulse::Pulse;
 
 /// Who is slow to ask or to read is left after this.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// An order may take this long to be carried out.
 const ORDER_PATIENCE: Duration = Duration::from_secs(20);
 /// The longest line, in bytes.
-const LONGEST: u64 = 512;
+const LONGEST: usize = 512;
 /// The line that asks for the status.
 const STATUS: &str = "status";
 
@@ -28,6 +31,7 @@ const STATUS: &str = "status";
 /// When the socket cannot be made.
 pub fn serve(
     path: &Path,
+    pulse: &Pulse,
     stop: &AtomicBool,
     status: impl Fn() -> Status,
     order: impl Fn(&str) -> Result<String, String>,
@@ -35,7 +39,8 @@ pub fn serve(
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
-    if UnixStream::connect(path).is_ok() {
+    // One that has no time to answer is there all the same.
+    if dial(path).map_or_else(|e| e.kind() == io::ErrorKind::WouldBlock, |_| true) {
         return Err(io::Error::new(io::ErrorKind::AddrInUse, "another holobooth answers there"));
     }
     // Left behind by a booth that was killed.
@@ -44,6 +49,7 @@ pub fn serve(
     fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
     listener.set_nonblocking(true)?;
     while !stop.load(Relaxed) {
+        pulse.beat();
         let mut fds = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
         let _ = poll(&mut fds, PollTimeout::from(200u16));
         let accepted = listener.accept();
@@ -51,6 +57,7 @@ pub fn serve(
             std::thread::sleep(PATIENCE);
         }
         if let Ok((stream, _)) = accepted {
+            pulse.may_take(ORDER_PATIENCE + 2 * PATIENCE);
             // Who asks badly gets nothing.
             let _ = answer(stream, &status, &order);
         }
@@ -65,10 +72,8 @@ fn answer(
     order: &impl Fn(&str) -> Result<String, String>,
 ) -> io::Result<()> {
     stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let mut line = String::new();
-    BufReader::new((&stream).take(LONGEST)).read_line(&mut line)?;
+    let line = line_of(&stream)?;
     let text = match line.trim_end() {
         STATUS => serde_json::to_string(&status()),
         line => serde_json::to_string(&order(line)),
@@ -76,8 +81,36 @@ fn answer(
     stream.write_all(text.map_err(io::Error::other)?.as_bytes())
 }
 
+/// The line that comes within [`PATIENCE`], however it is cut.
+fn line_of(mut stream: &UnixStream) -> io::Result<String> {
+    let until = Instant::now() + PATIENCE;
+    let (mut bytes, mut length) = ([0; LONGEST], 0);
+    while length < LONGEST && !bytes[..length].contains(&b'\n') {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut bytes[length..])? {
+            0 => break,
+            more => length += more,
+        }
+    }
+    let line = bytes[..length].split(|&byte| byte == b'\n').next().unwrap_or_default();
+    String::from_utf8(line.to_vec()).map_err(io::Error::other)
+}
+
+/// Connects to whoever listens on `path`, unless too many wait there already.
+fn dial(path: &Path) -> io::Result<UnixStream> {
+    let fd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    // unix(7): connecting waits for room in the queue of callers, and no longer than this.
+    setsockopt(&fd, sockopt::SendTimeout, &TimeVal::seconds(PATIENCE.as_secs().cast_signed()))?;
+    connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(fd.into())
+}
+
 fn converse(path: &Path, line: &str, patience: Duration) -> io::Result<String> {
-    let mut stream = UnixStream::connect(path)?;
+    let mut stream = dial(path)?;
     stream.set_read_timeout(Some(patience))?;
     stream.write_all(format!("{line}\n").as_bytes())?;
     let mut text = String::new();
@@ -108,12 +141,12 @@ mod tests {
     #[test]
     fn what_is_asked_is_answered_and_nonsense_disturbs_nobody() {
         let path = std::env::temp_dir().join(format!("holobooth-socket-{}", std::process::id()));
-        let stop = AtomicBool::new(false);
+        let (pulse, stop) = (Pulse::new("status"), AtomicBool::new(false));
         let status = || Status { name: "A".into(), ..Status::default() };
         let order =
             |line: &str| line.strip_prefix("do ").map(str::to_owned).ok_or("no such order".to_owned());
         std::thread::scope(|scope| {
-            scope.spawn(|| serve(&path, &stop, status, order).unwrap());
+            scope.spawn(|| serve(&path, &pulse, &stop, status, order).unwrap());
             while !path.exists() {
                 std::thread::sleep(Duration::from_millis(1));
             }
@@ -122,6 +155,14 @@ mod tests {
                 let mut stream = UnixStream::connect(&path).unwrap();
                 let _ = stream.write_all(nonsense);
             }
+            assert!(pulse.runs());
+            // Who sends a line bit by bit is left, and keeps nobody waiting.
+            let mut slow = UnixStream::connect(&path).unwrap();
+            let since = Instant::now();
+            while slow.write_all(b"x").is_ok() && since.elapsed() < 5 * PATIENCE {
+                std::thread::sleep(PATIENCE / 10);
+            }
+            assert!(since.elapsed() < 2 * PATIENCE, "{:?}", since.elapsed());
             assert_eq!(super::order(&path, "do it").unwrap(), Ok("it".to_owned()));
             assert_eq!(super::order(&path, "dance").unwrap(), Err("no such order".to_owned()));
             assert_eq!(ask(&path).unwrap().name, "A");

@@ -27,6 +27,20 @@ pub enum State {
     Reconnecting,
 }
 
+impl State {
+    /// The word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::NoCamera => "no-camera",
+            Self::Pairing => "pairing",
+            Self::Looking => "looking",
+            Self::Live => "live",
+            Self::Reconnecting => "reconnecting",
+        }
+    }
+}
+
 /// A camera, in a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "kebab-case")]

@@ -54,6 +54,7 @@ use tokio::sync::mpsc;
 use crate::mailbox::Mailbox;
 use crate::pairing::{Code, Fingerprint, Identity, Member, Pins, RoomKey, Sighting};
 use crate::picture::AccessUnit;
+use crate::pulse::Pulse;
 
 /// What can be wrong with the link, and what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -325,6 +326,8 @@ pub struct Doors<'a> {
     pub counters: &'a Counters,
     /// Who is there, for status and cards.
     pub company: &'a Mutex<Company>,
+    /// That the link makes progress.
+    pub pulse: &'a Pulse,
     /// Ends the link.
     pub stop: &'a AtomicBool,
 }
@@ -345,6 +348,8 @@ pub struct Ports {
     pub signals: Signals,
     /// See [`Doors::counters`].
     pub counters: Counters,
+    /// See [`Doors::pulse`].
+    pub pulse: Pulse,
     company: Mutex<Company>,
 }
 
@@ -359,6 +364,7 @@ impl Ports {
             incoming: Mailbox::bounded("link→decoder", INCOMING)?,
             signals: Signals::default(),
             counters: Counters::default(),
+            pulse: Pulse::new("link"),
             company: Mutex::default(),
         })
     }
@@ -376,6 +382,7 @@ impl Ports {
             signals: &self.signals,
             counters: &self.counters,
             company: &self.company,
+            pulse: &self.pulse,
             stop,
         }
     }

@@ -3,9 +3,11 @@
 //! One commit is in flight at most. A picture that comes meanwhile waits in the mailbox, where a newer one replaces it; nothing
 //! else is waited for, so what is on the screen is never older than one refresh behind what has arrived.
 
+use std::io;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use drm::buffer::DrmFourcc;
 use drm::control::{Device as _, Event as DrmEvent};
@@ -23,11 +25,15 @@ use crate::clock::now_us;
 use crate::config;
 use crate::mailbox::Mailbox;
 use crate::picture::{Picture, Stamps};
+use crate::pulse::Pulse;
 
 /// How long a commit may take to reach the screen, in µs: many refreshes of the slowest mode.
 const FLIP_LIMIT_US: u64 = 500_000;
 /// How often a missing screen is looked for when no event tells of it, and `stop` is looked at, in ms.
 const LOOK_MS: u64 = 250;
+/// What finding and lighting a screen may take: the kernel waits 10 s for each of the commits before and for this one
+/// (drm_atomic_helper.c), and a cable that is hard to read takes its time.
+const MODE_SETTING: Duration = Duration::from_secs(30);
 
 /// What the display thread tells the booth.
 #[derive(Debug)]
@@ -53,19 +59,26 @@ pub enum Event {
     Undrawable(String),
 }
 
-/// Runs the screen until `stop`; survives every unplugging.
-///
-/// `pictures` and `cards` are mailboxes of one: the newest of each is what counts.
-pub fn run(
-    wish: &config::Screen,
-    pictures: &Mailbox<Picture>,
-    cards: &Mailbox<Card>,
-    stop: &AtomicBool,
-    mut tell: impl FnMut(Event),
-) {
+/// The doors of the screen. The mailboxes are of one: the newest of each is what counts.
+#[derive(Clone, Copy)]
+pub struct Doors<'a> {
+    /// What to show.
+    pub pictures: &'a Mailbox<Picture>,
+    /// What to show instead while there is none.
+    pub cards: &'a Mailbox<Card>,
+    /// That the screen's thread makes progress.
+    pub pulse: &'a Pulse,
+    /// Ends it.
+    pub stop: &'a AtomicBool,
+}
+
+/// Runs the screen until it is stopped; survives every unplugging.
+pub fn run(wish: &config::Screen, doors: Doors<'_>, mut tell: impl FnMut(Event)) {
+    let Doors { pictures, cards, pulse, stop } = doors;
     let hotplug = Hotplug::new().ok();
     let mut card = Card { kind: Kind::Starting, name: String::new(), detail: String::new() };
     while !stop.load(Relaxed) {
+        pulse.may_take(MODE_SETTING);
         if let Some(newer) = cards.take() {
             card = newer;
         }
@@ -74,20 +87,21 @@ pub fn run(
             let mut session = Session::light(output, card.clone())?;
             tell(Event::On(names.0, names.1));
             tell(Event::Card(Some(session.card.kind)));
-            let result = session.run(pictures, cards, hotplug.as_ref(), stop, &mut tell);
+            let result = session.run(doors, hotplug.as_ref(), &mut tell);
             card = session.card;
             result
         });
         let Err(error) = gone else { break };
         tell(Event::Off(error));
         pictures.clear();
+        pulse.beat();
         match &hotplug {
             Some(hotplug) => {
                 let mut fds = [PollFd::new(hotplug.as_fd(), PollFlags::POLLIN)];
                 let _ = poll(&mut fds, timeout(LOOK_MS * 1000));
                 hotplug.drain();
             }
-            None => std::thread::sleep(std::time::Duration::from_millis(LOOK_MS)),
+            None => std::thread::sleep(Duration::from_millis(LOOK_MS)),
         }
     }
 }
@@ -215,15 +229,16 @@ impl Session {
     /// Runs until `stop` (`Ok`) or until the screen is gone (`Err`).
     fn run(
         &mut self,
-        pictures: &Mailbox<Picture>,
-        cards: &Mailbox<Card>,
+        doors: Doors<'_>,
         hotplug: Option<&Hotplug>,
-        stop: &AtomicBool,
         tell: &mut impl FnMut(Event),
     ) -> Result<(), Error> {
+        let Doors { pictures, cards, pulse, stop } = doors;
         while !stop.load(Relaxed) {
+            pulse.beat();
             let [flipped, plugged] = self.wait(pictures, cards, hotplug);
             if plugged && hotplug.is_some_and(Hotplug::drain) {
+                pulse.may_take(MODE_SETTING);
                 if !self.output.connected() {
                     return Err(Error::Unplugged(self.output.connector_name.clone()));
                 }
@@ -298,7 +313,11 @@ impl Session {
 
     /// Takes the driver's word for what is on the screen now.
     fn flips(&mut self, tell: &mut impl FnMut(Event)) -> Result<(), Error> {
-        let events = self.output.device.receive_events().map_err(self.output.device.fail("read events"))?;
+        let events = match self.output.device.receive_events() {
+            // Woken for something else.
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            events => events.map_err(self.output.device.fail("read events"))?,
+        };
         for event in events {
             let DrmEvent::PageFlip(flip) = event else { continue };
             self.retired = None;

@@ -13,7 +13,7 @@ mod route;
 mod show;
 
 pub use card::{Card, Kind};
-pub use display::{Event, run};
+pub use display::{Doors, Event, run};
 pub use output::ModeWish;
 
 use std::io;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use drm::ClientCapability;
@@ -84,7 +85,9 @@ impl control::Device for Device {}
 
 impl Device {
     fn open(path: &Path, name: String) -> io::Result<Self> {
-        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        // Without O_NONBLOCK, reading events waits for one, however long that takes.
+        let file =
+            OpenOptions::new().read(true).write(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
         let device = Self { file, name };
         use drm::Device as _;
         device.set_client_capability(ClientCapability::UniversalPlanes, true)?;

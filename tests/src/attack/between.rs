@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::mpsc::channel;
 
 use holobooth::pairing::{Announcement, discover};
+use holobooth::pulse::Pulse;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -23,7 +24,8 @@ pub(super) fn run(listen: SocketAddr, to: SocketAddr, name: String) -> io::Resul
     let _ = announce.send(announcement);
     std::thread::spawn(move || {
         let (found, _nobody) = tokio::sync::mpsc::channel(64);
-        discover(&announcements, &found, &AtomicU64::new(0), &AtomicBool::new(false));
+        let (refused, pulse) = (AtomicU64::new(0), Pulse::new("discovery"));
+        discover(&announcements, &found, &refused, &pulse, &AtomicBool::new(false));
     });
     runtime()?.block_on(async {
         let mut endpoint = quinn::Endpoint::server(config, listen)?;

@@ -14,6 +14,7 @@ pub(crate) mod relay_cluster;
 pub(crate) mod roam;
 pub(crate) mod two_way;
 pub(crate) mod unplug;
+pub(crate) mod watchdog;
 pub(crate) mod wrong_peer;
 
 use crate::booth::{Pair, Plan};

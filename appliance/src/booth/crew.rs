@@ -1,0 +1,169 @@
+//! The threads: how they are started, how urgent they are, what becomes of the booth when one fails, and who watches over them.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::Scope;
+use std::time::Duration;
+
+use thread_priority::{
+    RealtimeThreadSchedulePolicy, ThreadPriority, ThreadPriorityValue, ThreadSchedulePolicy,
+    set_thread_priority_and_policy, thread_native_id,
+};
+
+use super::{Error, Shared};
+use crate::clock::now_us;
+use crate::health::{self, ScreenState, State, Watchdog};
+use crate::pulse::Pulse;
+
+/// After a failure, how long the other threads may take to end.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+/// How often the pulses are looked at.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The pulses of the threads; the link's is with its ports.
+pub(super) struct Pulses {
+    pub(super) booth: Pulse,
+    pub(super) display: Pulse,
+    pub(super) capture: Pulse,
+    pub(super) encode: Pulse,
+    pub(super) decode: Pulse,
+    pub(super) status: Pulse,
+    pub(super) discovery: Pulse,
+    pub(super) code: Pulse,
+}
+
+impl Pulses {
+    pub(super) const fn new() -> Self {
+        Self {
+            booth: Pulse::new("booth"),
+            display: Pulse::new("display"),
+            capture: Pulse::new("capture"),
+            encode: Pulse::new("encode"),
+            decode: Pulse::new("decode"),
+            status: Pulse::new("status"),
+            discovery: Pulse::new("discovery"),
+            code: Pulse::new("code"),
+        }
+    }
+}
+
+/// Priorities of the threads that must not wait for a core, under SCHED_FIFO (sched(7)); the more urgent, the less there is
+/// to do. Encoding is not among them: in software it can fill a core, and nothing else would run.
+pub(super) mod urgency {
+    pub(in crate::booth) const DISPLAY: u8 = 40;
+    pub(in crate::booth) const CAPTURE: u8 = 35;
+    /// Above the link: a coded picture is taken before the next is put beside it.
+    pub(in crate::booth) const DECODE: u8 = 30;
+    pub(in crate::booth) const LINK: u8 = 20;
+}
+
+/// Gives the calling thread, and those that it will start, a core whenever there is something to do. Where the system
+/// does not allow it, the booth works all the same, with less even times.
+fn become_urgent(name: &str, priority: u8) {
+    let fifo = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
+    let result = ThreadPriorityValue::try_from(priority).map_err(|e| e.to_string()).and_then(|value| {
+        set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Crossplatform(value), fifo)
+            .map_err(|e| e.to_string())
+    });
+    if let Err(e) = result {
+        log::info!("booth: no real-time scheduling for the {name} thread: {e}");
+    }
+}
+
+/// Starts the threads. One that fails ends the booth, so that whoever keeps it running starts it afresh.
+#[derive(Clone, Copy)]
+pub(super) struct Crew<'scope, 'env> {
+    pub(super) scope: &'scope Scope<'scope, 'env>,
+    pub(super) stop: &'scope AtomicBool,
+    pub(super) failure: &'scope Mutex<Option<Error>>,
+}
+
+impl<'scope> Crew<'scope, '_> {
+    /// The same for one that must not wait for a core.
+    pub(super) fn start_urgent(
+        self,
+        pulse: &'scope Pulse,
+        priority: u8,
+        body: impl FnOnce() -> Result<(), Error> + Send + 'scope,
+    ) {
+        self.start(pulse, move || {
+            become_urgent(pulse.name(), priority);
+            body()
+        });
+    }
+
+    /// Starts the thread that `pulse` is of.
+    pub(super) fn start(
+        self,
+        pulse: &'scope Pulse,
+        body: impl FnOnce() -> Result<(), Error> + Send + 'scope,
+    ) {
+        let name = pulse.name();
+        pulse.beat();
+        let fail = move |error| {
+            self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            self.stop.store(true, Relaxed);
+            // A thread that is stuck in a driver would keep the others, and whoever restarts the booth, waiting for ever.
+            std::thread::spawn(|| {
+                std::thread::sleep(LAST_WORDS);
+                std::process::exit(1);
+            });
+        };
+        let guarded = move || {
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
+            pulse.ended();
+            if let Err(e) = result.unwrap_or(Err(Error::Thread(name))) {
+                fail(e);
+            }
+        };
+        if let Err(source) =
+            std::thread::Builder::new().name(name.to_owned()).spawn_scoped(self.scope, guarded)
+        {
+            fail(Error::System { what: "a thread", source });
+        }
+    }
+}
+
+/// Tells the service manager how the booth is, for as long as it runs. Waits for no other thread: what it must know of them is read
+/// without a lock, or when the lock is free.
+pub(super) fn watch_over(shared: &Shared) {
+    let Pulses { booth, display, capture, encode, decode, status, discovery, code } = &shared.pulses;
+    let pulses = [booth, display, capture, encode, decode, status, discovery, code, &shared.link.pulse];
+    let mut watchdog = Watchdog::new(health::watched());
+    let (mut state, mut screen) = (State::Starting, ScreenState::Off);
+    while !shared.stopping() {
+        if let Ok(live) = shared.live.try_lock() {
+            (state, screen) = (live.state, live.screen.state);
+        }
+        let others = [decode, status, &shared.link.pulse].iter().all(|pulse| pulse.runs());
+        let ready = is_ready(shared.config.screen.device != "none", screen, others);
+        watchdog.look(now_us(), ready, state, &pulses).send();
+        std::thread::sleep(LOOK);
+    }
+    health::stopping();
+}
+
+/// Whether the booth has come up: its screen shows a card, or there is no screen and the `others` run.
+fn is_ready(wanted: bool, screen: ScreenState, others: bool) -> bool {
+    match screen {
+        ScreenState::On => true,
+        ScreenState::Searching => others,
+        // Nobody has looked for it yet.
+        ScreenState::Off => !wanted && others,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_when_the_screen_is_lit_or_when_there_is_none_and_the_others_run() {
+        assert!(is_ready(true, ScreenState::On, false));
+        assert!(!is_ready(true, ScreenState::Off, true), "not looked for yet");
+        for (wanted, screen) in [(true, ScreenState::Searching), (false, ScreenState::Off)] {
+            assert!(is_ready(wanted, screen, true) && !is_ready(wanted, screen, false));
+        }
+    }
+}

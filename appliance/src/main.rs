@@ -12,7 +12,7 @@ use clap::{Parser, Subcommand};
 use holobooth::config::Config;
 use holobooth::pairing::{Code, Identity, RoomKey};
 use holobooth::provision::{self, Places};
-use holobooth::{booth, health};
+use holobooth::{booth, health, update};
 
 const DEFAULT_SOCKET: &str = "/run/holobooth/status.sock";
 
@@ -314,6 +314,9 @@ fn run(cli: Cli) -> Result<(), ExitCode> {
             let stop = Arc::new(AtomicBool::new(false));
             for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
                 signal_hook::flag::register(signal, stop.clone()).map_err(|e| fail(1, &e))?;
+            }
+            if let Some(version) = update::running() {
+                log::info!("image {version} runs");
             }
             booth::run(config, stop).map_err(|e| fail(1, &e))
         }

@@ -78,7 +78,7 @@ impl Group {
             Self::Image => {
                 &["apt", "debian-archive-keyring", "gpg", "gpg-agent", "openssl", "uidmap", "zstd"]
             }
-            Self::Machine => &["ovmf", "qemu-system-x86", "qemu-utils"],
+            Self::Machine => &["mtools", "ovmf", "qemu-system-x86", "qemu-utils"],
             Self::Lint => &["shellcheck"],
         }
     }

@@ -16,6 +16,7 @@ pub mod machine;
 pub mod manager;
 pub mod network;
 pub mod photodiode;
+pub mod probe;
 pub mod relay;
 pub mod report;
 pub mod scanout;

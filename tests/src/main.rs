@@ -13,7 +13,7 @@ use holobooth_tests::attack::Attack;
 use holobooth_tests::bench::link;
 use holobooth_tests::child::Side;
 use holobooth_tests::scenario::{ALL, Context, Scenario};
-use holobooth_tests::{demo, flood, stand_in};
+use holobooth_tests::{demo, flood, probe, stand_in};
 
 /// Black-box tests and benches of two booths in the rig.
 #[derive(Parser)]
@@ -82,6 +82,9 @@ enum Command {
     /// Attacks a booth; the scenario `attackers` runs these.
     #[command(hide = true, subcommand)]
     Attack(Attack),
+    /// Looks at a booth from inside its machine; scenarios that boot the image have systemd start it there.
+    #[command(hide = true)]
+    Probe(probe::Arguments),
     /// Throws random datagrams at a port; the scenario `garbage` runs it in the peer's network.
     #[command(hide = true)]
     Flood {
@@ -128,6 +131,9 @@ fn main() -> ExitCode {
             }
             Err(error) => fail(&error.to_string()),
         },
+        Command::Probe(arguments) => {
+            probe::run(&arguments).map_or_else(|error| fail(&error.to_string()), |()| ExitCode::SUCCESS)
+        }
         Command::Flood { to, packets } => match flood::send(to, packets, 1) {
             Ok(sent) => {
                 println!("{sent} sent");

@@ -153,6 +153,8 @@ pub const ALL: &[Scenario] = &[
     scenarios::pair_code::SCENARIO,
     scenarios::attackers::SCENARIO,
     scenarios::image_boot::SCENARIO,
+    scenarios::image_pair::SCENARIO,
+    scenarios::update_rollback::SCENARIO,
     bench::LATENCY,
     bench::LINK,
     bench::SEAL,

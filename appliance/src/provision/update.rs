@@ -2,14 +2,19 @@
 
 use std::path::Path;
 
-/// Takes the new version in the file at `path`, which lies on a stick that is mounted for reading and only while this runs. What was done,
-/// or why not, in a line for the answer.
-///
-/// A stub: this version takes none.
+use crate::update::Folders;
+
+/// Takes the bundle in the file at `path`, which lies on a stick that is mounted for reading and only while this runs: it is copied, and
+/// installed by a unit of its own when its signature is right. What was done, or why not, in a line for the answer.
 ///
 /// # Errors
 /// Why it was not taken.
 pub fn take(path: &Path) -> Result<String, String> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    Err(format!("{name}: updates by stick are not supported by this version"))
+    let folders = Folders::default();
+    match folders.take(path) {
+        Ok(true) => Ok(format!("{name}: copied; the card says what becomes of it")),
+        Ok(false) => Ok(format!("{name}: taken before")),
+        Err(e) => Err(format!("{name}: {e}")),
+    }
 }

@@ -7,6 +7,8 @@ use std::path::Path;
 
 /// The most that a bundle may hold, in bytes.
 const LARGEST: u64 = 3 << 30;
+/// The longest list of sums, in bytes.
+const SUMS_LARGEST: u64 = 65536;
 /// The most files in one.
 const FILES: usize = 16;
 /// What stays free on the data partition, in bytes.
@@ -42,6 +44,24 @@ pub enum Error {
 fn system(what: &str) -> impl FnOnce(io::Error) -> Error {
     let what = what.to_owned();
     move |source| Error::System { what, source }
+}
+
+/// The list of sums that a bundle begins with: it tells bundles apart.
+///
+/// # Errors
+/// When it does not begin with one.
+pub(super) fn sums(path: &Path) -> Result<Vec<u8>, Error> {
+    let bundle = File::open(path).map_err(system("the bundle"))?;
+    let mut archive = tar::Archive::new(bundle);
+    let mut entries = archive.entries().map_err(system("the bundle"))?;
+    let foreign = || Error::Foreign("it does not begin with SHA256SUMS".into());
+    let entry = entries.next().and_then(Result::ok).ok_or_else(foreign)?;
+    if *entry.path_bytes() != *b"SHA256SUMS" {
+        return Err(foreign());
+    }
+    let mut text = Vec::new();
+    entry.take(SUMS_LARGEST).read_to_end(&mut text).map_err(system("the bundle"))?;
+    Ok(text)
 }
 
 /// Unpacks the bundle at `path` into `folder`/`name`: whole, or not at all.

@@ -18,6 +18,8 @@ use std::path::{Path, PathBuf};
 pub const FOLDER: &str = "/var/lib/holobooth-update";
 /// The bundle's files, in [`FOLDER`].
 const INCOMING: &str = "incoming";
+/// The list of sums of the bundle that was taken last, in [`FOLDER`].
+const TAKEN: &str = "taken";
 /// The image's templates of sysupdate.d(5) files.
 const TEMPLATES: &str = "/usr/lib/holobooth/update";
 /// Stands in a template for where the files come from.
@@ -81,12 +83,20 @@ impl Folders {
         self.data.join(INCOMING)
     }
 
-    /// Takes the bundle at `path`: from then on it waits to be installed.
+    /// Takes the bundle at `path`: from then on it waits to be installed. False when it was taken before, for a stick may stay in.
     ///
     /// # Errors
     /// When it is none, is too large, or there is no room for it; nothing of it is left then.
-    pub fn take(&self, path: &Path) -> Result<(), BundleError> {
-        unpack(path, &self.data, INCOMING)
+    pub fn take(&self, path: &Path) -> Result<bool, BundleError> {
+        let sums = bundle::sums(path)?;
+        let taken = self.data.join(TAKEN);
+        if fs::read(&taken).is_ok_and(|last| last == sums) {
+            return Ok(false);
+        }
+        unpack(path, &self.data, INCOMING)?;
+        // Kept even when it turns out to be no good: it would be no better the next time.
+        let _ = fs::write(taken, sums);
+        Ok(true)
     }
 
     /// Says to systemd-sysupdate where the bundle is that waits. False when none does.

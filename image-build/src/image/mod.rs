@@ -1,6 +1,7 @@
 //! The image of a booth: from Debian's packages, this checkout and a configuration to a file for a disk, and the files of an update.
 
 mod bill;
+mod hand_out;
 mod keys;
 mod mkosi;
 mod tree;
@@ -25,6 +26,9 @@ const SEED: &str = "6d1b0d6c-5c0e-4f0a-9d0d-7b1c3f1e8a55";
 const DEFAULT_CONFIG: &str =
     "# The configuration of the image. A stick with a holobooth.toml takes its place, section by section.\n";
 
+/// A room key that everybody knows, for images that only tests boot.
+const TEST_ROOM: &str = "7YZJLAN-N7HCFTU-3IRT5SG-3HHSFL2-2HS3RTN-DYXUBCT-37FEZ6K-ZAW4BY5";
+
 /// `cargo xtask image`.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = "\
@@ -35,7 +39,8 @@ Examples:
 
 Makes, in target/image (or --out):
   holobooth_VERSION.raw.zst    for `cargo xtask flash`, or any writer of images that knows zstd
-  holobooth_VERSION.*          the files of an update: kernel image, root, hashes
+  holobooth_VERSION.update     an update, for the root of a stick
+  holobooth_VERSION.*          the same as files, for a folder on a server: kernel image, root, hashes
   holobooth_VERSION.cdx.json   what is in it (CycloneDX)
   SHA256SUMS, SHA256SUMS.gpg   over all of them
 The keys that sign it are in --keys (~/.cache/holobooth/keys unless given), made there if there are none. Without root it needs
@@ -59,6 +64,9 @@ pub(crate) struct Arguments {
     /// Leave the disk's image uncompressed too, for a virtual machine
     #[arg(long)]
     raw: bool,
+    /// A version that never gets well: for testing that booths go back from it.
+    #[arg(skip)]
+    broken: bool,
 }
 
 /// What was made.
@@ -104,15 +112,19 @@ pub(crate) fn make(arguments: &Arguments) -> Result<Made> {
         None => Keys::in_folder(&folders::cache_of("keys")?)?,
     };
     let config = configuration(arguments)?;
-    let tree = tree::lay_out(&Additions { config: &config, keys: &keys })?;
+    let tree = tree::lay_out(&Additions { config: &config, keys: &keys, broken: arguments.broken })?;
     let version = &arguments.image_version;
-    run_mkosi(&tree, version)?;
     let output = tree.join("mkosi.output");
+    // What another version, or an interrupted build, left there would be handed out too.
+    for entry in fs::read_dir(&output)?.flatten().filter(|entry| entry.file_name() != "tools") {
+        let _ = fs::remove_file(entry.path());
+    }
+    run_mkosi(&tree, version)?;
     required::check(&output.join("kernel.config"))?;
     let folder = arguments.out.clone().unwrap_or_else(|| folders::target().join("image"));
     fs::create_dir_all(&folder)?;
     let raw = output.join(format!("holobooth_{version}.raw"));
-    hand_out(&output, version, &folder, &keys)?;
+    hand_out::all(&output, version, &folder, &keys)?;
     if arguments.raw {
         copy_sparse(&raw, &folder.join(format!("holobooth_{version}.raw")))?;
     }
@@ -120,7 +132,7 @@ pub(crate) fn make(arguments: &Arguments) -> Result<Made> {
 }
 
 /// Makes these versions for scenarios, unless the cache has them made of the same things; gives the folder that holds them, each as
-/// `VERSION/disk.raw` beside the files of its update.
+/// `VERSION/disk.raw` beside the files of its update. `VERSION+room` has a room key, `VERSION+broken` never gets well.
 ///
 /// # Errors
 /// As [`make`].
@@ -136,13 +148,15 @@ pub(crate) fn for_tests(versions: &[String]) -> Result<PathBuf> {
         for other in fs::read_dir(&made)?.flatten().filter(|entry| entry.path() != folder) {
             let _ = fs::remove_dir_all(other.path());
         }
+        let (number, variant) = version.split_once('+').unwrap_or((version, ""));
         let arguments = Arguments {
-            room: None,
+            room: (variant == "room").then(|| TEST_ROOM.to_owned()),
             config: None,
-            image_version: version.clone(),
+            image_version: number.to_owned(),
             keys: None,
             out: Some(place.clone()),
             raw: false,
+            broken: variant == "broken",
         };
         let raw = make(&arguments)?.raw;
         copy_sparse(&raw, &place.join("disk.new"))?;
@@ -244,51 +258,6 @@ fn commit_time() -> Result<String> {
         .context("cannot ask git for the commit's time")?;
     let time = String::from_utf8_lossy(&out.stdout).trim().to_owned();
     if time.is_empty() { bail!("the checkout is no git repository with a commit") } else { Ok(time) }
-}
-
-/// Puts what was made where people look for it, with sums and signature.
-fn hand_out(output: &Path, version: &str, folder: &Path, keys: &Keys) -> Result<()> {
-    let stem = format!("holobooth_{version}");
-    let step = Step::begin("Compressing and signing it");
-    let log = folders::cache_of("image")?.join("hand-out.log");
-    let _ = fs::remove_file(&log);
-    let mut names = Vec::new();
-    for entry in fs::read_dir(output)?.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let part = name.strip_prefix(&stem).unwrap_or_default();
-        if part.ends_with(".raw") {
-            let to = format!("{name}.zst");
-            let mut zstd = Command::new("zstd");
-            zstd.args(["--force", "--quiet", "--threads=0", "-9", "-o"]).arg(folder.join(&to));
-            progress::logged(zstd.arg(entry.path()), &log, |_| {})?;
-            names.push(to);
-        } else if part == ".efi" {
-            fs::copy(entry.path(), folder.join(&name))?;
-            names.push(name);
-        }
-    }
-    let bill = format!("{stem}.cdx.json");
-    fs::write(folder.join(&bill), bill::of_materials(&output.join(format!("{stem}.manifest")), version)?)?;
-    names.push(bill);
-    names.sort();
-    let mut sums = String::new();
-    for name in &names {
-        sums.push_str(&format!("{}  {name}\n", sha256(&folder.join(name))?));
-    }
-    let file = folder.join("SHA256SUMS");
-    fs::write(&file, sums)?;
-    keys.sign(&file)?;
-    let size = fs::metadata(folder.join(format!("{stem}.raw.zst")))?.len();
-    step.done(&format!("{stem}.raw.zst has {} MB", size / 1_000_000));
-    Ok(())
-}
-
-/// The SHA-256 of a file, in hexadecimal.
-fn sha256(file: &Path) -> Result<String> {
-    let mut digest = Sha256::new();
-    let mut reader = fs::File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
-    std::io::copy(&mut reader, &mut digest)?;
-    Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Copies a disk's image, its holes as holes.

@@ -41,6 +41,8 @@ pub(super) struct Additions<'a> {
     pub(super) config: &'a str,
     /// The keys.
     pub(super) keys: &'a super::keys::Keys,
+    /// Without the booth: a version that never gets well.
+    pub(super) broken: bool,
 }
 
 /// Lays it out; gives its path.
@@ -71,6 +73,11 @@ pub(super) fn lay_out(additions: &Additions<'_>) -> Result<PathBuf> {
     let config = extra.join("etc/holobooth");
     fs::create_dir_all(&config)?;
     fs::write(config.join("holobooth.toml"), additions.config)?;
+    if additions.broken {
+        let units = extra.join("etc/systemd/system");
+        fs::create_dir_all(&units)?;
+        std::os::unix::fs::symlink("/dev/null", units.join("holobooth.service"))?;
+    }
     let loader = extra.join("efi/loader");
     fs::create_dir_all(&loader)?;
     fs::write(loader.join("loader.conf"), "timeout 0\neditor no\n")?;

@@ -3,6 +3,8 @@
 pub mod picture;
 pub mod qemu;
 mod qmp;
+pub mod stick;
+pub mod uml;
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -30,8 +30,8 @@ pub struct Options {
     pub console: bool,
     /// More words for the kernel.
     pub kernel: Vec<String>,
-    /// Units that systemd gets besides the image's: name and content.
-    pub units: Vec<(String, String)>,
+    /// Credentials for systemd (systemd.system-credentials(7)): units besides the image's, and the like.
+    pub credentials: Vec<(String, String)>,
 }
 
 impl Default for Options {
@@ -42,7 +42,7 @@ impl Default for Options {
             screen: (3840, 2160),
             console: true,
             kernel: Vec::new(),
-            units: Vec::new(),
+            credentials: Vec::new(),
         }
     }
 }
@@ -252,7 +252,7 @@ impl Drop for Machine {
     }
 }
 
-/// What the firmware tells the image: more words for the kernel (systemd-stub(7)) and more units (systemd.system-credentials(7)).
+/// What the firmware tells the image: more words for the kernel (systemd-stub(7)) and credentials (systemd.system-credentials(7)).
 fn smbios(options: &Options) -> Vec<String> {
     let mut words = options.kernel.clone();
     if options.console {
@@ -269,10 +269,9 @@ fn smbios(options: &Options) -> Vec<String> {
     if !words.is_empty() {
         strings.push(format!("type=11,value=io.systemd.stub.kernel-cmdline-extra={}", words.join(" ")));
     }
-    for (name, content) in &options.units {
+    for (name, content) in &options.credentials {
         let content = data_encoding::BASE64.encode(content.as_bytes());
-        strings
-            .push(format!("type=11,value=io.systemd.credential.binary:systemd.extra-unit.{name}={content}"));
+        strings.push(format!("type=11,value=io.systemd.credential.binary:{name}={content}"));
     }
     strings
 }

@@ -1,0 +1,110 @@
+//! Eyes inside a machine that runs the finished image: a program of the host's that the scenario has systemd start there. It sees the
+//! screen, asks the booth, counts memory, and writes what it found into a file of the host's, once a second.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::scanout::{Picture, Screen};
+use crate::vivid::{Pattern, Scene, Vivid};
+
+/// The booth's socket on an appliance.
+const SOCKET: &str = "/run/holobooth/status.sock";
+/// The camera's bus address, and the screen's device.
+const CAMERA: &str = "platform:vivid-000";
+const SCREEN: &str = "vkms";
+/// Brighter than this is lit, darker than the other is dark.
+const LIT: u8 = 180;
+const DARK: u8 = 60;
+
+/// What it is told.
+#[derive(clap::Args, Debug)]
+pub struct Arguments {
+    /// The file that it writes.
+    #[arg(long)]
+    out: PathBuf,
+    /// The camera sees lying bars, not upright ones.
+    #[arg(long)]
+    lying: bool,
+}
+
+/// Looks until the machine is switched off.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn run(arguments: &Arguments) -> io::Result<()> {
+    let pattern = if arguments.lying { Pattern::Rows } else { Pattern::Bars };
+    let scene = Vivid::open(CAMERA).and_then(|camera| camera.look_at(Scene::still(pattern)));
+    let scene = scene.map_or_else(|e| e.to_string(), |()| "set".into());
+    loop {
+        let status = holobooth::health::ask(Path::new(SOCKET));
+        let status = status.map_or_else(|e| json!(e.to_string()), |status| json!(status));
+        let seen = json!({
+            "camera": scene,
+            "status": status,
+            "screen": screen(&arguments.out),
+            "used_kb": used_kb(),
+            "read_only_root": fs::write("/run/holobooth-probe-root/usr/.probe", "").is_err(),
+        });
+        let new = arguments.out.with_extension("new");
+        fs::write(&new, seen.to_string())?;
+        fs::rename(new, &arguments.out)?;
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+/// What is on the screen, in a word; and the picture beside the file.
+fn screen(out: &Path) -> Value {
+    let picture = Screen::open(SCREEN).and_then(|screen| screen.picture());
+    match picture {
+        Ok(Some(picture)) => {
+            let _ = picture.save(&out.with_extension("png"));
+            let (width, height) = picture.size();
+            json!({"shows": shows(&picture), "width": width, "height": height})
+        }
+        Ok(None) => json!({"shows": "nothing"}),
+        Err(e) => json!({"shows": "unknown", "why": e.to_string()}),
+    }
+}
+
+/// Which way bars lie: both patterns begin with white and end with black.
+fn shows(picture: &Picture) -> &'static str {
+    let (width, height) = picture.size();
+    let at = |x: u32, y: u32| {
+        let pixel = picture.at(width * x / 16, height * y / 16);
+        if pixel.iter().all(|&v| v > LIT) {
+            'w'
+        } else if pixel.iter().all(|&v| v < DARK) {
+            'b'
+        } else {
+            '-'
+        }
+    };
+    match (at(1, 1), at(15, 1), at(1, 15), at(15, 15)) {
+        ('w', 'w', 'b', 'b') => "lying bars",
+        ('w', 'b', 'w', 'b') => "upright bars",
+        _ => "something else",
+    }
+}
+
+/// What is not to be had any more, in kB: the whole memory less what the kernel says is available (proc_meminfo(5)).
+fn used_kb() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let of = |name: &str| {
+        text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse::<u64>().ok())
+    };
+    Some(of("MemTotal:")?.saturating_sub(of("MemAvailable:")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn black_is_no_bars() {
+        assert_eq!(shows(&Picture::black(64, 64)), "something else");
+    }
+}

@@ -4,6 +4,7 @@ mod cargo;
 mod check;
 mod debian;
 mod demo;
+mod flash;
 mod folders;
 mod image;
 mod interrupt;
@@ -48,6 +49,8 @@ enum Command {
     Kernel(kernel::Arguments),
     /// Make the bootable image for booths, with its signatures, update files and bill of materials
     Image(image::Arguments),
+    /// Write the image to a disk, SSD or SD card, and compare
+    Flash(flash::Arguments),
     /// Install the Debian packages that this machine lacks
     ///
     /// Says first which and why. Every other command installs what it needs by itself; this one installs
@@ -83,6 +86,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Rig(arguments) => rig::main(arguments),
         Command::Kernel(arguments) => kernel::main(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Image(arguments) => image::main(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Flash(arguments) => flash::main(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Setup => setup::main().map(|()| ExitCode::SUCCESS),
     }
 }

@@ -71,7 +71,7 @@ pub(super) fn all(output: &Path, version: &str, folder: &Path, keys: &Keys) -> R
 }
 
 /// The SHA-256 of a file, in hexadecimal.
-fn sha256(file: &Path) -> Result<String> {
+pub(crate) fn sha256(file: &Path) -> Result<String> {
     let mut digest = Sha256::new();
     let mut reader = fs::File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
     std::io::copy(&mut reader, &mut digest)?;

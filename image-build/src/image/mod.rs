@@ -1,7 +1,7 @@
 //! The image of a booth: from Debian's packages, this checkout and a configuration to a file for a disk, and the files of an update.
 
 mod bill;
-mod hand_out;
+pub(crate) mod hand_out;
 mod keys;
 mod mkosi;
 mod tree;

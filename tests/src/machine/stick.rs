@@ -20,12 +20,15 @@ impl Stick {
     /// # Errors
     /// When mkfs.fat or mcopy (Debian packages dosfstools, mtools) fail.
     pub fn with(image: PathBuf, files: &[(&str, &Path)]) -> Result<Self, Error> {
-        let size = |path: &Path| fs::metadata(path).map(|m| m.len()).map_err(system(path.display().to_string()));
+        let size =
+            |path: &Path| fs::metadata(path).map(|m| m.len()).map_err(system(path.display().to_string()));
         let mut total = ROOM;
         for (_, path) in files {
             total += size(path)?;
         }
-        File::create(&image).and_then(|file| file.set_len(total)).map_err(system(image.display().to_string()))?;
+        File::create(&image)
+            .and_then(|file| file.set_len(total))
+            .map_err(system(image.display().to_string()))?;
         run(Command::new("mkfs.fat").args(["-F", "32", "-n", "STICK"]).arg(&image))?;
         let stick = Self { image };
         for (name, path) in files {

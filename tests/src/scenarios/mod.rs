@@ -14,8 +14,8 @@ pub(crate) mod rate_step;
 pub(crate) mod relay_cluster;
 pub(crate) mod roam;
 pub(crate) mod two_way;
-pub(crate) mod update_rollback;
 pub(crate) mod unplug;
+pub(crate) mod update_rollback;
 pub(crate) mod watchdog;
 pub(crate) mod wrong_peer;
 

@@ -39,7 +39,11 @@ fn run(context: &Context) -> Result<Report, Error> {
     let name = machine.plug(stick.image(), false)?;
     machine.wait_for("Update refused", PATIENCE)?;
     machine.pull(&name)?;
-    report.check("a bundle with another signature is refused", !machine.console().contains("image 2 runs"), "");
+    report.check(
+        "a bundle with another signature is refused",
+        !machine.console().contains("image 2 runs"),
+        "",
+    );
 
     let stick = Stick::with(folder.join("two.img"), &[("new.update", &bundle("2", "2")?)])?;
     let plugged = machine.uptime();
@@ -57,7 +61,8 @@ fn run(context: &Context) -> Result<Report, Error> {
     let stick = Stick::with(folder.join("three.img"), &[("bad.update", &bundle("3+broken", "3")?)])?;
     let plugged = machine.uptime();
     machine.plug(stick.image(), false)?;
-    let back = machine.wait_for("version 3 did not start well three times; the booth went back to 2", 4 * PATIENCE)?;
+    let back = machine
+        .wait_for("version 3 did not start well three times; the booth went back to 2", 4 * PATIENCE)?;
     report.figure("rollback_s", (back - plugged).as_secs_f64());
     let tries = machine.console().matches("the booth is not well").count();
     report.check("version 3 had three tries", tries == 3, tries);

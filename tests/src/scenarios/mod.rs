@@ -5,6 +5,7 @@ pub(crate) mod bad_config;
 pub(crate) mod colour_bars;
 pub(crate) mod garbage;
 pub(crate) mod link_faults;
+pub(crate) mod notice;
 pub(crate) mod pair_code;
 pub(crate) mod pair_lan;
 pub(crate) mod pair_relay;

@@ -102,6 +102,7 @@ struct Live {
     sent_kbps: u64,
     received_kbps: u64,
     state: health::State,
+    notice: Option<health::Notice>,
 }
 
 impl Shared {
@@ -325,7 +326,7 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
             // Without it the booth works, and whoever runs it will think that it does not.
             log::error!("booth: no thread to watch over the others: {source}");
         }
-        let mut watch = report::Watch::default();
+        let mut watch = report::Watch::new(&shared.config);
         while !shared.stopping() {
             shared.pulses.booth.beat();
             watch.tick(shared);

@@ -336,8 +336,14 @@ mode = "{width}x{height}"
 
 [health]
 socket = "{dir}/status.sock"
+notices = "{dir}/notices"
 "#
         )
+    }
+
+    /// Where its notices are left.
+    pub fn notices(&self) -> PathBuf {
+        self.dir.join("notices")
     }
 
     fn socket(&self) -> PathBuf {

@@ -141,6 +141,7 @@ pub const ALL: &[Scenario] = &[
     scenarios::two_way::SCENARIO,
     scenarios::unplug::SCENARIO,
     scenarios::watchdog::SCENARIO,
+    scenarios::notice::SCENARIO,
     scenarios::bad_config::SCENARIO,
     scenarios::wrong_peer::SCENARIO,
     scenarios::garbage::SCENARIO,

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::{Counts, Shared};
+use crate::clock::now_us;
 use crate::codec::Choice;
 use crate::config::Config;
 use crate::health::{
-    CameraState, CodecStatus, Line, MemberStatus, PeerStatus, Received, Sent, State, Status,
+    CameraState, CodecStatus, Line, MemberStatus, Notices, PeerStatus, Received, Sent, State, Status,
 };
 use crate::link::Order;
 use crate::pairing::{Code, Member};
@@ -26,16 +27,35 @@ const ORDER_PATIENCE: Duration = Duration::from_secs(15);
 const SOCKET_RETRY: Duration = Duration::from_secs(1);
 
 /// Looks at the booth from time to time, and keeps its card right.
-#[derive(Default)]
 pub(super) struct Watch {
+    notices: Notices,
     card: Option<Card>,
     /// When bytes were last counted: sent, received.
     rates: Option<(Instant, u64, u64)>,
 }
 
 impl Watch {
+    pub(super) fn new(config: &Config) -> Self {
+        Self { notices: Notices::in_folder(&config.health.notices), card: None, rates: None }
+    }
+
     pub(super) fn tick(&mut self, shared: &Shared) {
-        let card = card(shared);
+        let now_us = now_us();
+        if self.notices.look(now_us) {
+            shared.live().notice = self.notices.last().cloned();
+            if let Some(notice) = self.notices.shown(now_us) {
+                log::info!(
+                    "booth {}: the screen says for {} s: {}",
+                    shared.name,
+                    notice.shown_s,
+                    notice.title
+                );
+            }
+        }
+        let card = match self.notices.shown(now_us) {
+            Some(notice) => Card::notice(&shared.name, notice),
+            None => card(shared),
+        };
         if self.card.as_ref() != Some(&card) {
             shared.cards.put(card.clone());
             self.card = Some(card);
@@ -116,7 +136,7 @@ fn card(shared: &Shared) -> Card {
         State::Live if shared.link.signals.peer_has_camera.load(Relaxed) => (Kind::Reconnecting, at_peer()),
         State::Live => (Kind::NoPicture, "its camera gives nothing".to_owned()),
     };
-    Card { kind, name: shared.name.clone(), detail }
+    Card { kind, name: shared.name.clone(), detail, lines: Vec::new() }
 }
 
 /// Answers `holobooth status`, and passes on orders, until the booth stops. A meeting goes on without it.
@@ -279,6 +299,7 @@ fn status(shared: &Shared, choice: &Mutex<Option<Choice>>) -> Status {
             pictures,
         ],
         stages: live.stages.report(),
+        notice: live.notice.clone(),
     }
 }
 

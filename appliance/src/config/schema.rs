@@ -8,6 +8,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::network::{Network, Time, Update};
+use crate::health::NOTICES;
 use crate::pairing::{Code, Fingerprint, RoomKey};
 
 /// A value that remembers where in the file it stood, so that a refusal can name the line.
@@ -260,11 +261,13 @@ impl Default for Screen {
 pub struct Health {
     /// Unix socket on which `holobooth status` asks.
     pub socket: PathBuf,
+    /// Folder in which notices are left that the screen is to show for a while.
+    pub notices: PathBuf,
 }
 
 impl Default for Health {
     fn default() -> Self {
-        Self { socket: "/run/holobooth/status.sock".into() }
+        Self { socket: "/run/holobooth/status.sock".into(), notices: NOTICES.into() }
     }
 }
 

@@ -1,12 +1,14 @@
 //! What the booth knows about itself: where the milliseconds go, what was lost and why. Answers on a Unix socket.
 
 mod notice;
+mod notices;
 mod socket;
 mod stages;
 mod status;
 mod watchdog;
 
 pub use notice::{FOLDER as NOTICES, Notice};
+pub use notices::Notices;
 pub use socket::{ask, order, serve};
 pub use stages::{Stage, Stages};
 pub use status::{

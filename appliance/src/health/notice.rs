@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// The folder of notices on an appliance; gone after a reboot.
 pub const FOLDER: &str = "/run/holobooth-config";
 /// The file in it.
-const FILE: &str = "notice.json";
+pub(super) const FILE: &str = "notice.json";
 /// The longest notice, in bytes.
 const LONGEST: u64 = 16 * 1024;
 

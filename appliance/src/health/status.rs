@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::notice::Notice;
 use super::stages::Stage;
 use crate::mailbox;
 use crate::screen::Kind;
@@ -260,6 +261,8 @@ pub struct Status {
     pub mailboxes: Vec<mailbox::Report>,
     /// Capture at the other booth to light at this one.
     pub stages: Vec<Stage>,
+    /// What the screen was last told to say, whether it still says so or not.
+    pub notice: Option<Notice>,
 }
 
 impl fmt::Display for Status {
@@ -346,6 +349,10 @@ impl fmt::Display for Status {
         )?;
         for m in &self.mailboxes {
             writeln!(f, "mailbox  {}: at most {}, {} replaced", m.name, m.high_water, m.replaced)?;
+        }
+        if let Some(n) = &self.notice {
+            let told = [std::slice::from_ref(&n.title), &n.lines].concat().join(" | ");
+            writeln!(f, "notice   {}", told.replace(char::is_control, " "))?;
         }
         if !self.stages.is_empty() {
             writeln!(f, "\n{:<10}{:>9}{:>9}{:>9}{:>9}  ms", "stage", "mean", "p50", "p95", "p99")?;

@@ -5,6 +5,8 @@ use std::sync::{Arc, OnceLock};
 use resvg::tiny_skia::{Pixmap, Transform};
 use resvg::usvg::{Options, Tree, fontdb::Database};
 
+use crate::health::Notice;
+
 /// The occasions for a card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -21,7 +23,21 @@ pub enum Kind {
     Reconnecting,
     /// The other booth is there, but its camera gives nothing.
     NoPicture,
+    /// Somebody has something to say to a person on site: its detail in a few words, its lines at length.
+    Notice,
+    /// The same, and something is wrong.
+    Trouble,
 }
+
+impl Kind {
+    /// Whether such a card is shown even while there are pictures.
+    pub(super) fn over_pictures(self) -> bool {
+        matches!(self, Self::Notice | Self::Trouble)
+    }
+}
+
+/// Lines of a notice that are shown.
+const LINES: usize = 10;
 
 /// A card with its words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,10 +48,22 @@ pub struct Card {
     pub name: String,
     /// A line for the staff: what to look at.
     pub detail: String,
+    /// More of them; only notices have any.
+    pub lines: Vec<String>,
 }
 
 impl Card {
-    fn title(&self) -> &'static str {
+    /// The card of the booth `name` that says what `notice` says.
+    pub fn notice(name: &str, notice: &Notice) -> Self {
+        Self {
+            kind: if notice.trouble { Kind::Trouble } else { Kind::Notice },
+            name: name.to_owned(),
+            detail: notice.title.clone(),
+            lines: notice.lines.iter().take(LINES).cloned().collect(),
+        }
+    }
+
+    fn title(&self) -> &str {
         match self.kind {
             Kind::Starting => "Starting",
             Kind::NoCamera => "No camera",
@@ -44,6 +72,7 @@ impl Card {
             Kind::Looking => "Looking for the other booth",
             Kind::Reconnecting => "Reconnecting",
             Kind::NoPicture => "The other booth has no picture",
+            Kind::Notice | Kind::Trouble => &self.detail,
         }
     }
 
@@ -52,6 +81,8 @@ impl Card {
             Kind::Starting | Kind::Looking | Kind::Pairing => "#7fd1ff",
             Kind::NoCamera | Kind::NoPicture => "#ffb454",
             Kind::Reconnecting => "#ffe08a",
+            Kind::Notice => "#8ce99a",
+            Kind::Trouble => "#ff8787",
         }
     }
 
@@ -82,6 +113,22 @@ impl Card {
                 text(10.0, 5.0, colour, self.title()),
                 text(26.0, 14.0, "#ffffff", &spaced),
                 text(38.0, 4.5, "#b8b8b8", &self.name),
+            );
+        }
+        if self.kind.over_pictures() {
+            let (size, rows) = rows(&self.lines, w / unit);
+            let step = size * ROW;
+            // Title and rows together stand in the middle.
+            let top = -(rows.len() as f64 * step) / 2.0;
+            let rows: String = rows
+                .iter()
+                .enumerate()
+                .map(|(at, row)| text(top + 5.0 + (at as f64 + 0.8) * step, size, "#e8e8e8", row))
+                .collect();
+            return format!(
+                r##"<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="DejaVu Sans"><rect width="100%" height="100%" fill="#000"/>{}{rows}{}</svg>"##,
+                text(top - 1.0, 6.5, colour, self.title()),
+                text(46.0, 2.8, "#6f6f6f", &self.name),
             );
         }
         format!(
@@ -129,6 +176,55 @@ fn qr(words: &str, x: f64, y: f64, size: f64) -> String {
     )
 }
 
+/// How far apart rows of text are, of their size.
+const ROW: f64 = 1.3;
+/// The sizes that a notice's rows may have, in hundredths of the card.
+const SIZES: [f64; 4] = [4.0, 3.4, 2.9, 2.5];
+/// How much room there is for them, likewise.
+const ROOM: f64 = 68.0;
+
+/// `lines` cut between words into rows for a card of a width in hundredths of its height, and the size at which all of them have room. What
+/// has none even at the smallest is left out, and that is shown.
+fn rows(lines: &[String], width: f64) -> (f64, Vec<String>) {
+    let mut fallback = (SIZES[0], Vec::new());
+    for size in SIZES {
+        let characters = (0.92 * width / (0.62 * size)) as usize;
+        let rows: Vec<String> = lines.iter().flat_map(|line| wrap(line, characters.max(8))).collect();
+        if rows.len() as f64 * size * ROW <= ROOM {
+            return (size, rows);
+        }
+        fallback = (size, rows);
+    }
+    let (size, mut rows) = fallback;
+    rows.truncate((ROOM / (size * ROW)) as usize - 1);
+    rows.push("…".to_owned());
+    (size, rows)
+}
+
+/// A line in rows of at most so many characters; a word that is longer is cut.
+fn wrap(line: &str, characters: usize) -> Vec<String> {
+    let mut rows = vec![String::new()];
+    let mut length = 0;
+    for word in line.split_whitespace() {
+        let word: Vec<char> = word.chars().collect();
+        for part in word.chunks(characters) {
+            if length > 0 && length + 1 + part.len() > characters {
+                rows.push(String::new());
+                length = 0;
+            }
+            if let Some(row) = rows.last_mut() {
+                if length > 0 {
+                    row.push(' ');
+                    length += 1;
+                }
+                row.extend(part);
+            }
+            length += part.len();
+        }
+    }
+    rows
+}
+
 /// The booth's own font, so that a card needs nothing installed.
 fn options() -> &'static Options<'static> {
     static OPTIONS: OnceLock<Options<'static>> = OnceLock::new();
@@ -157,7 +253,7 @@ mod tests {
     use super::*;
 
     fn card(name: &str) -> Card {
-        Card { kind: Kind::Looking, name: name.into(), detail: "10.9.0.2:4433".into() }
+        Card { kind: Kind::Looking, name: name.into(), detail: "10.9.0.2:4433".into(), lines: vec![] }
     }
 
     /// Bounding box of what is lit.
@@ -187,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_card_for_pairing_shows_a_code_that_a_telephone_reads() {
-        let card = Card { kind: Kind::Pairing, name: "quiet-heron-42".into(), detail: "12345678".into() };
+        let card = Card { kind: Kind::Pairing, detail: "12345678".into(), ..card("quiet-heron-42") };
         for (w, h) in [(640, 480), (1920, 1080), (1080, 1920), (3840, 2160)] {
             let stride = w as usize * 4;
             let mut rows = vec![0; stride * h as usize];
@@ -200,6 +296,54 @@ mod tests {
             let (x0, y0, x1, y1) = lit(&card, w, h);
             assert!(x0 > 0 && y0 > 0 && x1 + 1 < w as usize && y1 + 1 < h as usize, "{w}x{h}");
         }
+    }
+
+    #[test]
+    fn a_notice_is_readable_on_every_size_of_screen() {
+        let line =
+            "The configuration on the stick has a mistake in line 12: camera.fps is 600; allowed is 1 to 240";
+        let notice = |title: &str, lines: usize| {
+            let lines = vec![line.to_owned(); lines];
+            Card::notice("north", &Notice { title: title.into(), lines, trouble: false, shown_s: 1 })
+        };
+        for (w, h) in [(640, 480), (1920, 1080), (1080, 1920), (3840, 2160), (320, 200), (2160, 3840)] {
+            for (title, lines) in [("Configuration applied", 0), ("Nothing was changed", 3), (line, 10)] {
+                let (x0, y0, x1, y1) = lit(&notice(title, lines), w, h);
+                let (w, h) = (w as usize, h as usize);
+                assert!(x0 > 0 && y0 > 0 && x1 + 1 < w && y1 + 1 < h, "{w}x{h}: {:?}", (x0, y0, x1, y1));
+                assert!((x0 + x1).abs_diff(w) < w / 20, "{w}x{h}: centred");
+                assert!((x1 - x0) * 3 > w, "{w}x{h}: {:?}", (x0, y0, x1, y1));
+            }
+            let card = notice(line, 10);
+            let unit = f64::from(w.min(h).min(h * 16 / 9)) / 100.0;
+            let (size, rows) = rows(&card.lines, f64::from(w) / unit);
+            assert!(size >= 2.5 && rows.len() as f64 * size * ROW <= ROOM, "{w}x{h}: {size}, {}", rows.len());
+            assert_eq!(rows.concat().matches("mistake").count(), 10, "{w}x{h}: all of them have room");
+        }
+        assert_eq!(notice("", 40).lines.len(), LINES);
+    }
+
+    #[test]
+    fn trouble_has_its_own_colour() {
+        let colours = [false, true].map(|trouble| {
+            let notice = Notice { title: "A".into(), lines: vec!["b".into()], trouble, shown_s: 1 };
+            let mut rows = vec![0; 640 * 480 * 4];
+            assert!(Card::notice("north", &notice).draw(&mut rows, 640 * 4, 640, 480));
+            let sum =
+                |channel: usize| rows.iter().skip(channel).step_by(4).map(|&v| u64::from(v)).sum::<u64>();
+            (sum(1), sum(2))
+        });
+        assert!(colours[0].0 > colours[0].1 && colours[1].1 > colours[1].0, "green, red: {colours:?}");
+    }
+
+    #[test]
+    fn rows_are_cut_between_words_and_none_is_lost() {
+        assert_eq!(wrap("a bc  def", 4), ["a bc", "def"]);
+        assert_eq!(wrap("abcdefghij kl", 4), ["abcd", "efgh", "ij", "kl"]);
+        assert_eq!(wrap("", 4), [""]);
+        let endless = vec!["word ".repeat(1000)];
+        let (size, rows) = rows(&endless, 100.0);
+        assert!(rows.len() as f64 * size * ROW <= ROOM && rows.last().is_some_and(|row| row == "…"));
     }
 
     #[test]

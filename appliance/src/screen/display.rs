@@ -76,7 +76,8 @@ pub struct Doors<'a> {
 pub fn run(wish: &config::Screen, doors: Doors<'_>, mut tell: impl FnMut(Event)) {
     let Doors { pictures, cards, pulse, stop } = doors;
     let hotplug = Hotplug::new().ok();
-    let mut card = Card { kind: Kind::Starting, name: String::new(), detail: String::new() };
+    let mut card =
+        Card { kind: Kind::Starting, name: String::new(), detail: String::new(), lines: Vec::new() };
     while !stop.load(Relaxed) {
         pulse.may_take(MODE_SETTING);
         if let Some(newer) = cards.take() {
@@ -260,7 +261,12 @@ impl Session {
                 continue;
             }
             let now = now_us();
-            if let Some(picture) = pictures.take() {
+            let was = self.show;
+            if self.card.kind.over_pictures() {
+                self.show.card();
+            }
+            // What comes under such a card is thrown away: afterwards the newest counts.
+            if let Some(picture) = pictures.take().filter(|_| !self.card.kind.over_pictures()) {
                 let from_card = self.show == Show::Card;
                 if self.show_picture(picture, 256, tell)? {
                     self.show.picture(now);
@@ -271,7 +277,6 @@ impl Session {
                 }
                 // The one before grows old like any other.
             }
-            let was = self.show;
             match self.show.tick(now) {
                 Some(level) if level > 0 => {
                     if let Some(picture) = self.last.take() {

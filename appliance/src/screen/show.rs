@@ -9,6 +9,8 @@
 //!              └──────────────────────────────────────┘
 //!                         black after FADE_US
 //! ```
+//! A card that goes over pictures leads to `Card` from anywhere, and no picture away from it.
+//!
 //! A person must never stand frozen: from the last picture to black it takes at most `PATIENCE_US + FADE_US`.
 
 /// How long a picture stays when none follows, in µs. Longer than any gap of a working line at 15 pictures a second.
@@ -31,6 +33,11 @@ impl Show {
     /// A picture came.
     pub(super) fn picture(&mut self, now_us: u64) {
         *self = Self::Live { since_us: now_us };
+    }
+
+    /// A card takes the place of whatever is there.
+    pub(super) fn card(&mut self) {
+        *self = Self::Card;
     }
 
     /// Time went by. Returns how bright the last picture is to be drawn again, of 256; `None` when nothing of it changes.
@@ -88,6 +95,14 @@ mod tests {
         }
         assert_eq!(last, 0);
         assert_eq!(show.next_tick_us(t, 16_667), None);
+    }
+
+    #[test]
+    fn a_card_ends_both_picture_and_fade() {
+        for mut show in [Show::Live { since_us: 0 }, Show::Fading { since_us: 0 }, Show::Card] {
+            show.card();
+            assert_eq!((show, show.tick(FADE_US / 2), show.next_tick_us(1, 1)), (Show::Card, None, None));
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub(crate) mod garbage;
 pub(crate) mod image_boot;
 pub(crate) mod image_pair;
 pub(crate) mod link_faults;
+pub(crate) mod notice;
 pub(crate) mod pair_code;
 pub(crate) mod pair_lan;
 pub(crate) mod pair_relay;

@@ -124,6 +124,8 @@ pub struct Booth {
     calls: bool,
     /// The relay's address and fingerprint, where it meets its peer when it must.
     relay: Option<(String, String)>,
+    /// Its file is the image's, and what comes by stick counts over it.
+    takes_sticks: bool,
     process: Option<Running>,
 }
 
@@ -149,6 +151,7 @@ impl Booth {
             code: None,
             calls: false,
             relay: None,
+            takes_sticks: false,
             process: None,
         })
     }
@@ -193,6 +196,16 @@ impl Booth {
         self.port = port;
     }
 
+    /// From its next start on, its configuration is what came with the image, and what comes by stick, in the folder `store`, counts over it.
+    pub fn take_sticks(&mut self) {
+        self.takes_sticks = true;
+    }
+
+    /// The folder of its files.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Starts it with this plan. `peer` is the fingerprint of the booth at the other side; without it, the booth is told of nobody.
     ///
     /// # Errors
@@ -229,7 +242,13 @@ impl Booth {
     pub fn restart(&mut self) -> Result<(), Error> {
         let binary = binary()?;
         let config = self.dir.join("holobooth.toml").display().to_string();
-        let arguments = ["run".to_owned(), "--config".to_owned(), config];
+        let store = self.dir.join("store").display().to_string();
+        let words: &[&str] = if self.takes_sticks {
+            &["run", "--image", &config, "--store", &store]
+        } else {
+            &["run", "--config", &config]
+        };
+        let arguments: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
         let running = Running::start(self.side, &binary, &arguments, &self.dir.join("log"));
         self.process =
             Some(running.map_err(|source| Error::System { what: binary.display().to_string(), source })?);

@@ -123,6 +123,8 @@ pub const ALL: &[Scenario] = &[
     scenarios::pair_relay::SCENARIO,
     scenarios::pair_code::SCENARIO,
     scenarios::attackers::SCENARIO,
+    scenarios::stick_roundtrip::SCENARIO,
+    scenarios::bad_sticks::SCENARIO,
     bench::LATENCY,
     bench::LINK,
     bench::SEAL,

@@ -32,7 +32,7 @@ impl Group {
         match self {
             Self::Appliance => "to compile the booth: FFmpeg, DRM, ALSA and udev, and bindings to them",
             Self::Kernel => "to compile the rig's kernel",
-            Self::RigTools => "for networks and cameras inside the rig",
+            Self::RigTools => "for networks, cameras and USB sticks inside the rig",
             Self::Peers => "the GStreamer chains that `bench` measures beside the booth",
             Self::Image => "to make and sign the bootable image",
             Self::Machine => "to boot the image in a virtual machine",
@@ -65,7 +65,9 @@ impl Group {
                 "perl",
                 "python3",
             ],
-            Self::RigTools => &["iproute2", "v4l-utils", "tcpdump", "tcpreplay"],
+            Self::RigTools => {
+                &["iproute2", "v4l-utils", "tcpdump", "tcpreplay", "dosfstools", "exfatprogs", "e2fsprogs"]
+            }
             Self::Peers => &[
                 "gstreamer1.0-tools",
                 "gstreamer1.0-plugins-base",

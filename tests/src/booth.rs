@@ -126,6 +126,8 @@ pub struct Booth {
     relay: Option<(String, String)>,
     /// Its service manager's socket, and for how many µs that does without a sign of life.
     manager: Option<(PathBuf, i64)>,
+    /// Its file is the image's, and what comes by stick counts over it.
+    takes_sticks: bool,
     process: Option<Running>,
 }
 
@@ -152,6 +154,7 @@ impl Booth {
             calls: false,
             relay: None,
             manager: None,
+            takes_sticks: false,
             process: None,
         })
     }
@@ -201,6 +204,16 @@ impl Booth {
         self.port = port;
     }
 
+    /// From its next start on, its configuration is what came with the image, and what comes by stick, in the folder `store`, counts over it.
+    pub fn take_sticks(&mut self) {
+        self.takes_sticks = true;
+    }
+
+    /// The folder of its files.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Starts it with this plan. `peer` is the fingerprint of the booth at the other side; without it, the booth is told of nobody.
     ///
     /// # Errors
@@ -237,7 +250,13 @@ impl Booth {
     pub fn restart(&mut self) -> Result<(), Error> {
         let binary = binary()?;
         let config = self.dir.join("holobooth.toml").display().to_string();
-        let arguments = ["run".to_owned(), "--config".to_owned(), config];
+        let store = self.dir.join("store").display().to_string();
+        let words: &[&str] = if self.takes_sticks {
+            &["run", "--image", &config, "--store", &store]
+        } else {
+            &["run", "--config", &config]
+        };
+        let arguments: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
         let log = self.dir.join("log");
         let running = match &self.manager {
             None => Running::start(self.side, &binary, &arguments, &log),

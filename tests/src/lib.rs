@@ -2,6 +2,7 @@
 //! on the outside, whatever runs between them in the middle.
 
 pub mod attack;
+pub mod bad_stick;
 pub mod bench;
 pub mod booth;
 pub mod child;
@@ -23,4 +24,5 @@ pub mod scanout;
 pub mod scenario;
 mod scenarios;
 pub mod stand_in;
+pub mod stick;
 pub mod vivid;

@@ -153,6 +153,8 @@ pub const ALL: &[Scenario] = &[
     scenarios::pair_relay::SCENARIO,
     scenarios::pair_code::SCENARIO,
     scenarios::attackers::SCENARIO,
+    scenarios::stick_roundtrip::SCENARIO,
+    scenarios::bad_sticks::SCENARIO,
     scenarios::image_boot::SCENARIO,
     scenarios::image_pair::SCENARIO,
     scenarios::update_rollback::SCENARIO,

@@ -2,6 +2,7 @@
 
 pub(crate) mod attackers;
 pub(crate) mod bad_config;
+pub(crate) mod bad_sticks;
 pub(crate) mod colour_bars;
 pub(crate) mod garbage;
 pub(crate) mod image_boot;
@@ -14,6 +15,7 @@ pub(crate) mod pair_relay;
 pub(crate) mod rate_step;
 pub(crate) mod relay_cluster;
 pub(crate) mod roam;
+pub(crate) mod stick_roundtrip;
 pub(crate) mod two_way;
 pub(crate) mod unplug;
 pub(crate) mod update_rollback;

@@ -17,7 +17,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     name: "notice",
     summary: "a notice takes the place of the live picture for its time, in the colour of its kind; then the picture is back",
     kind: Kind::Scenario,
-    rig: TWO_BOOTHS,
+    place: TWO_BOOTHS,
     relay: false,
     time_limit_s: 90,
     run,

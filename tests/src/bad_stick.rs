@@ -1,0 +1,443 @@
+//! Sticks that no booth should take anything from, made from a seed.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, symlink};
+use std::path::Path;
+
+use fastrand::Rng;
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+
+use crate::stick::{Format, Stick, run};
+
+/// What is wrong with a stick.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// A configuration of more than 64 KiB.
+    HugeFile,
+    /// One with an unknown key, beside folders in folders and many names.
+    DeepTree,
+    /// A link to a file of the system's that holds secrets.
+    LinkToSecret,
+    /// A link to a device.
+    LinkToDevice,
+    /// A folder in the place of the file.
+    Folder,
+    /// A FIFO in its place.
+    Fifo,
+    /// A device in its place.
+    Device,
+    /// Bytes that are no text.
+    NotText,
+    /// Text with NUL in it.
+    Nul,
+    /// Half the image is not there.
+    Truncated,
+    /// Bytes of the file system's structures are others, here and there.
+    Corrupted,
+    /// Whole blocks are.
+    CorruptedBlocks,
+    /// A chain of clusters goes round (FAT); a file's blocks are others' (ext4); corrupted (exFAT).
+    Loop,
+    /// A section and keys that there are not.
+    UnknownKeys,
+    /// Numbers that no type holds.
+    HugeNumbers,
+    /// Arrays in arrays, tables in tables.
+    DeeplyNested,
+    /// A configuration like any other, over a limit.
+    OverLimits,
+    /// Text that looks like TOML.
+    Babble,
+    /// A request for a factory reset, of another booth, or with something else in its place.
+    ResetOfAnother,
+    /// A good configuration without the operator's signature.
+    Unsigned,
+    /// With another's.
+    SignedByAnother,
+    /// With the operator's of another file.
+    SignatureOfAnother,
+    /// With a FIFO, a folder or a huge file in the place of the signature.
+    SignatureUnfit,
+    /// Signed by the operator, on a corrupted stick: what is applied must be what was signed.
+    SignedCorrupted,
+    /// A file system that asks for the machine to be stopped where it is damaged (ext4), and is.
+    AsksForPanic,
+    /// The answer cannot be put where it belongs.
+    AnswerInTheWay,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 26] = [
+        Self::HugeFile,
+        Self::DeepTree,
+        Self::LinkToSecret,
+        Self::LinkToDevice,
+        Self::Folder,
+        Self::Fifo,
+        Self::Device,
+        Self::NotText,
+        Self::Nul,
+        Self::Truncated,
+        Self::Corrupted,
+        Self::CorruptedBlocks,
+        Self::Loop,
+        Self::UnknownKeys,
+        Self::HugeNumbers,
+        Self::DeeplyNested,
+        Self::OverLimits,
+        Self::Babble,
+        Self::ResetOfAnother,
+        Self::Unsigned,
+        Self::SignedByAnother,
+        Self::SignatureOfAnother,
+        Self::SignatureUnfit,
+        Self::SignedCorrupted,
+        Self::AsksForPanic,
+        Self::AnswerInTheWay,
+    ];
+
+    /// Whether it is for a booth with an operator.
+    pub fn has_operator(self) -> bool {
+        matches!(
+            self,
+            Self::Unsigned
+                | Self::SignedByAnother
+                | Self::SignatureOfAnother
+                | Self::SignatureUnfit
+                | Self::SignedCorrupted
+        )
+    }
+
+    /// Whether the damage may hide the files, or be somewhere where it does no harm.
+    pub fn is_luck(self) -> bool {
+        matches!(
+            self,
+            Self::Truncated
+                | Self::Corrupted
+                | Self::CorruptedBlocks
+                | Self::Loop
+                | Self::SignedCorrupted
+                | Self::AsksForPanic
+        )
+    }
+}
+
+/// What signs: the operator and somebody else.
+pub struct Signers {
+    /// The operator's keys.
+    pub operator: minisign::KeyPair,
+    /// Somebody else's.
+    pub other: minisign::KeyPair,
+}
+
+impl Signers {
+    /// New ones.
+    ///
+    /// # Errors
+    /// When the system has no randomness to give.
+    pub fn new() -> io::Result<Self> {
+        let pair = || minisign::KeyPair::generate_unencrypted_keypair().map_err(io::Error::other);
+        Ok(Self { operator: pair()?, other: pair()? })
+    }
+}
+
+/// The text of a `.minisig` file.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn signature(pair: &minisign::KeyPair, bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let signed = minisign::sign(Some(&pair.pk), &pair.sk, bytes, None, None).map_err(io::Error::other)?;
+    Ok(signed.to_string().into_bytes())
+}
+
+/// A configuration that is fine, different for each seed.
+pub fn good_config(rng: &mut Rng) -> String {
+    format!(
+        "# {}\n[camera]\nwidth = {}\nheight = 480\nfps = {}\n",
+        word(rng, 40),
+        2 * rng.u32(40..900),
+        rng.u32(1..200)
+    )
+}
+
+const CONFIG: &str = "holobooth.toml";
+const SIGNATURE: &str = "holobooth.toml.minisig";
+
+/// Makes a stick with this fault. Where a file system cannot have it, with another that it can have. The configuration, if it is one that
+/// the operator signed.
+///
+/// # Errors
+/// When the stick cannot be made.
+pub fn make(stick: &Stick, fault: Fault, signers: &Signers, rng: &mut Rng) -> io::Result<Option<String>> {
+    let unix = stick.format() == Format::Ext4;
+    let fault = match fault {
+        Fault::LinkToSecret | Fault::LinkToDevice | Fault::Fifo | Fault::Device if !unix => {
+            [Fault::NotText, Fault::Nul, Fault::Folder, Fault::HugeFile][rng.usize(0..4)]
+        }
+        fault => fault,
+    };
+    let good = good_config(rng);
+    stick.with(|root| files(root, fault, unix, signers, &good, rng))?;
+    damage(stick, fault, rng)?;
+    Ok((fault == Fault::SignedCorrupted).then_some(good))
+}
+
+fn damage(stick: &Stick, fault: Fault, rng: &mut Rng) -> io::Result<()> {
+    let unix = stick.format() == Format::Ext4;
+    match fault {
+        Fault::Truncated => {
+            let image = OpenOptions::new().write(true).open(stick.image())?;
+            let whole = image.metadata()?.len();
+            // Of whole blocks: a loop device has no halves.
+            image.set_len(rng.u64(whole / 512 / 50..whole / 512 / 2) * 512)
+        }
+        Fault::Corrupted | Fault::SignedCorrupted => corrupt(stick, rng, 1),
+        Fault::CorruptedBlocks => corrupt(stick, rng, 512),
+        Fault::Loop if stick.format() == Format::Fat => go_round(stick, rng),
+        Fault::Loop => corrupt(stick, rng, 4),
+        Fault::AsksForPanic => {
+            if unix {
+                run(&["tune2fs", "-e", "panic", &stick.image().display().to_string()])?;
+            }
+            corrupt(stick, rng, 64)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn files(
+    root: &Path,
+    fault: Fault,
+    unix: bool,
+    signers: &Signers,
+    good: &str,
+    rng: &mut Rng,
+) -> io::Result<()> {
+    let config = root.join(CONFIG);
+    let bad = format!("{}[nowhere]\nkey = {}\n", filler(rng), rng.u32(..));
+    match fault {
+        Fault::HugeFile => {
+            let bytes = rng.usize(65_537..6_000_000);
+            fs::write(config, "# so much to say\n".repeat(bytes / 17 + 1))
+        }
+        Fault::DeepTree => {
+            let mut at = root.to_owned();
+            for _ in 0..rng.u32(20..60) {
+                at.push(word(rng, 3));
+                fs::create_dir_all(&at)?;
+            }
+            for n in 0..rng.u32(50..300) {
+                File::create(root.join(format!("{n}-{}.update.txt", word(rng, 20))))?;
+            }
+            if unix {
+                symlink("..", at.join("up"))?;
+                symlink(".", root.join("logs"))?;
+            }
+            fs::write(config, bad)
+        }
+        Fault::LinkToSecret => {
+            symlink(["/etc/shadow", "/proc/1/environ", "../../../etc/shadow"][rng.usize(0..3)], config)
+        }
+        Fault::LinkToDevice => symlink(["/dev/zero", "/dev/loop0", "/dev/kmsg"][rng.usize(0..3)], config),
+        Fault::Folder => {
+            fs::create_dir(&config)?;
+            fs::write(config.join(CONFIG), "[camera]\nfps = 25\n")
+        }
+        Fault::Fifo => Ok(nix::unistd::mkfifo(&config, Mode::S_IRWXU)?),
+        Fault::Device => {
+            let (kind, major, minor) =
+                [(SFlag::S_IFCHR, 1, 5), (SFlag::S_IFBLK, 7, 0), (SFlag::S_IFCHR, 1, 3)][rng.usize(0..3)];
+            Ok(mknod(&config, kind, Mode::S_IRWXU, makedev(major, minor))?)
+        }
+        Fault::NotText => {
+            let mut bytes: Vec<u8> = (0..rng.usize(1..4000)).map(|_| rng.u8(..)).collect();
+            bytes.push(0xff);
+            fs::write(config, bytes)
+        }
+        Fault::Nul => fs::write(config, ["[camera]\nfps = 25\n", "\0\0", "\0"].concat()),
+        Fault::Truncated | Fault::Corrupted | Fault::CorruptedBlocks | Fault::Loop | Fault::AsksForPanic => {
+            fs::write(config, bad)
+        }
+        Fault::UnknownKeys => {
+            let near = [
+                "[camera]\nwidht = 640",
+                "[kamera]\nwidth = 640",
+                "[network]\ndhcp = true",
+                "key = 1",
+                "[network.wifi]\npsk = 1",
+            ];
+            fs::write(config, near[rng.usize(0..near.len())])
+        }
+        Fault::HugeNumbers => {
+            let huge = [
+                "9".repeat(rng.usize(20..60_000)),
+                "1e99999".into(),
+                "-9223372036854775808".into(),
+                "inf".into(),
+                "0xffffffffffffffff".into(),
+            ];
+            fs::write(config, format!("[camera]\nfps = {}\n", huge[rng.usize(0..huge.len())]))
+        }
+        Fault::DeeplyNested => {
+            let open = ["[", "{a=", "{a.b.c.d=[", "[[[{x="][rng.usize(0..4)];
+            let times = rng.usize(100..65_000 / open.len());
+            fs::write(config, format!("[camera]\ndevice = {}", open.repeat(times)))
+        }
+        Fault::OverLimits => {
+            let over = [
+                "[camera]\nfps = 100000",
+                "[camera]\nwidth = 641",
+                "[network]\nvlan = 5000\ninterface = \"a\"",
+                "[network]\naddress = \"192.0.2.7/24\"\ngateway = \"192.0.3.1\"",
+                "[network]\ninterface = \"eth0\\n[Match]\"",
+                "[update]\nurl = \"http://example.org\"",
+                "[time]\nservers = [\"a b\"]",
+                "[room]\nkey = \"AAAAAAA\"",
+                "[operator]\nkey = \"RWrubbish\"",
+            ];
+            fs::write(config, over[rng.usize(0..over.len())])
+        }
+        Fault::Babble => {
+            let pieces = [
+                "[",
+                "]",
+                "[[",
+                "=",
+                "\"",
+                "\"\"\"",
+                "'",
+                ".",
+                ",",
+                "{",
+                "}",
+                "#",
+                "\n",
+                "camera",
+                "network",
+                "true",
+                "1979-05-27",
+                "\\u0000",
+                "0x",
+                "é",
+            ];
+            let text: String = (0..rng.usize(1..3000)).map(|_| pieces[rng.usize(0..pieces.len())]).collect();
+            fs::write(config, format!("[nowhere]\n{text}"))
+        }
+        Fault::ResetOfAnother => {
+            let reset = root.join("factory-reset");
+            match rng.u32(0..4) {
+                0 => fs::write(reset, word(rng, 12)),
+                1 => fs::write(reset, "north\n".repeat(3000)),
+                2 => fs::create_dir(reset),
+                _ => fs::write(reset, ""),
+            }
+        }
+        Fault::Unsigned
+        | Fault::SignedByAnother
+        | Fault::SignatureOfAnother
+        | Fault::SignatureUnfit
+        | Fault::SignedCorrupted => {
+            fs::write(&config, good)?;
+            signed(root, fault, good.as_bytes(), unix, signers, rng)
+        }
+        Fault::AnswerInTheWay => {
+            let result = root.join("holobooth-result.txt");
+            if unix && rng.bool() {
+                symlink("/etc/passwd", &result)?;
+                symlink("/etc/passwd", root.join("holobooth-result.txt.new"))?;
+            } else {
+                fs::create_dir_all(result.join("deep"))?;
+            }
+            fs::write(config, bad)
+        }
+    }
+}
+
+fn signed(
+    root: &Path,
+    fault: Fault,
+    good: &[u8],
+    unix: bool,
+    signers: &Signers,
+    rng: &mut Rng,
+) -> io::Result<()> {
+    let place = root.join(SIGNATURE);
+    match fault {
+        Fault::SignedByAnother => fs::write(place, signature(&signers.other, good)?),
+        Fault::SignatureOfAnother => {
+            fs::write(place, signature(&signers.operator, good_config(rng).as_bytes())?)
+        }
+        Fault::SignedCorrupted => fs::write(place, signature(&signers.operator, good)?),
+        Fault::SignatureUnfit => match rng.u32(0..4) {
+            0 if unix => Ok(nix::unistd::mkfifo(&place, Mode::S_IRWXU)?),
+            1 => fs::create_dir(place),
+            2 => fs::write(place, "untrusted comment: \n".repeat(1000)),
+            _ => fs::write(place, (0..200).map(|_| rng.u8(..)).collect::<Vec<_>>()),
+        },
+        _ => Ok(()),
+    }
+}
+
+/// Other bytes, `run` in a row, at a few dozen places where a file system keeps its structures: mostly at the start.
+fn corrupt(stick: &Stick, rng: &mut Rng, run: usize) -> io::Result<()> {
+    let image = OpenOptions::new().write(true).open(stick.image())?;
+    let whole = image.metadata()?.len();
+    for _ in 0..rng.u32(5..80) {
+        let reach = [4096, 65_536, 2 << 20, whole][rng.usize(0..4)];
+        let at = rng.u64(0..reach.min(whole) - run as u64);
+        let bytes: Vec<u8> = (0..run).map(|_| rng.u8(..)).collect();
+        image.write_all_at(&bytes, at)?;
+    }
+    // The signatures by which it is known stay, or there would be nothing to look at.
+    restore_magic(&image, stick.format())
+}
+
+fn restore_magic(image: &File, format: Format) -> io::Result<()> {
+    match format {
+        Format::Fat => {
+            image.write_all_at(b"FAT32   ", 82)?;
+            image.write_all_at(b"\x55\xaa", 510)
+        }
+        Format::Exfat => {
+            image.write_all_at(b"EXFAT   ", 3)?;
+            image.write_all_at(b"\x55\xaa", 510)
+        }
+        Format::Ext4 => image.write_all_at(b"\x53\xef", 1080),
+    }
+}
+
+/// Lets chains of a FAT32 go round: each entry that is in use points back at an earlier one, the root's own too, or at itself.
+fn go_round(stick: &Stick, rng: &mut Rng) -> io::Result<()> {
+    let mut bytes = stick.bytes()?;
+    let u16_at = |at: usize| usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
+    let (sector, reserved, tables) = (u16_at(11), u16_at(14), usize::from(bytes[16]));
+    let size = u32::from_le_bytes([bytes[36], bytes[37], bytes[38], bytes[39]]) as usize * sector;
+    let first = if rng.bool() { 2 } else { 3 };
+    let mut used = Vec::new();
+    for cluster in first..size / 4 {
+        let at = reserved * sector + cluster * 4;
+        if bytes[at..at + 4] == [0; 4] {
+            break;
+        }
+        used.push(cluster);
+    }
+    for (n, &cluster) in used.iter().enumerate() {
+        let to = used[rng.usize(0..=n)] as u32;
+        for table in 0..tables {
+            let at = reserved * sector + table * size + cluster * 4;
+            bytes[at..at + 4].copy_from_slice(&to.to_le_bytes());
+        }
+    }
+    fs::write(stick.image(), bytes)
+}
+
+/// Some kilobytes of comment, so that a file has several blocks.
+fn filler(rng: &mut Rng) -> String {
+    (0..rng.u32(10..400)).map(|_| format!("# {}\n", word(rng, 60))).collect()
+}
+
+fn word(rng: &mut Rng, longest: usize) -> String {
+    (0..rng.usize(1..=longest)).map(|_| rng.lowercase()).collect()
+}

@@ -158,6 +158,7 @@ pub const ALL: &[Scenario] = &[
     scenarios::image_boot::SCENARIO,
     scenarios::image_pair::SCENARIO,
     scenarios::update_rollback::SCENARIO,
+    bench::BOOT,
     bench::LATENCY,
     bench::LINK,
     bench::SEAL,

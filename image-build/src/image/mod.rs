@@ -26,6 +26,8 @@ const SEED: &str = "6d1b0d6c-5c0e-4f0a-9d0d-7b1c3f1e8a55";
 const DEFAULT_CONFIG: &str =
     "# The configuration of the image. A stick with a holobooth.toml takes its place, section by section.\n";
 
+/// Among the versions that a scenario may ask for: Debian as it comes.
+const DEBIAN: &str = "debian";
 /// A room key that everybody knows, for images that only tests boot.
 const TEST_ROOM: &str = "7YZJLAN-N7HCFTU-3IRT5SG-3HHSFL2-2HS3RTN-DYXUBCT-37FEZ6K-ZAW4BY5";
 
@@ -148,6 +150,10 @@ pub(crate) fn for_tests(versions: &[String]) -> Result<PathBuf> {
         for other in fs::read_dir(&made)?.flatten().filter(|entry| entry.path() != folder) {
             let _ = fs::remove_dir_all(other.path());
         }
+        if version == DEBIAN {
+            debian(&place)?;
+            continue;
+        }
         let (number, variant) = version.split_once('+').unwrap_or((version, ""));
         let arguments = Arguments {
             room: (variant == "room").then(|| TEST_ROOM.to_owned()),
@@ -165,10 +171,36 @@ pub(crate) fn for_tests(versions: &[String]) -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// Makes the Debian that a booth's start is measured beside; with the tools that the booth's image was made with.
+fn debian(place: &Path) -> Result<()> {
+    let tools = folders::cache_of("image/tree")?.join("mkosi.output/tools");
+    if !tools.is_dir() {
+        bail!("make an image first: `cargo xtask image`");
+    }
+    let tree = tree::lay_out_debian()?;
+    let log = folders::cache_of("image")?.join("debian.log");
+    let _ = fs::remove_file(&log);
+    let mut mkosi = mkosi::command(&tree)?;
+    mkosi.arg("--force").arg("--tools-tree").arg(tools).arg("build").current_dir(&tree);
+    let step = Step::begin("Making a plain Debian to measure beside");
+    progress::logged(&mut mkosi, &log, |_| {})
+        .with_context(|| format!("mkosi failed; all it said is in {}", log.display()))?;
+    step.done("");
+    fs::create_dir_all(place)?;
+    copy_sparse(&tree.join("mkosi.output/debian.raw"), &place.join("disk.raw"))
+}
+
 /// What an image is made of, as far as it lies in the checkout: a hash over these files, whatever git thinks of them.
 fn inputs() -> Result<String> {
-    const FOLDERS: [&str; 6] =
-        ["Cargo.lock", "Cargo.toml", "appliance", "image-build/mkosi", "kernel-config/appliance", "systemd"];
+    const FOLDERS: [&str; 7] = [
+        "Cargo.lock",
+        "Cargo.toml",
+        "appliance",
+        "image-build/mkosi",
+        "image-build/mkosi-debian",
+        "kernel-config/appliance",
+        "systemd",
+    ];
     let out = Command::new("git")
         .current_dir(folders::checkout())
         .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])

@@ -45,6 +45,30 @@ pub(super) struct Additions<'a> {
     pub(super) broken: bool,
 }
 
+/// Lays out the tree of the system that a booth's start is measured beside; gives its path.
+///
+/// # Errors
+/// As [`lay_out`].
+pub(super) fn lay_out_debian() -> Result<PathBuf> {
+    let tree = folders::cache_of("image/debian")?;
+    clear(&tree)?;
+    copy(&folders::checkout().join("image-build/mkosi-debian"), &tree)?;
+    outside(&tree)?;
+    Ok(tree)
+}
+
+/// What comes from outside of the checkout, or stays from build to build.
+fn outside(tree: &Path) -> Result<()> {
+    for folder in KEPT.iter().filter(|name| !name.starts_with("mkosi.tools")) {
+        fs::create_dir_all(tree.join(folder))?;
+    }
+    let sources = tree.join("mkosi.sandbox/etc/apt/sources.list.d");
+    fs::create_dir_all(&sources)?;
+    let text = sources_text(&mirror::find()?, mirror::find_security().as_deref());
+    fs::write(sources.join("mkosi.sources"), text)?;
+    Ok(())
+}
+
 /// Lays it out; gives its path.
 ///
 /// # Errors
@@ -54,15 +78,7 @@ pub(super) fn lay_out(additions: &Additions<'_>) -> Result<PathBuf> {
     clear(&tree)?;
     let checkout = folders::checkout();
     copy(&checkout.join("image-build/mkosi"), &tree)?;
-    for folder in KEPT.iter().filter(|name| !name.starts_with("mkosi.tools")) {
-        fs::create_dir_all(tree.join(folder))?;
-    }
-    let sources = tree.join("mkosi.sandbox/etc/apt/sources.list.d");
-    fs::create_dir_all(&sources)?;
-    fs::write(
-        sources.join("mkosi.sources"),
-        sources_text(&mirror::find()?, mirror::find_security().as_deref()),
-    )?;
+    outside(&tree)?;
     let extra = tree.join("mkosi.extra");
     for (from, to) in PLACES {
         let from = checkout.join("systemd").join(from);

@@ -4,6 +4,9 @@ use std::path::Path;
 
 use super::{Error, system};
 
+/// The colour of the ring on the cards of a booth that is well.
+pub const WELL: [u8; 3] = [0x7f, 0xd1, 0xff];
+
 /// A picture of a screen: rows of R, G, B.
 pub struct Screenshot {
     /// Pixels a row.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::machine::picture::WELL;
 use crate::machine::{self, Machine, Options, qemu};
 use crate::report::Report;
 use crate::scenario::{Context, Error, Kind, Place, Scenario};
@@ -18,8 +19,6 @@ pub(crate) const SCENARIO: Scenario = Scenario {
 
 /// A machine in emulation takes its time.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// The colour of the ring on the cards of a booth that is well.
-const WELL: [u8; 3] = [0x7f, 0xd1, 0xff];
 
 fn run(context: &Context) -> Result<Report, Error> {
     let mut report = Report::default();

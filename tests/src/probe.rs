@@ -47,7 +47,7 @@ pub fn run(arguments: &Arguments) -> io::Result<()> {
             "status": status,
             "screen": screen(&arguments.out),
             "used_kb": used_kb(),
-            "read_only_root": fs::write("/run/holobooth-probe-root/usr/.probe", "").is_err(),
+            "writable": writable(),
         });
         let new = arguments.out.with_extension("new");
         fs::write(&new, seen.to_string())?;
@@ -88,6 +88,40 @@ fn shows(picture: &Picture) -> &'static str {
         ('w', 'b', 'w', 'b') => "upright bars",
         _ => "something else",
     }
+}
+
+/// Where the first process sees file systems on disks that can be written (proc_pid_mountinfo(5)).
+fn writable() -> Vec<String> {
+    const IN_MEMORY: [&str; 16] = [
+        "autofs",
+        "bpf",
+        "cgroup2",
+        "configfs",
+        "debugfs",
+        "devpts",
+        "devtmpfs",
+        "efivarfs",
+        "fusectl",
+        "hostfs",
+        "mqueue",
+        "proc",
+        "pstore",
+        "securityfs",
+        "sysfs",
+        "tracefs",
+    ];
+    let text = fs::read_to_string("/proc/1/mountinfo").unwrap_or_default();
+    let places = text.lines().filter_map(|line| {
+        let (mount, system) = line.split_once(" - ")?;
+        let mut fields = mount.split_whitespace().skip(4);
+        let (place, options) = (fields.next()?, fields.next()?);
+        let mut system_fields = system.split_whitespace();
+        let (kind, _, whole) = (system_fields.next()?, system_fields.next()?, system_fields.next()?);
+        let can = options.split(',').any(|o| o == "rw") && whole.split(',').any(|o| o == "rw");
+        let in_memory = IN_MEMORY.contains(&kind) || kind == "tmpfs" || kind == "ramfs";
+        (can && !in_memory).then(|| place.to_owned())
+    });
+    places.collect()
 }
 
 /// What is not to be had any more, in kB: the whole memory less what the kernel says is available (proc_meminfo(5)).

@@ -1,4 +1,4 @@
-//! Two flashed disks, switched on: they find each other and show each other.
+//! Two flashed disks, switched on: they find each other and show each other, under systemd and its sandboxes.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,76 +9,239 @@ use crate::machine::{self, uml};
 use crate::report::Report;
 use crate::scenario::{Context, Error, Kind, Place, Scenario};
 
-pub(crate) const SCENARIO: Scenario = Scenario {
+/// `image-pair`
+pub(crate) const PAIR: Scenario = Scenario {
     name: "image-pair",
-    summary: "two machines start from flashed disks of one room, under systemd, and show each other; exposure of the units, memory",
+    summary: "two machines start from flashed disks of one room and show each other; switched off and on, again",
     kind: Kind::Scenario,
     place: Place::Machines(&["1+room"]),
     relay: false,
     time_limit_s: 600,
-    run,
+    run: pair,
 };
 
-const PATIENCE: Duration = Duration::from_secs(120);
+/// `image-size`
+pub(crate) const SIZE: Scenario = Scenario {
+    name: "image-size",
+    summary: "the image has at most 450 MB, a machine in a meeting at 1080p uses at most 400 MB, and only its data partition is written",
+    kind: Kind::Scenario,
+    place: Place::Machines(&["1+room"]),
+    relay: false,
+    time_limit_s: 600,
+    run: size,
+};
 
-fn run(context: &Context) -> Result<Report, Error> {
+/// `exposure`
+pub(crate) const EXPOSURE: Scenario = Scenario {
+    name: "exposure",
+    summary: "every unit of the appliance has an exposure of at most 1.6, and a meeting runs under it",
+    kind: Kind::Scenario,
+    place: Place::Machines(&["1+room"]),
+    relay: false,
+    time_limit_s: 600,
+    run: exposure,
+};
+
+const PATIENCE: Duration = Duration::from_secs(150);
+/// MiB of memory of a machine.
+const MEMORY_MIB: u32 = 1024;
+/// The most that an image may have, and that a machine in a meeting may use, in bytes.
+const IMAGE_MOST: u64 = 450_000_000;
+const USED_MOST_KB: u64 = 400_000;
+/// The highest exposure of a unit.
+const EXPOSED_MOST: f64 = 1.6;
+/// The names of the two machines, and what each sees the other's camera show.
+const BOTH: [(&str, &str); 2] = [("a", "lying bars"), ("b", "upright bars")];
+
+fn pair(context: &Context) -> Result<Report, Error> {
     let mut report = Report::default();
-    let folder = context.dir();
-    let image = machine::image("1+room")?;
-    let (end_a, end_b) = uml::cable()?;
-    let mut machines = Vec::new();
-    for (name, end, lying, processor) in [("a", &end_a, false, 0), ("b", &end_b, true, 1)] {
-        let disk = uml::flashed(&image, folder, &format!("{name}.disk"))?;
-        let options = uml::Options {
-            memory_mib: 1024,
-            credentials: probe(&folder.join(format!("{name}.json")), lying),
-            processor: Some(processor),
-            ..uml::Options::default()
-        };
-        machines.push((name, uml::Machine::start(name, &disk, Some(end), folder, &options)?));
-    }
-    for ((name, machine), wanted) in machines.iter_mut().zip(["lying bars", "upright bars"]) {
-        let file = folder.join(format!("{name}.json"));
-        let seen = machine.wait(&format!("{wanted} on the screen of {name}"), PATIENCE, |_| {
-            let seen = read(&file)?;
-            (seen["screen"]["shows"] == wanted).then_some(seen)
-        })?;
-        let live_s = machine.uptime().as_secs_f64();
-        report.figure(&format!("{name}_live_s"), live_s);
-        report.check(format!("{name} shows the other booth"), true, wanted);
+    let mut meeting = Meeting::start(context)?;
+    for (n, (name, wanted)) in BOTH.iter().enumerate() {
+        let seen = meeting.wait_for(n)?;
+        report.figure(&format!("{name}_first_start_s"), meeting.machines[n].uptime().as_secs_f64());
+        report.check(
+            format!("{name} shows the other booth"),
+            seen["screen"]["shows"] == *wanted,
+            &seen["screen"],
+        );
         report.check(
             format!("{name} says that it is live"),
             seen["status"]["state"] == "live",
             &seen["status"]["state"],
         );
-        let used_mb = seen["used_kb"].as_u64().unwrap_or(u64::MAX) / 1000;
-        report.figure(&format!("{name}_used_mb"), used_mb);
+        report.check(
+            format!("{name}: the way is direct"),
+            seen["status"]["peer"]["route"] == "direct",
+            &seen["status"]["peer"]["route"],
+        );
+    }
+    let name = |seen: Value| seen["status"]["name"].as_str().unwrap_or_default().to_owned();
+    let before = name(meeting.wait_for(0)?);
+    let mut meeting = meeting.again(context)?;
+    for (n, (side, wanted)) in BOTH.iter().enumerate() {
+        let seen = meeting.wait_for(n)?;
+        report.figure(&format!("{side}_next_start_s"), meeting.machines[n].uptime().as_secs_f64());
+        report.check(
+            format!("{side} shows the other booth after the power was cut"),
+            seen["screen"]["shows"] == *wanted,
+            &seen["screen"],
+        );
+    }
+    let after = name(meeting.wait_for(0)?);
+    report.check("a booth is the same after the power was cut", before == after && !after.is_empty(), after);
+    Ok(report)
+}
+
+fn size(context: &Context) -> Result<Report, Error> {
+    let mut report = Report::default();
+    let compressed = machine::image("1+room")?.with_file_name("holobooth_1.raw.zst");
+    let bytes = std::fs::metadata(&compressed).map_or(u64::MAX, |metadata| metadata.len());
+    report.figure("image_mb", bytes / 1_000_000);
+    report.check("the compressed image has at most 450 MB", bytes <= IMAGE_MOST, bytes);
+    let mut meeting = Meeting::start(context)?;
+    for (n, (name, _)) in BOTH.iter().enumerate() {
+        meeting.wait_for(n)?;
+        // Let it go on for a while: what grows, grows.
+        std::thread::sleep(Duration::from_secs(10));
+        let seen = meeting.wait_for(n)?;
+        let used = seen["used_kb"].as_u64().unwrap_or(u64::MAX);
+        report.figure(&format!("{name}_used_mb"), used / 1000);
+        report.check(format!("{name} uses at most 400 MB"), used <= USED_MOST_KB, format!("{used} kB"));
+        let mode = seen["status"]["camera"]["mode"].as_str().unwrap_or_default().to_owned();
+        report.check(format!("{name} has 1080p"), mode.starts_with("1920x1080"), mode);
+        let written = seen["writable"].as_array().cloned().unwrap_or_default();
+        let others: Vec<_> = written.iter().filter(|place| **place != "/var").collect();
+        report.check(
+            format!("{name}: only the data partition can be written"),
+            !written.is_empty() && others.is_empty(),
+            Value::from(written.clone()),
+        );
     }
     Ok(report)
 }
 
-fn read(file: &Path) -> Option<Value> {
-    serde_json::from_slice(&std::fs::read(file).ok()?).ok()
+fn exposure(context: &Context) -> Result<Report, Error> {
+    let mut report = Report::default();
+    let mut meeting = Meeting::start(context)?;
+    for n in 0..BOTH.len() {
+        meeting.wait_for(n)?;
+    }
+    let file = context.dir().join("a.exposure");
+    let text = meeting.machines[0].wait("the units' exposure", PATIENCE, |_| {
+        let text = std::fs::read_to_string(&file).ok()?;
+        text.contains("\nend").then_some(text)
+    })?;
+    let mut units = 0;
+    for line in text.lines() {
+        let Some((unit, rest)) = line
+            .split_once("exposure level for ")
+            .and_then(|(_, rest)| rest.split_once(": "))
+            .or_else(|| {
+                line.split_once(' ')
+                    .filter(|(unit, _)| unit.starts_with("holobooth") && unit.ends_with(".service"))
+            })
+        else {
+            continue;
+        };
+        let level: f64 =
+            rest.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(f64::NAN);
+        units += 1;
+        report.check(format!("{unit} is exposed by at most {EXPOSED_MOST}"), level <= EXPOSED_MOST, level);
+    }
+    report.figure("judged", units);
+    report.check(
+        "the booth itself was judged as it runs",
+        text.lines().any(|line| line.starts_with("holobooth.service ")),
+        "",
+    );
+    let seen = meeting.wait_for(0)?;
+    report.check("the meeting goes on under it", seen["status"]["state"] == "live", &seen["status"]["state"]);
+    Ok(report)
 }
 
-/// Units that let the host's program `probe` look out of the machine: the host's files, and the program in them.
-fn probe(out: &Path, lying: bool) -> Vec<(String, String)> {
+/// Two machines, joined by a cable.
+struct Meeting {
+    machines: Vec<uml::Machine>,
+    folder: std::path::PathBuf,
+}
+
+impl Meeting {
+    /// Writes the image to two disks and switches both machines on.
+    fn start(context: &Context) -> Result<Self, Error> {
+        let folder = context.dir();
+        let image = machine::image("1+room")?;
+        for (name, _) in BOTH {
+            uml::flashed(&image, folder, &format!("{name}.disk"))?;
+        }
+        Self::switch_on(folder)
+    }
+
+    /// Cuts the power of both, and switches them on again.
+    fn again(self, context: &Context) -> Result<Self, Error> {
+        for machine in self.machines {
+            machine.cut_power();
+        }
+        for (name, _) in BOTH {
+            let _ = std::fs::remove_file(context.dir().join(format!("{name}.json")));
+        }
+        Self::switch_on(context.dir())
+    }
+
+    fn switch_on(folder: &Path) -> Result<Self, Error> {
+        let (end_a, end_b) = uml::cable()?;
+        let mut machines = Vec::new();
+        for ((n, (name, _)), end) in BOTH.iter().enumerate().zip([&end_a, &end_b]) {
+            let options = uml::Options {
+                memory_mib: MEMORY_MIB,
+                credentials: eyes(folder, name, n == 1),
+                processor: Some(n),
+                ..uml::Options::default()
+            };
+            let disk = folder.join(format!("{name}.disk"));
+            machines.push(uml::Machine::start(name, &disk, Some(end), folder, &options)?);
+        }
+        Ok(Self { machines, folder: folder.to_owned() })
+    }
+
+    /// Waits until machine `n` shows the other; gives what its probe saw.
+    fn wait_for(&mut self, n: usize) -> Result<Value, Error> {
+        let (name, wanted) = BOTH[n];
+        let file = self.folder.join(format!("{name}.json"));
+        let seen = self.machines[n].wait(&format!("{wanted} on the screen of {name}"), PATIENCE, |_| {
+            let seen: Value = serde_json::from_slice(&std::fs::read(&file).ok()?).ok()?;
+            (seen["screen"]["shows"] == wanted).then_some(seen)
+        })?;
+        Ok(seen)
+    }
+}
+
+/// Units that let the host's program `probe` look out of the machine: the host's files, and the program in them; and the judgement of
+/// the units by systemd itself.
+fn eyes(folder: &Path, name: &str, lying: bool) -> Vec<(String, String)> {
     let program = std::env::current_exe().unwrap_or_default();
-    let mount =
-        "[Unit]\nDefaultDependencies=no\n[Mount]\nWhat=host\nWhere=/run/host\nType=hostfs\nOptions=/\n";
-    let service = format!(
+    let mount = "[Mount]\nWhat=host\nWhere=/run/host\nType=hostfs\nOptions=/\n";
+    let probe = format!(
         "[Unit]\nRequires=run-host.mount\nAfter=run-host.mount holobooth.service\n\
-         [Service]\nRootDirectory=/run/host\nMountAPIVFS=yes\nBindPaths=/run/holobooth:/run/holobooth\n\
-         Restart=always\nRestartSec=1\nExecStart={} probe --out {}{}\n",
+         [Service]\nRootDirectory=/run/host\nMountAPIVFS=yes\nBindPaths=/run/holobooth\nRestart=always\nRestartSec=1\n\
+         ExecStart={} probe --out {}{}\n",
         program.display(),
-        out.display(),
+        folder.join(format!("{name}.json")).display(),
         if lying { " --lying" } else { "" },
     );
-    // Wanted by a target, as a unit that is enabled would be.
-    let target = "[Unit]\nWants=probe.service\n".to_owned();
-    vec![
-        ("systemd.extra-unit.run-host.mount".into(), mount.into()),
-        ("systemd.extra-unit.probe.service".into(), service),
-        ("systemd.unit-dropin.multi-user.target".into(), target),
+    let judge = format!(
+        "[Unit]\nRequires=run-host.mount\nAfter=run-host.mount multi-user.target\n\
+         [Service]\nType=oneshot\nStandardOutput=truncate:/run/host{}\n\
+         ExecStart=/bin/sh -c 'for u in /usr/lib/systemd/system/holobooth*.service; do systemd-analyze security --offline=true \
+         --no-pager $$u | tail -1; done; systemd-analyze security --no-pager; echo; echo end'\n",
+        folder.join(format!("{name}.exposure")).display(),
+    );
+    let both = "[Unit]\nWants=probe.service judge.service\n";
+    [
+        ("systemd.extra-unit.run-host.mount", mount.to_owned()),
+        ("systemd.extra-unit.probe.service", probe),
+        ("systemd.extra-unit.judge.service", judge),
+        ("systemd.unit-dropin.multi-user.target", both.to_owned()),
     ]
+    .map(|(name, text)| (name.to_owned(), text))
+    .into()
 }

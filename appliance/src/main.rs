@@ -76,6 +76,15 @@ enum Command {
         #[arg(long, default_value = DEFAULT_SOCKET)]
         socket: PathBuf,
     },
+    /// Look at everything under the booth, from the kernel to the other booth: what is wrong, and what to do. Takes less than 10 s.
+    Doctor {
+        /// One JSON object instead of a line a layer.
+        #[arg(long)]
+        json: bool,
+        /// The booth's configuration.
+        #[arg(long, default_value = DEFAULT_CONFIG)]
+        config: PathBuf,
+    },
     /// Ask the running booth how it is, and where the milliseconds go.
     Status {
         /// One JSON object instead of a table.
@@ -227,6 +236,15 @@ fn run(cli: Cli) -> Result<(), ExitCode> {
         Command::Pair { code, booth, socket } => {
             let code = Code::parse(&code).map_err(|e| fail(2, &e))?.digits();
             order(&socket, format!("pair {code} {}", booth.unwrap_or_default()).trim_end())
+        }
+        Command::Doctor { json, config } => {
+            let findings = health::examine(&config);
+            if json {
+                println!("{}", serde_json::to_string(&findings).map_err(|e| fail(1, &e))?);
+            } else {
+                print!("{findings}");
+            }
+            if findings.wrong == 0 { Ok(()) } else { Err(ExitCode::from(1)) }
         }
         Command::Reload { socket } => order(&socket, "reload"),
         Command::Forget { name, socket } => order(&socket, &format!("forget {name}")),

@@ -3,6 +3,7 @@
 pub(crate) mod attackers;
 pub(crate) mod bad_config;
 pub(crate) mod colour_bars;
+pub(crate) mod doctor;
 pub(crate) mod garbage;
 pub(crate) mod link_faults;
 pub(crate) mod notice;

@@ -93,6 +93,9 @@ fn judge(seen: &Seen) -> Judgement {
         Seen::Off => Judgement::ok("none is configured"),
         Seen::Searching(trouble) if trouble.is_empty() => Judgement::wrong("not found yet", advice),
         Seen::Searching(trouble) | Seen::Failed(trouble) => Judgement::failed("camera", trouble, advice),
+        Seen::Pictures { camera, mode, pictures: 0, ms } if *ms > 0 && expected(mode, *ms) < 2.0 => {
+            Judgement::ok(format!("{camera} {mode}: too few pictures a second to be counted here"))
+        }
         Seen::Pictures { camera, mode, pictures: 0, .. } => {
             Judgement::wrong(format!("{camera} {mode}: no picture comes"), advice)
         }
@@ -106,6 +109,11 @@ fn judge(seen: &Seen) -> Judgement {
             }
         }
     }
+}
+
+/// How many pictures a mode promises in so many ms.
+fn expected(mode: &str, ms: u64) -> f64 {
+    promised(mode).unwrap_or(f64::INFINITY) * ms as f64 / 1e3
 }
 
 /// Pictures a second, from a mode such as `640x480 NV12 30.000 fps`.
@@ -153,6 +161,9 @@ mod tests {
         (before.camera.frames, now.camera.frames) = (100, 130);
         assert_eq!(judge(&told(&before, &now)).verdict, Ok);
         now.camera.frames = 100;
+        now.camera.mode = "640x480 NV12 1.000 fps".into();
+        assert_eq!(judge(&told(&before, &now)).verdict, Ok, "the next is not due yet");
+        now.camera.mode = "640x480 NV12 30.000 fps".into();
         assert_eq!(judge(&told(&before, &now)).verdict, Wrong);
     }
 

@@ -93,7 +93,6 @@ struct Counts {
 #[derive(Default)]
 struct Live {
     camera: health::CameraStatus,
-    camera_trouble: String,
     screen: health::ScreenStatus,
     stages: health::Stages,
     last_shown: Option<(u64, u32)>,
@@ -118,30 +117,6 @@ impl Shared {
 
 fn system(what: &'static str) -> impl Fn(nix::Error) -> Error {
     move |e| Error::System { what, source: e.into() }
-}
-
-/// Pictures up to this many pixels are coded on one thread: handing rows of blocks from thread to thread costs more time
-/// than it saves.
-const ONE_THREAD_PIXELS: u32 = 1280 * 720;
-
-/// What the codecs are tried with, before the camera has said what it gives.
-fn spec(config: &Config) -> Spec {
-    let (width, height) = (*config.camera.width.get_ref(), *config.camera.height.get_ref());
-    let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
-    let threads = match *config.codec.threads.get_ref() {
-        0 if width * height <= ONE_THREAD_PIXELS => 1,
-        0 => cores,
-        n => n,
-    };
-    Spec {
-        width,
-        height,
-        fps: f64::from(*config.camera.fps.get_ref()),
-        bitrate_kbps: *config.codec.bitrate_kbps.get_ref(),
-        threads,
-        space: ffmpeg_next::color::Space::SMPTE170M,
-        range: ffmpeg_next::color::Range::MPEG,
-    }
 }
 
 /// What the link is made of, at a booth that belongs to `room` or to none.
@@ -276,7 +251,7 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
         });
         crew.start(&shared.pulses.encode, move || {
             shared.pulses.encode.may_take(TRIAL);
-            let spec = spec(&shared.config);
+            let spec = Spec::configured(&shared.config);
             let wanted = &shared.config.codec;
             let found = codec::choose(wanted.encoder.get_ref(), wanted.decoder.get_ref(), &spec)?;
             log_choice(&found);

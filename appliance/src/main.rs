@@ -94,6 +94,14 @@ enum Command {
         #[arg(long, default_value = DEFAULT_SOCKET)]
         socket: PathBuf,
     },
+    /// Look at everything under the booth, from the kernel to the other booth: what is wrong, and what to do. Takes less than 10 s.
+    Doctor {
+        /// One JSON object instead of a line a layer.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        origin: Origin,
+    },
     /// Ask the running booth how it is, and where the milliseconds go.
     Status {
         /// One JSON object instead of a table.
@@ -152,6 +160,14 @@ impl Origin {
         match &self.config {
             Some(path) => Config::load(path).map_err(|e| fail(2, &e)),
             None => self.places().in_force().map_err(|e| fail(2, &e)),
+        }
+    }
+
+    /// As [`Origin::load`], for who goes on without.
+    fn read(&self) -> Result<Config, String> {
+        match &self.config {
+            Some(path) => Config::load(path).map_err(|e| e.to_string()),
+            None => self.places().in_force().map_err(|e| e.to_string()),
         }
     }
 
@@ -338,6 +354,15 @@ fn run(cli: Cli) -> Result<(), ExitCode> {
         Command::Pair { code, booth, socket } => {
             let code = Code::parse(&code).map_err(|e| fail(2, &e))?.digits();
             order(&socket, format!("pair {code} {}", booth.unwrap_or_default()).trim_end())
+        }
+        Command::Doctor { json, origin } => {
+            let findings = health::examine(&origin.describe(), origin.read());
+            if json {
+                println!("{}", serde_json::to_string(&findings).map_err(|e| fail(1, &e))?);
+            } else {
+                print!("{findings}");
+            }
+            if findings.wrong == 0 { Ok(()) } else { Err(ExitCode::from(1)) }
         }
         Command::Reload { socket } => order(&socket, "reload"),
         Command::Forget { name, socket } => order(&socket, &format!("forget {name}")),

@@ -220,7 +220,7 @@ impl Booth {
     /// When the configuration cannot be written or the process not be started.
     pub fn start(&mut self, plan: Plan, peer: Option<&str>) -> Result<(), Error> {
         self.process = None;
-        let path = self.dir.join("holobooth.toml");
+        let path = self.config_path();
         let mut config = self.config(plan);
         if let Some(room) = &self.room {
             config.push_str(&format!("\n[room]\nkey = \"{}\"\n", room.text()));
@@ -249,7 +249,7 @@ impl Booth {
     /// When the process cannot be started.
     pub fn restart(&mut self) -> Result<(), Error> {
         let binary = binary()?;
-        let config = self.dir.join("holobooth.toml").display().to_string();
+        let config = self.config_path().display().to_string();
         let store = self.dir.join("store").display().to_string();
         let words: &[&str] = if self.takes_sticks {
             &["run", "--image", &config, "--store", &store]
@@ -358,6 +358,11 @@ socket = "{dir}/status.sock"
 notices = "{dir}/notices"
 "#
         )
+    }
+
+    /// The configuration that it was started with.
+    pub fn config_path(&self) -> PathBuf {
+        self.dir.join("holobooth.toml")
     }
 
     /// Where its notices are left.

@@ -142,6 +142,7 @@ pub const ALL: &[Scenario] = &[
     scenarios::unplug::SCENARIO,
     scenarios::watchdog::SCENARIO,
     scenarios::notice::SCENARIO,
+    scenarios::doctor::SCENARIO,
     scenarios::bad_config::SCENARIO,
     scenarios::wrong_peer::SCENARIO,
     scenarios::garbage::SCENARIO,

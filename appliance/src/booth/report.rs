@@ -129,7 +129,7 @@ fn card(shared: &Shared) -> Card {
     };
     let (kind, detail) = match state(shared) {
         State::Starting => (Kind::Starting, String::new()),
-        State::NoCamera => (Kind::NoCamera, shared.live().camera_trouble.clone()),
+        State::NoCamera => (Kind::NoCamera, shared.live().camera.trouble.clone()),
         State::Pairing => (Kind::Pairing, shared.link.company().code.clone()),
         State::Looking => (Kind::Looking, at_peer()),
         State::Reconnecting => (Kind::Reconnecting, at_peer()),

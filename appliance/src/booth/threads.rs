@@ -68,7 +68,7 @@ pub(super) fn capture(shared: &Shared, cheapest: Format) {
                         shared.link.signals.camera.store(true, Relaxed);
                         let mut live = shared.live();
                         live.camera.state = CameraState::Streaming;
-                        live.camera_trouble.clear();
+                        live.camera.trouble.clear();
                     }
                     if stream.lost() > 0 {
                         shared.live().camera.lost = lost_before + stream.lost();
@@ -99,9 +99,9 @@ fn trouble(shared: &Shared, error: &camera::Error) {
     let text = error.to_string();
     let mut live = shared.live();
     live.camera.state = CameraState::Searching;
-    if live.camera_trouble != text {
+    if live.camera.trouble != text {
         log::warn!("{text}");
-        live.camera_trouble = text;
+        live.camera.trouble = text;
     }
 }
 
@@ -260,6 +260,7 @@ pub(super) fn display(shared: &Shared) {
             last_trouble.clear();
             let mut live = shared.live();
             live.screen.state = ScreenState::On;
+            live.screen.trouble.clear();
             (live.screen.device, live.screen.mode) = (device, mode);
         }
         Event::Off(e) => {
@@ -270,6 +271,7 @@ pub(super) fn display(shared: &Shared) {
             }
             live.screen.state = ScreenState::Searching;
             live.screen.card = None;
+            live.screen.trouble.clone_from(&text);
             if last_trouble != text {
                 log::warn!("{text}");
                 last_trouble = text;

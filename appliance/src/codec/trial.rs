@@ -1,8 +1,9 @@
 //! Which codecs this machine really has: each candidate codes a few pictures, and what comes back is compared.
 
-use ffmpeg_next::format::Pixel;
+use ffmpeg_next::{color, format::Pixel};
 
 use super::{Decoder, Encoder, Error, Spec, decoder, encoder};
+use crate::config::Config;
 use crate::picture::{AccessUnit, Picture, Stamps};
 use crate::stage::Converter;
 
@@ -11,6 +12,32 @@ const PICTURES: u32 = 4;
 const KEYFRAMES: [u32; 2] = [0, 2];
 /// How far the decoded picture may be from the original, as a mean over its pixels, of 255.
 const TOLERANCE: u32 = 12;
+
+/// Pictures up to this many pixels are coded on one thread: handing rows of blocks from thread to thread costs more time
+/// than it saves.
+const ONE_THREAD_PIXELS: u32 = 1280 * 720;
+
+impl Spec {
+    /// What codecs are tried with, before the camera has said what it gives.
+    pub fn configured(config: &Config) -> Self {
+        let (width, height) = (*config.camera.width.get_ref(), *config.camera.height.get_ref());
+        let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
+        let threads = match *config.codec.threads.get_ref() {
+            0 if width * height <= ONE_THREAD_PIXELS => 1,
+            0 => cores,
+            n => n,
+        };
+        Self {
+            width,
+            height,
+            fps: f64::from(*config.camera.fps.get_ref()),
+            bitrate_kbps: *config.codec.bitrate_kbps.get_ref(),
+            threads,
+            space: color::Space::SMPTE170M,
+            range: color::Range::MPEG,
+        }
+    }
+}
 
 /// The codecs found, and why not those before them in the list.
 #[derive(Debug, Clone)]
@@ -125,7 +152,6 @@ fn decode(name: &str, units: &[AccessUnit], spec: &Spec) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ffmpeg_next::color;
 
     fn spec() -> Spec {
         Spec {

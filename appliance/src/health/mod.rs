@@ -1,5 +1,6 @@
 //! What the booth knows about itself: where the milliseconds go, what was lost and why. Answers on a Unix socket.
 
+mod doctor;
 mod notice;
 mod notices;
 mod socket;
@@ -7,6 +8,7 @@ mod stages;
 mod status;
 mod watchdog;
 
+pub use doctor::{Judgement, Line as Layer, Report as Findings, Verdict, examine};
 pub use notice::{FOLDER as NOTICES, Notice};
 pub use notices::Notices;
 pub use socket::{ask, order, serve};

@@ -83,6 +83,8 @@ pub struct CameraStatus {
     pub lost: u64,
     /// How often it had to be opened again.
     pub restarts: u64,
+    /// Why it gives nothing, and what to do; empty while it gives pictures.
+    pub trouble: String,
 }
 
 /// An encoder or decoder.
@@ -228,6 +230,8 @@ pub struct ScreenStatus {
     pub replaced: u64,
     /// How often it had to be opened again.
     pub restarts: u64,
+    /// Why it is dark, and what to do; empty while it is lit.
+    pub trouble: String,
 }
 
 /// The whole answer.

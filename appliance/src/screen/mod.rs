@@ -14,7 +14,7 @@ mod show;
 
 pub use card::{Card, Kind};
 pub use display::{Doors, Event, run};
-pub use output::ModeWish;
+pub use output::{ModeWish, probe};
 
 use std::io;
 

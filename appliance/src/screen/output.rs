@@ -147,6 +147,23 @@ pub(super) struct Placement {
     pub(super) colour: Option<(&'static str, &'static str)>,
 }
 
+/// What a booth with this `wish` would light, and whether it could: device and connector, and mode. Lights nothing.
+///
+/// # Errors
+/// As when the screen is lit, [`Error::Driver`] when somebody else holds it.
+pub fn probe(wish: &config::Screen) -> Result<(String, String), Error> {
+    use drm::Device as _;
+    let output = Output::find(wish)?;
+    // Whoever opens a device that nobody has is its master already.
+    output.device.acquire_master_lock().map_err(|source| {
+        // The kernel says EBUSY where a commit would say EACCES (drm_auth.c).
+        let held = source.raw_os_error() == Some(nix::libc::EBUSY);
+        let source = if held { io::Error::from_raw_os_error(nix::libc::EACCES) } else { source };
+        output.device.fail("become its master")(source)
+    })?;
+    Ok((format!("{}/{}", output.device.name, output.connector_name), output.mode_name()))
+}
+
 /// A screen that is lit.
 pub(super) struct Output {
     pub(super) device: Device,

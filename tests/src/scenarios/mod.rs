@@ -4,6 +4,7 @@ pub(crate) mod attackers;
 pub(crate) mod bad_config;
 pub(crate) mod bad_sticks;
 pub(crate) mod colour_bars;
+pub(crate) mod doctor;
 pub(crate) mod garbage;
 pub(crate) mod image_boot;
 pub(crate) mod image_pair;

@@ -1,0 +1,175 @@
+//! The camera: which, in which mode, and whether pictures come.
+
+use std::time::{Duration, Instant};
+
+use super::{Judgement, Subject};
+use crate::camera::{Device, Stream, Wish};
+use crate::config::{Camera, Format};
+use crate::health::status::{CameraState, Status};
+
+/// How long pictures are waited for and counted.
+const WATCHED: Duration = Duration::from_secs(3);
+/// So many are enough to know how fast they come.
+const ENOUGH: u64 = 15;
+/// How long one is waited for at once, in ms.
+const LOOK_MS: u16 = 100;
+/// Fewer than this share of the pictures that the mode promises are too few.
+const FEW: f64 = 0.7;
+
+/// What was seen of it.
+#[derive(Debug)]
+enum Seen {
+    Off,
+    /// Device and mode; how many pictures came, in how many ms.
+    Pictures {
+        camera: String,
+        mode: String,
+        pictures: u64,
+        ms: u64,
+    },
+    /// The booth that runs has none, and says why.
+    Searching(String),
+    Failed(String),
+}
+
+pub(super) fn check(subject: &Subject) -> Judgement {
+    let camera = &subject.config.camera;
+    judge(&match &subject.booth {
+        _ if camera.device == "none" => Seen::Off,
+        Ok([before, now]) => told(before, now),
+        Err(_) => own(camera),
+    })
+}
+
+fn told(before: &Status, now: &Status) -> Seen {
+    let camera = &now.camera;
+    match camera.state {
+        CameraState::Off => Seen::Off,
+        CameraState::Searching => Seen::Searching(camera.trouble.clone()),
+        CameraState::Streaming => Seen::Pictures {
+            camera: camera.device.clone(),
+            mode: camera.mode.clone(),
+            pictures: camera.frames.saturating_sub(before.camera.frames),
+            ms: now.uptime_ms.saturating_sub(before.uptime_ms),
+        },
+    }
+}
+
+fn own(camera: &Camera) -> Seen {
+    let wish = Wish {
+        width: *camera.width.get_ref(),
+        height: *camera.height.get_ref(),
+        fps: *camera.fps.get_ref(),
+        format: camera.format,
+        cheapest: Format::Nv12,
+    };
+    let watch = || {
+        let mut stream = Stream::start(Device::find(&camera.device)?, &wish, 0)?;
+        let until = Instant::now() + WATCHED;
+        let (mut pictures, mut first) = (0, None);
+        while pictures < ENOUGH && Instant::now() < until {
+            if stream.next(LOOK_MS)?.is_some() {
+                // From the first on: how long that takes is no matter of the rate.
+                match first {
+                    None => first = Some(Instant::now()),
+                    Some(_) => pictures += 1,
+                }
+            }
+        }
+        let ms = first.map_or(0, |first: Instant| first.elapsed().as_millis() as u64);
+        Ok::<_, crate::camera::Error>(Seen::Pictures {
+            camera: format!("{} ({})", stream.device().bus, stream.device().card),
+            mode: stream.mode().to_string(),
+            pictures,
+            ms,
+        })
+    };
+    watch().unwrap_or_else(|e| Seen::Failed(e.to_string()))
+}
+
+fn judge(seen: &Seen) -> Judgement {
+    let advice = "check its cable and that it is switched on";
+    match seen {
+        Seen::Off => Judgement::ok("none is configured"),
+        Seen::Searching(trouble) if trouble.is_empty() => Judgement::wrong("not found yet", advice),
+        Seen::Searching(trouble) | Seen::Failed(trouble) => Judgement::failed("camera", trouble, advice),
+        Seen::Pictures { camera, mode, pictures: 0, ms } if *ms > 0 && expected(mode, *ms) < 2.0 => {
+            Judgement::ok(format!("{camera} {mode}: too few pictures a second to be counted here"))
+        }
+        Seen::Pictures { camera, mode, pictures: 0, .. } => {
+            Judgement::wrong(format!("{camera} {mode}: no picture comes"), advice)
+        }
+        Seen::Pictures { camera, mode, pictures, ms } => {
+            let fps = *pictures as f64 * 1000.0 / (*ms).max(1) as f64;
+            let found = format!("{camera} {mode}: {fps:.1} pictures a second come");
+            if promised(mode).is_some_and(|promised| fps < FEW * promised) {
+                Judgement::warning(found, "give it more light, and a USB port of its own")
+            } else {
+                Judgement::ok(found)
+            }
+        }
+    }
+}
+
+/// How many pictures a mode promises in so many ms.
+fn expected(mode: &str, ms: u64) -> f64 {
+    promised(mode).unwrap_or(f64::INFINITY) * ms as f64 / 1e3
+}
+
+/// Pictures a second, from a mode such as `640x480 NV12 30.000 fps`.
+fn promised(mode: &str) -> Option<f64> {
+    mode.strip_suffix(" fps")?.rsplit(' ').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Verdict::{Ok, Warning, Wrong};
+    use super::*;
+
+    fn pictures(pictures: u64, ms: u64) -> Seen {
+        Seen::Pictures { camera: "usb-1".into(), mode: "640x480 NV12 30.000 fps".into(), pictures, ms }
+    }
+
+    #[test]
+    fn pictures_must_come_and_as_many_as_promised() {
+        let cases = [
+            (Seen::Off, Ok),
+            (pictures(15, 500), Ok),
+            (pictures(7, 500), Warning),
+            (pictures(0, 3000), Wrong),
+            (pictures(0, 0), Wrong),
+            (Seen::Searching(String::new()), Wrong),
+            (Seen::Failed("camera: no capture device `auto`; plug it in".into()), Wrong),
+        ];
+        for (seen, verdict) in cases {
+            let judgement = judge(&seen);
+            assert_eq!(judgement.verdict, verdict, "{seen:?}");
+            assert_eq!(judgement.advice.is_empty(), verdict == Ok, "{seen:?}");
+        }
+    }
+
+    #[test]
+    fn a_booth_that_runs_is_believed() {
+        let mut before = Status { uptime_ms: 1_000, ..Status::default() };
+        let mut now = Status { uptime_ms: 2_000, ..Status::default() };
+        assert_eq!(judge(&told(&before, &now)).verdict, Ok);
+        now.camera.state = CameraState::Searching;
+        now.camera.trouble = "camera: gone; plug it in".into();
+        assert_eq!(judge(&told(&before, &now)).advice, "plug it in");
+        now.camera.state = CameraState::Streaming;
+        now.camera.mode = "640x480 NV12 30.000 fps".into();
+        (before.camera.frames, now.camera.frames) = (100, 130);
+        assert_eq!(judge(&told(&before, &now)).verdict, Ok);
+        now.camera.frames = 100;
+        now.camera.mode = "640x480 NV12 1.000 fps".into();
+        assert_eq!(judge(&told(&before, &now)).verdict, Ok, "the next is not due yet");
+        now.camera.mode = "640x480 NV12 30.000 fps".into();
+        assert_eq!(judge(&told(&before, &now)).verdict, Wrong);
+    }
+
+    #[test]
+    fn a_mode_is_read() {
+        assert_eq!(promised("640x480 NV12 30.000 fps"), Some(30.0));
+        assert_eq!((promised("640x480"), promised(""), promised(" fps")), (None, None, None));
+    }
+}

@@ -1,0 +1,282 @@
+//! `holobooth doctor`: every layer under a booth, looked at once, with what is wrong and what to do about it.
+//!
+//! What a running booth holds is asked of that booth and not fought for. Each layer has a file: it reads, and a pure function judges what
+//! was read. Nothing is waited for without a limit.
+
+mod camera;
+mod clock;
+mod codecs;
+mod disk;
+mod kernel;
+mod network;
+mod peer;
+mod relay;
+mod screen;
+mod sound;
+mod temperature;
+mod update;
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::socket::ask;
+use super::status::Status;
+use crate::codec::{self, Choice};
+use crate::config::Config;
+
+/// All of it takes no longer; a layer that does not answer until then is taken for stuck.
+const LIMIT: Duration = Duration::from_secs(9);
+/// From one question to a running booth to the next: what is counted must have grown meanwhile.
+const BETWEEN: Duration = Duration::from_millis(700);
+
+/// How a layer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Nothing is to be done.
+    Ok,
+    /// A booth works, but not as well as it could.
+    Warning,
+    /// A booth cannot work like this.
+    Wrong,
+}
+
+/// What is thought of a layer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Judgement {
+    /// In a word.
+    pub verdict: Verdict,
+    /// What was found.
+    pub found: String,
+    /// What to do; empty when there is nothing.
+    pub advice: String,
+}
+
+impl Judgement {
+    fn ok(found: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Ok, found: found.into(), advice: String::new() }
+    }
+
+    fn warning(found: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Warning, found: found.into(), advice: advice.into() }
+    }
+
+    fn wrong(found: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Wrong, found: found.into(), advice: advice.into() }
+    }
+
+    /// Wrong, in the words of a room's own error: `room: what is wrong; what to do`.
+    fn failed(room: &str, error: &str, advice: &str) -> Self {
+        let error = error.strip_prefix(room).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(error);
+        let (found, told) = error.split_once("; ").unwrap_or((error, advice));
+        Self::wrong(found, told)
+    }
+}
+
+/// One line of the report.
+#[derive(Debug, Clone, Serialize)]
+pub struct Line {
+    /// The layer.
+    pub layer: &'static str,
+    /// What is thought of it.
+    #[serde(flatten)]
+    pub judgement: Judgement,
+}
+
+/// What the doctor says.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// Layers that are wrong.
+    pub wrong: usize,
+    /// Layers that could be better.
+    pub warnings: usize,
+    /// All layers, from the machine to the other booth.
+    pub layers: Vec<Line>,
+}
+
+impl Report {
+    fn of(layers: Vec<Line>) -> Self {
+        let count = |verdict| layers.iter().filter(|line| line.judgement.verdict == verdict).count();
+        Self { wrong: count(Verdict::Wrong), warnings: count(Verdict::Warning), layers }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Line { layer, judgement: Judgement { verdict, found, advice } } in &self.layers {
+            let word = match verdict {
+                Verdict::Ok => "ok",
+                Verdict::Warning => "warning",
+                Verdict::Wrong => "wrong",
+            };
+            let between = if advice.is_empty() { "" } else { "; " };
+            // What devices and peers call themselves is not ours.
+            let text = format!("{found}{between}{advice}").replace(char::is_control, " ");
+            writeln!(f, "{layer:<14}{word:<9}{text}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What is examined.
+struct Subject {
+    config: Config,
+    /// What the booth that runs here says of itself, twice.
+    booth: io::Result<[Status; 2]>,
+    choice: OnceLock<Result<Choice, codec::Error>>,
+}
+
+impl Subject {
+    /// The booth that runs, as it was when it was asked last.
+    fn running(&self) -> Option<&Status> {
+        self.booth.as_ref().ok().map(|[_, now]| now)
+    }
+}
+
+type Check = fn(&Subject) -> Judgement;
+
+/// From the machine outwards.
+const LAYERS: [(&str, Check); 13] = [
+    ("kernel", kernel::check),
+    ("camera", camera::check),
+    ("encoder", codecs::encoder),
+    ("decoder", codecs::decoder),
+    ("screen", screen::check),
+    ("sound", sound::check),
+    ("network", network::check),
+    ("clock", clock::check),
+    ("relay", relay::check),
+    ("peer", peer::check),
+    ("disk", disk::check),
+    ("temperature", temperature::check),
+    ("update", update::check),
+];
+
+/// Looks at everything under the booth with this configuration, which was read from `place`; takes less than ten seconds. Without one
+/// that can be read, a booth with defaults is judged.
+pub fn examine(place: &str, config: Result<Config, String>) -> Report {
+    let until = Instant::now() + LIMIT;
+    let configuration = configuration(place, config.as_ref().err());
+    let config = config.unwrap_or_default();
+    let booth = ask(&config.health.socket).and_then(|before| {
+        std::thread::sleep(BETWEEN);
+        Ok([before, ask(&config.health.socket)?])
+    });
+    let subject = Arc::new(Subject { config, booth, choice: OnceLock::new() });
+    let first = Line { layer: "configuration", judgement: configuration };
+    Report::of([first].into_iter().chain(all(&LAYERS, &subject, until)).collect())
+}
+
+/// What each of `layers` says until then. One that is stuck, in a driver perhaps, is left behind with its thread.
+fn all(layers: &[(&'static str, Check)], subject: &Arc<Subject>, until: Instant) -> Vec<Line> {
+    let begun: Vec<_> = layers
+        .iter()
+        .map(|&(layer, check)| {
+            let (say, said) = sync_channel(1);
+            let subject = Arc::clone(subject);
+            let started = std::thread::Builder::new().name(layer.to_owned()).spawn(move || {
+                // Nobody listens any more when it comes too late.
+                let _ = say.send(check(&subject));
+            });
+            (layer, started.map(|_| said))
+        })
+        .collect();
+    let judged = |said: io::Result<std::sync::mpsc::Receiver<Judgement>>| match said {
+        Err(e) => Judgement::wrong(format!("no thread to look at it: {e}"), "restart the machine"),
+        Ok(said) => match said.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(judgement) => judgement,
+            Err(RecvTimeoutError::Timeout) => {
+                Judgement::wrong("no answer", "its driver may hang: replug the device, restart the machine")
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                Judgement::wrong("the look at it failed", "this is a bug in holobooth: report it")
+            }
+        },
+    };
+    begun.into_iter().map(|(layer, said)| Line { layer, judgement: judged(said) }).collect()
+}
+
+fn configuration(place: &str, error: Option<&String>) -> Judgement {
+    match error {
+        None => Judgement::ok(format!("{place} is fine")),
+        Some(e) => {
+            let advice = "correct it; what follows is about a booth with defaults";
+            Judgement::wrong(e.trim_start_matches("config: "), advice)
+        }
+    }
+}
+
+/// The text of a file of the kernel's, without the line's end; nothing when it cannot be read.
+fn read(path: impl AsRef<Path>) -> Option<String> {
+    let mut text = String::new();
+    let file = std::fs::File::open(path).ok()?;
+    io::Read::read_to_string(&mut io::Read::take(file, 64 * 1024), &mut text).ok()?;
+    Some(text.trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subject() -> Arc<Subject> {
+        let booth = Err(io::ErrorKind::NotFound.into());
+        Arc::new(Subject { config: Config::default(), booth, choice: OnceLock::new() })
+    }
+
+    #[test]
+    fn what_is_stuck_or_fails_is_wrong_and_keeps_nobody_waiting() {
+        let checks: [(&str, Check); 3] = [
+            ("stuck", |_| {
+                loop {
+                    std::thread::park();
+                }
+            }),
+            ("fails", |_| std::panic::resume_unwind(Box::new(()))),
+            ("good", |_| Judgement::ok("fine")),
+        ];
+        let until = Instant::now() + Duration::from_millis(200);
+        let lines = all(&checks, &subject(), until);
+        let verdicts: Vec<_> = lines.iter().map(|line| line.judgement.verdict).collect();
+        assert_eq!(verdicts, [Verdict::Wrong, Verdict::Wrong, Verdict::Ok]);
+        assert!(lines[0].judgement.found.contains("no answer") && lines[1].judgement.advice.contains("bug"));
+        assert!(until.elapsed() < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn a_line_a_layer_in_words_and_in_numbers() {
+        let line = |layer, judgement| Line { layer, judgement };
+        let report = Report::of(vec![
+            line(
+                "camera",
+                Judgement::failed("camera", "camera: none\n(there are: none); plug it in; now", ""),
+            ),
+            line("screen", Judgement::ok("lit")),
+            line("sound", Judgement::warning("none", "plug it in")),
+        ]);
+        assert_eq!((report.wrong, report.warnings), (1, 1));
+        let text = report.to_string();
+        assert_eq!(text.lines().count(), 3, "{text}");
+        assert!(
+            text.starts_with("camera        wrong    none (there are: none); plug it in; now\n"),
+            "{text}"
+        );
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!(json["layers"][0]["verdict"], "wrong");
+        assert_eq!(json["layers"][0]["advice"], "plug it in; now");
+        assert_eq!(json["layers"][1]["layer"], "screen");
+    }
+
+    #[test]
+    fn a_bad_configuration_is_wrong() {
+        let path = Path::new("/nonexistent/b.toml");
+        let judgement = configuration(path, Config::load(path).as_ref().err());
+        assert!(judgement.verdict == Verdict::Wrong && judgement.found.contains("/nonexistent/b.toml"));
+        assert_eq!(configuration(path, None).verdict, Verdict::Ok);
+    }
+}

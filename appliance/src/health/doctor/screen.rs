@@ -1,0 +1,74 @@
+//! The screen: which connector, in which mode, and whether it is ours to light.
+
+use super::{Judgement, Subject};
+use crate::health::status::{ScreenState, ScreenStatus};
+use crate::screen;
+
+/// What was seen of it.
+#[derive(Debug)]
+enum Seen {
+    Off,
+    /// Device, connector and mode; the booth that runs shows something on it.
+    Lit(String),
+    /// Nobody shows anything, but it could be done.
+    Dark(String),
+    /// There is none, and why.
+    Failed(String),
+}
+
+pub(super) fn check(subject: &Subject) -> Judgement {
+    let wish = &subject.config.screen;
+    judge(&match subject.running() {
+        _ if wish.device == "none" => Seen::Off,
+        Some(status) => told(&status.screen),
+        None => match screen::probe(wish) {
+            Ok((device, mode)) => Seen::Dark(format!("{device} {mode}")),
+            Err(e) => Seen::Failed(e.to_string()),
+        },
+    })
+}
+
+fn told(screen: &ScreenStatus) -> Seen {
+    match screen.state {
+        ScreenState::Off => Seen::Off,
+        ScreenState::Searching => Seen::Failed(screen.trouble.clone()),
+        ScreenState::On => Seen::Lit(format!("{} {}", screen.device, screen.mode)),
+    }
+}
+
+fn judge(seen: &Seen) -> Judgement {
+    let advice = "check its cable and that it is switched on";
+    match seen {
+        Seen::Off => Judgement::ok("none is configured"),
+        Seen::Lit(what) => Judgement::ok(format!("{what}, lit by the booth")),
+        Seen::Dark(what) => Judgement::ok(format!("{what}, free")),
+        Seen::Failed(trouble) if trouble.is_empty() => Judgement::wrong("none found", advice),
+        Seen::Failed(trouble) => Judgement::failed("screen", trouble, advice),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Verdict::{Ok as Fine, Wrong};
+    use super::*;
+
+    #[test]
+    fn none_where_one_is_wanted_is_wrong() {
+        let status = |state, trouble: &str| ScreenStatus {
+            state,
+            device: "card/HDMI-A-1".into(),
+            mode: "640x480@60".into(),
+            trouble: trouble.into(),
+            ..ScreenStatus::default()
+        };
+        let on = judge(&told(&status(ScreenState::On, "")));
+        assert!(on.verdict == Fine && on.found.contains("HDMI-A-1 640x480@60"), "{on:?}");
+        let gone = judge(&told(&status(ScreenState::Searching, "screen: HDMI-A-1: unplugged")));
+        assert!(gone.verdict == Wrong && !gone.advice.is_empty(), "{gone:?}");
+        assert_eq!(judge(&told(&status(ScreenState::Searching, ""))).verdict, Wrong);
+        assert_eq!(judge(&Seen::Off).verdict, Fine);
+        assert_eq!(judge(&Seen::Dark("x".into())).verdict, Fine);
+        let held = judge(&Seen::Failed("screen: x: become master: EACCES; another program holds it".into()));
+        assert_eq!(held.advice, "another program holds it");
+    }
+}

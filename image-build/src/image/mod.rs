@@ -36,7 +36,8 @@ const TEST_ROOM: &str = "7YZJLAN-N7HCFTU-3IRT5SG-3HHSFL2-2HS3RTN-DYXUBCT-37FEZ6K
 #[command(after_help = "\
 Examples:
   cargo xtask image                                  booths that show a code to be paired by
-  cargo xtask image --room \"$(cat room.key)\"         booths that find each other at once
+  cargo xtask image --room new                       booths of a new room, that find each other at once
+  cargo xtask image --room \"$(cat room.key)\"         the same room again
   cargo xtask image --config venue.toml --image-version 1.2
 
 Makes, in target/image (or --out):
@@ -48,7 +49,7 @@ Makes, in target/image (or --out):
 The keys that sign it are in --keys (~/.cache/holobooth/keys unless given), made there if there are none. Without root it needs
 user namespaces. The first build takes about twelve minutes on two cores, the next ones two or three.")]
 pub(crate) struct Arguments {
-    /// The room key to bake in, as `holobooth room new` prints it
+    /// The room key to bake in, as `holobooth room new` prints it; `new` makes one and keeps it as room.key beside the keys
     #[arg(long, value_name = "KEY", conflicts_with = "config")]
     room: Option<String>,
     /// The configuration to bake in
@@ -109,11 +110,9 @@ pub(crate) fn make(arguments: &Arguments) -> Result<Made> {
         lock.lock().context("cannot lock the cache of images")?;
         step.done("");
     }
-    let keys = match &arguments.keys {
-        Some(folder) => Keys::in_folder(folder)?,
-        None => Keys::in_folder(&folders::cache_of("keys")?)?,
-    };
-    let config = configuration(arguments)?;
+    let safe = arguments.keys.clone().map_or_else(|| folders::cache_of("keys"), Ok)?;
+    let keys = Keys::in_folder(&safe)?;
+    let config = configuration(arguments, &safe)?;
     let tree = tree::lay_out(&Additions { config: &config, keys: &keys, broken: arguments.broken })?;
     let version = &arguments.image_version;
     let output = tree.join("mkosi.output");
@@ -219,19 +218,20 @@ fn inputs() -> Result<String> {
     Ok(digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect())
 }
 
-fn configuration(arguments: &Arguments) -> Result<String> {
+fn configuration(arguments: &Arguments, safe: &Path) -> Result<String> {
+    // The booth itself makes a room's key and judges the file: what it would refuse must not be baked in.
+    let booth = cargo::build()?.booth;
     let text = match (&arguments.room, &arguments.config) {
-        (Some(room), _) => format!("{DEFAULT_CONFIG}\n[room]\nkey = \"{}\"\n", room.trim()),
+        (Some(room), _) if room == "new" => with_room(&new_room(&booth, safe)?),
+        (Some(room), _) => with_room(room),
         (None, Some(file)) => {
             fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?
         }
         (None, None) => DEFAULT_CONFIG.to_owned(),
     };
-    // The booth itself judges it: what it would refuse must not be baked in.
-    let programs = cargo::build()?;
     let file = tempfile::Builder::new().suffix(".toml").tempfile()?;
     fs::write(file.path(), &text)?;
-    let out = Command::new(programs.booth)
+    let out = Command::new(booth)
         .args(["check", "--config"])
         .arg(file.path())
         .output()
@@ -241,6 +241,34 @@ fn configuration(arguments: &Arguments) -> Result<String> {
         bail!("the configuration is refused: {}", why.trim());
     }
     Ok(text)
+}
+
+fn with_room(key: &str) -> String {
+    format!("{DEFAULT_CONFIG}\n[room]\nkey = \"{}\"\n", key.trim())
+}
+
+/// A new room key, kept in `safe` for the next image of the same room.
+fn new_room(booth: &Path, safe: &Path) -> Result<String> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let out = Command::new(booth)
+        .args(["room", "new", "--json"])
+        .output()
+        .context("cannot run the booth's program")?;
+    let made: serde_json::Value =
+        serde_json::from_slice(&out.stdout).context("the booth's program made no room key")?;
+    let key = made["key"].as_str().context("the booth's program made no room key")?;
+    let file = safe.join("room.key");
+    fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&file)
+        .and_then(|mut file| std::io::Write::write_all(&mut file, key.as_bytes()))
+        .with_context(|| {
+            format!("{} stays as it is: give it with --room, or move it away", file.display())
+        })?;
+    eprintln!("The room's key is in {}; whoever has it belongs to the room.", file.display());
+    Ok(key.to_owned())
 }
 
 fn run_mkosi(tree: &Path, version: &str) -> Result<()> {

@@ -6,7 +6,7 @@ mod qmp;
 pub mod stick;
 pub mod uml;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub use picture::Screenshot;
@@ -55,6 +55,14 @@ pub fn image(version: &str) -> Result<PathBuf, Error> {
 fn system(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
     let what = what.into();
     move |source| Error::System { what, source }
+}
+
+/// Copies a disk, its holes as holes.
+///
+/// # Errors
+/// When there is no room.
+pub fn copy(from: &Path, to: &Path) -> Result<(), Error> {
+    run(Command::new("cp").args(["--sparse=always", "--reflink=auto"]).arg(from).arg(to)).map(drop)
 }
 
 /// Runs a program to its end.

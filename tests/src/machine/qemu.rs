@@ -151,6 +151,19 @@ impl Machine {
         self.wait(what, patience, |machine| Ok(fits(&machine.screenshot()?)))
     }
 
+    /// Waits until `came`.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn wait_until(
+        &mut self,
+        what: &str,
+        patience: Duration,
+        came: impl Fn(&Self) -> bool,
+    ) -> Result<Duration, Error> {
+        self.wait(what, patience, |machine| Ok(came(machine)))
+    }
+
     fn wait(
         &mut self,
         what: &str,

@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair, sockopt};
 use nix::unistd::Pid;
 
-use super::{Error, run, system};
+use super::{Error, copy, system};
 
 /// How large a disk is, in bytes; what the image leaves of it becomes the data partition.
 const DISK: u64 = 6 << 30;
@@ -62,7 +62,7 @@ pub fn cable() -> Result<(OwnedFd, OwnedFd), Error> {
 /// When there is no room.
 pub fn flashed(image: &Path, folder: &Path, name: &str) -> Result<PathBuf, Error> {
     let disk = folder.join(name);
-    run(Command::new("cp").args(["--sparse=always", "--reflink=auto"]).arg(image).arg(&disk))?;
+    copy(image, &disk)?;
     File::options()
         .write(true)
         .open(&disk)

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::machine::picture::WELL;
+use crate::machine::stick::Stick;
 use crate::machine::{self, Machine, Options, qemu};
 use crate::report::Report;
 use crate::scenario::{Context, Error, Kind, Place, Scenario};
@@ -40,5 +41,17 @@ fn run(context: &Context) -> Result<Report, Error> {
     );
     let words = shot.qr().unwrap_or_default();
     report.check("the code on the card is a command", words.starts_with("holobooth pair "), words);
+
+    let file = folder.join("holobooth.toml");
+    std::fs::write(&file, "[booth]\nname = \"atrium\"\n")
+        .map_err(|source| Error::System { what: file.display().to_string(), source })?;
+    let stick = Stick::with(folder.join("stick.img"), &[("holobooth.toml", &file)])?;
+    let plugged = machine.uptime();
+    let name = machine.plug(stick.image(), false)?;
+    let renamed = machine.wait_for("booth atrium: Pairing", PATIENCE)?;
+    report.figure("stick_s", (renamed - plugged).as_secs_f64());
+    machine.pull(&name)?;
+    let answer = stick.text("holobooth-result.txt").unwrap_or_default();
+    report.check("the stick has the answer", answer.contains("atrium"), answer);
     Ok(report)
 }

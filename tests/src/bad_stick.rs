@@ -124,6 +124,36 @@ impl Fault {
     }
 }
 
+/// A stick with a fault.
+#[derive(Debug)]
+pub struct Made {
+    /// The fault that it has in the end.
+    pub fault: Fault,
+    /// The configuration, if it is one that the operator signed.
+    pub signed: Option<String>,
+}
+
+impl Fault {
+    /// What the reason has to say.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::HugeFile => "larger than 64 KiB",
+            Self::LinkToSecret | Self::LinkToDevice => "symbolic link",
+            Self::Folder | Self::Fifo | Self::Device => "is no file",
+            Self::NotText => "not UTF-8",
+            Self::Nul => "holobooth.toml:3:",
+            Self::DeeplyNested | Self::HugeNumbers => "holobooth.toml:2:",
+            Self::UnknownKeys | Self::DeepTree | Self::AnswerInTheWay => "unknown field",
+            Self::OverLimits | Self::Babble => "holobooth.toml:",
+            Self::ResetOfAnother => "factory-reset",
+            Self::Unsigned => "holobooth.toml.minisig is missing",
+            Self::SignedByAnother | Self::SignatureOfAnother => "not the operator's signature",
+            Self::SignatureUnfit => "holobooth.toml.minisig",
+            _ => "",
+        }
+    }
+}
+
 /// What signs: the operator and somebody else.
 pub struct Signers {
     /// The operator's keys.
@@ -165,12 +195,11 @@ pub fn good_config(rng: &mut Rng) -> String {
 const CONFIG: &str = "holobooth.toml";
 const SIGNATURE: &str = "holobooth.toml.minisig";
 
-/// Makes a stick with this fault. Where a file system cannot have it, with another that it can have. The configuration, if it is one that
-/// the operator signed.
+/// Makes a stick with this fault. Where a file system cannot have it, with another that it can have.
 ///
 /// # Errors
 /// When the stick cannot be made.
-pub fn make(stick: &Stick, fault: Fault, signers: &Signers, rng: &mut Rng) -> io::Result<Option<String>> {
+pub fn make(stick: &Stick, fault: Fault, signers: &Signers, rng: &mut Rng) -> io::Result<Made> {
     let unix = stick.format() == Format::Ext4;
     let fault = match fault {
         Fault::LinkToSecret | Fault::LinkToDevice | Fault::Fifo | Fault::Device if !unix => {
@@ -181,7 +210,7 @@ pub fn make(stick: &Stick, fault: Fault, signers: &Signers, rng: &mut Rng) -> io
     let good = good_config(rng);
     stick.with(|root| files(root, fault, unix, signers, &good, rng))?;
     damage(stick, fault, rng)?;
-    Ok((fault == Fault::SignedCorrupted).then_some(good))
+    Ok(Made { fault, signed: (fault == Fault::SignedCorrupted).then_some(good) })
 }
 
 fn damage(stick: &Stick, fault: Fault, rng: &mut Rng) -> io::Result<()> {
@@ -197,12 +226,21 @@ fn damage(stick: &Stick, fault: Fault, rng: &mut Rng) -> io::Result<()> {
         Fault::CorruptedBlocks => corrupt(stick, rng, 512),
         Fault::Loop if stick.format() == Format::Fat => go_round(stick, rng),
         Fault::Loop => corrupt(stick, rng, 4),
-        Fault::AsksForPanic => {
-            if unix {
-                run(&["tune2fs", "-e", "panic", &stick.image().display().to_string()])?;
-            }
-            corrupt(stick, rng, 64)
+        Fault::AsksForPanic if unix => {
+            let image = stick.image().display().to_string();
+            run(&["tune2fs", "-e", "panic", &image])?;
+            // The root folder's own block: whoever looks a name up there finds the damage.
+            let blocks = run(&["debugfs", "-R", "blocks /", &image])?;
+            let block = String::from_utf8_lossy(&blocks.stdout)
+                .split_whitespace()
+                .next()
+                .and_then(|n| n.parse().ok());
+            let block: u64 = block.ok_or(io::Error::other("debugfs names no block"))?;
+            let size = 1024 << u32::from(stick.bytes()?[1024 + 24]);
+            let garbage: Vec<u8> = (0..size).map(|_| rng.u8(..)).collect();
+            OpenOptions::new().write(true).open(stick.image())?.write_all_at(&garbage, block * size)
         }
+        Fault::AsksForPanic => corrupt(stick, rng, 64),
         _ => Ok(()),
     }
 }
@@ -216,7 +254,8 @@ fn files(
     rng: &mut Rng,
 ) -> io::Result<()> {
     let config = root.join(CONFIG);
-    let bad = format!("{}[nowhere]\nkey = {}\n", filler(rng), rng.u32(..));
+    // First, for the first cluster is read whatever becomes of the chain; and last.
+    let bad = format!("[nowhere]\nkey = {}\n{}[elsewhere]\n", rng.u32(..), filler(rng));
     match fault {
         Fault::HugeFile => {
             let bytes = rng.usize(65_537..6_000_000);

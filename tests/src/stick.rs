@@ -7,7 +7,12 @@ use std::process::{Command, Output};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
-use crate::clock::now_us;
+use crate::clock::{now_us, sleep_until_us};
+
+/// From one look at a program to the next, in µs.
+const LOOK_US: i64 = 5_000;
+/// Being woken later than this is the machine's doing, in µs.
+const WAKE_US: i64 = 15_000;
 
 /// A stick's file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,8 +182,10 @@ pub struct Done {
     pub code: Option<i32>,
     /// What it printed.
     pub said: String,
-    /// How long it took.
+    /// How long it took, in ms, without what follows.
     pub took_ms: i64,
+    /// How long who looks on was not woken when it should have been: the machine had other things to do.
+    pub stalled_ms: i64,
     /// The notice that it left: title and lines; empty when none.
     pub notice: String,
     /// Whether the notice is of trouble.
@@ -222,14 +229,17 @@ impl Places {
             .stdout(std::process::Stdio::piped())
             .stderr(std::process::Stdio::piped())
             .spawn()?;
-        let mut notice_ms = None;
+        let (mut notice_ms, mut stalled_us) = (None, 0);
+        let took_ms = |stalled_us: i64| (now_us() - start_us - stalled_us) / 1000;
         while child.try_wait()?.is_none() {
             if notice_ms.is_none() && notice.exists() {
-                notice_ms = Some((now_us() - start_us) / 1000);
+                notice_ms = Some(took_ms(stalled_us));
             }
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            let due_us = now_us() + LOOK_US;
+            sleep_until_us(due_us);
+            stalled_us += (now_us() - due_us - WAKE_US).max(0);
         }
-        let took_ms = (now_us() - start_us) / 1000;
+        let took_ms = took_ms(stalled_us);
         let Output { status, stdout, stderr } = child.wait_with_output()?;
         let left: serde_json::Value =
             fs::read(&notice).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
@@ -239,6 +249,7 @@ impl Places {
             code: status.code(),
             said: String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned(),
             took_ms,
+            stalled_ms: stalled_us / 1000,
             notice: told.join("\n"),
             trouble: left["trouble"].as_bool().unwrap_or(false),
             notice_ms: notice_ms.or((!told.is_empty()).then_some(took_ms)),

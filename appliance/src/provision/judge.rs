@@ -91,6 +91,12 @@ fn weigh(question: &Question) -> Result<Vec<Change>, String> {
     let image_source = Source { path: Path::new(image_path), text: image };
     Config::in_force(image_source, Some(Source { path: Path::new(CONFIG), text }))
         .map_err(|e| e.to_string().trim_start_matches("config: ").to_owned())?;
+    // A copy that was cut off, a damaged stick: most likely nobody means that every section be as it was flashed.
+    if !text.parse::<toml::Table>().is_ok_and(|table| !table.is_empty()) {
+        return Err(format!(
+            "{CONFIG} is empty: it has no section; write it anew, or have it put back with `holobooth revert`"
+        ));
+    }
     let after = tables(image, Some(text)).map_err(|e| e.message().to_owned())?;
     Ok(changes(&before, &after))
 }
@@ -219,8 +225,11 @@ mod tests {
                 "room.key: (secret, changed)",
             ]
         );
-        let same = judge(&question(&image, b"# nothing but a comment"));
+        let same = judge(&question(&image, b"[camera]\nfps = 25 # nothing but a comment"));
         assert_eq!(same, Verdict::Good { changes: Vec::new(), network: false });
+        for nothing in [&b""[..], b"\n", b"# nothing but a comment"] {
+            assert!(refusal(&question(&image, nothing)).starts_with("holobooth.toml is empty"));
+        }
     }
 
     #[test]

@@ -90,7 +90,8 @@ impl Sandbox {
     pub fn ask(&self, question: &Question) -> Result<Verdict, Error> {
         // Files in memory and no pipes: whatever it does or leaves undone, nobody waits for it.
         let mut asked = memory("question")?;
-        serde_json::to_writer(&asked, question).map_err(|e| system("a question")(e.into()))?;
+        let text = serde_json::to_vec(question).map_err(|e| system("a question")(e.into()))?;
+        asked.write_all(&text).map_err(system("a question"))?;
         asked.rewind().map_err(system("a question"))?;
         let mut answer = memory("answer")?;
         let mut child = Command::new(&self.program)

@@ -85,7 +85,7 @@ fn answered(places: &Places, sandbox: &Sandbox, device: &Path) -> Result<String,
     let Some(answer) = answers.into_iter().reduce(Answer::and) else { return Ok(String::new()) };
     let text = answer.text(booth.as_deref().unwrap_or("without a name"));
     if let Err(why) = leave_on(device, &found.result, &text, &logs) {
-        let line = format!("The stick holds no answer, and no logs: {why}");
+        let line = format!("The stick holds no answer: {why}");
         card.unwrap_or_else(|| answer.clone())
             .and(Answer { news: false, ..Answer::good(&line, Vec::new()) })
             .leave(places);
@@ -214,7 +214,7 @@ fn asked_to_reset(
 }
 
 fn mark_reset(device: &Path) -> io::Result<()> {
-    let mounted = Mounted::new(device, Access::Write).map_err(io::Error::other)?;
+    let mounted = Mounted::new(device, Access::Write).map_err(|e| io::Error::other(locked(&e)))?;
     fs::rename(mounted.root().join(read::RESET), mounted.root().join(RESET_DONE))?;
     mounted.sync()
 }
@@ -242,7 +242,7 @@ fn leave_on(device: &Path, old: &Content, text: &str, logs: &[Log]) -> Result<()
     if same && logs.is_empty() {
         return Ok(());
     }
-    let mounted = Mounted::new(device, Access::Write).map_err(|e| e.to_string())?;
+    let mounted = Mounted::new(device, Access::Write).map_err(|e| locked(&e))?;
     let write = || {
         for (name, bytes) in logs {
             put(&mounted.root().join(read::LOGS), name, bytes)?;
@@ -253,6 +253,18 @@ fn leave_on(device: &Path, old: &Content, text: &str, logs: &[Log]) -> Result<()
         mounted.sync()
     };
     write().map_err(|e: io::Error| format!("it cannot be written: {e}"))
+}
+
+/// Why a stick that could be read cannot be written.
+fn locked(error: &mount::Error) -> String {
+    match error {
+        mount::Error::Refused { source, .. }
+            if matches!(source.raw_os_error(), Some(nix::libc::EACCES | nix::libc::EROFS)) =>
+        {
+            "it is write-protected".into()
+        }
+        error => error.to_string(),
+    }
 }
 
 /// Writes a file, whole or not at all.

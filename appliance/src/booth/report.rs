@@ -1,5 +1,6 @@
 //! What the booth says of itself: in a word, on a card, in numbers.
 
+use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use crate::health::{
 use crate::link::Order;
 use crate::pairing::{Code, Member};
 use crate::screen::{Card, Kind};
+use crate::update::{self, Record};
 use crate::{health, link};
 
 /// How long a booth may be coming up before what is missing counts as missing.
@@ -236,6 +238,8 @@ fn status(shared: &Shared, choice: &Mutex<Option<Choice>>) -> Status {
         name: shared.name.clone(),
         state: live.state,
         uptime_ms: shared.started.elapsed().as_millis() as u64,
+        image: update::running().unwrap_or_default(),
+        update: Record::read(Path::new(update::FOLDER)).map(|record| record.line()).unwrap_or_default(),
         camera,
         encoder: codec(|c| (c.encoder, c.encoders_tried)),
         decoder: codec(|c| (c.decoder, c.decoders_tried)),

@@ -243,6 +243,10 @@ pub struct Status {
     pub state: State,
     /// Since the start, in ms.
     pub uptime_ms: u64,
+    /// The version of the image; empty elsewhere.
+    pub image: String,
+    /// What became of the last update, in a line; empty when there was none.
+    pub update: String,
     /// The camera.
     pub camera: CameraStatus,
     /// The encoder.
@@ -272,7 +276,11 @@ pub struct Status {
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = |s: &dyn fmt::Debug| format!("{s:?}").to_lowercase();
-        writeln!(f, "{}  {}  up {} s", self.name, word(&self.state), self.uptime_ms / 1000)?;
+        let image = if self.image.is_empty() { String::new() } else { format!("  image {}", self.image) };
+        writeln!(f, "{}  {}  up {} s{image}", self.name, word(&self.state), self.uptime_ms / 1000)?;
+        if !self.update.is_empty() {
+            writeln!(f, "update    {}", self.update)?;
+        }
         let c = &self.camera;
         writeln!(
             f,

@@ -103,7 +103,8 @@ fn addresses(network: &Network) -> String {
                 let _ = writeln!(text, "Gateway={}", gateway.get_ref());
             }
         }
-        None => text.push_str("DHCP=yes\n"),
+        // Two booths on one cable have no DHCP, and meet all the same.
+        None => text.push_str("DHCP=yes\nLinkLocalAddressing=yes\n"),
     }
     for server in network.dns.iter().map(Spanned::get_ref) {
         let _ = writeln!(text, "DNS={server}");

@@ -23,7 +23,7 @@ fn nothing_is_dhcp_on_every_port() {
         &files(""),
         &[(
             "run/systemd/network/50-holobooth-port.network",
-            "[Match]\nType=ether\nKind=!*\n\n[Network]\nDHCP=yes\nMulticastDNS=no\n",
+            "[Match]\nType=ether\nKind=!*\n\n[Network]\nDHCP=yes\nLinkLocalAddressing=yes\nMulticastDNS=no\n",
         )],
     );
 }

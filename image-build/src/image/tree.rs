@@ -10,13 +10,14 @@ use crate::debian::mirror;
 use crate::{folders, progress};
 
 /// Where the folders of `systemd/` go in the image.
-const PLACES: [(&str, &str); 13] = [
+const PLACES: [(&str, &str); 14] = [
     ("system", "usr/lib/systemd/system"),
     ("preset", "usr/lib/systemd/system-preset"),
     ("system-conf", "usr/lib/systemd/system.conf.d"),
     ("journald", "usr/lib/systemd/journald.conf.d"),
     ("logind", "usr/lib/systemd/logind.conf.d"),
     ("network", "usr/lib/systemd/network"),
+    ("resolved", "usr/lib/systemd/resolved.conf.d"),
     ("udev", "usr/lib/udev/rules.d"),
     ("tmpfiles", "usr/lib/tmpfiles.d"),
     ("sysusers", "usr/lib/sysusers.d"),

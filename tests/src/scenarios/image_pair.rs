@@ -219,25 +219,25 @@ impl Meeting {
 /// the units by systemd itself.
 fn eyes(folder: &Path, name: &str, lying: bool) -> Vec<(String, String)> {
     let program = std::env::current_exe().unwrap_or_default();
-    let mount = "[Mount]\nWhat=host\nWhere=/run/host\nType=hostfs\nOptions=/\n";
+    let mount = "[Mount]\nWhat=eyes\nWhere=/run/eyes\nType=hostfs\nOptions=/\n";
     let probe = format!(
-        "[Unit]\nRequires=run-host.mount\nAfter=run-host.mount holobooth.service\n\
-         [Service]\nRootDirectory=/run/host\nMountAPIVFS=yes\nBindPaths=/run/holobooth\nRestart=always\nRestartSec=1\n\
+        "[Unit]\nRequires=run-eyes.mount\nAfter=run-eyes.mount holobooth.service\n\
+         [Service]\nRootDirectory=/run/eyes\nMountAPIVFS=yes\nBindPaths=/run/holobooth\nRestart=always\nRestartSec=1\n\
          ExecStart={} probe --out {}{}\n",
         program.display(),
         folder.join(format!("{name}.json")).display(),
         if lying { " --lying" } else { "" },
     );
     let judge = format!(
-        "[Unit]\nRequires=run-host.mount\nAfter=run-host.mount multi-user.target\n\
-         [Service]\nType=oneshot\nStandardOutput=truncate:/run/host{}\n\
+        "[Unit]\nRequires=run-eyes.mount\nAfter=run-eyes.mount multi-user.target\n\
+         [Service]\nType=oneshot\nStandardOutput=truncate:/run/eyes{}\n\
          ExecStart=/bin/sh -c 'for u in /usr/lib/systemd/system/holobooth*.service; do systemd-analyze security --offline=true \
          --no-pager $$u | tail -1; done; systemd-analyze security --no-pager; echo; echo end'\n",
         folder.join(format!("{name}.exposure")).display(),
     );
     let both = "[Unit]\nWants=probe.service judge.service\n";
     [
-        ("systemd.extra-unit.run-host.mount", mount.to_owned()),
+        ("systemd.extra-unit.run-eyes.mount", mount.to_owned()),
         ("systemd.extra-unit.probe.service", probe),
         ("systemd.extra-unit.judge.service", judge),
         ("systemd.unit-dropin.multi-user.target", both.to_owned()),

@@ -119,13 +119,13 @@ fn settle(folders: &Folders) -> Result<(), ExitCode> {
     let Some(record) = Record::read(&folders.data) else { return Ok(()) };
     let Some(settled) = record.settled(&update::running().unwrap_or_default()) else { return Ok(()) };
     settled.keep(&folders.data).map_err(|e| fail(1, &e))?;
-    println!("{}", settled.line());
     let back = settled.outcome == Outcome::WentBack;
     tell(if back { "The update went back" } else { "Update done" }, settled.line(), back);
     Ok(())
 }
 
 fn tell(title: &str, line: String, trouble: bool) {
+    println!("{title}: {line}");
     let notice = Notice { title: title.to_owned(), lines: vec![line], trouble, shown_s: SHOWN_S };
     if let Err(e) = notice.leave(Path::new(NOTICES)) {
         log::warn!("update: nothing can be shown on the card: {e}");

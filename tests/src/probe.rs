@@ -73,8 +73,10 @@ fn screen(out: &Path) -> Value {
 /// Which way bars lie: both patterns begin with white and end with black.
 fn shows(picture: &Picture) -> &'static str {
     let (width, height) = picture.size();
+    // The camera's picture is wider than the screen: above and below it is black.
+    let (shown, above) = (width * 9 / 16, (height - (width * 9 / 16).min(height)) / 2);
     let at = |x: u32, y: u32| {
-        let pixel = picture.at(width * x / 16, height * y / 16);
+        let pixel = picture.at(width * x / 16, above + shown * y / 16);
         if pixel.iter().all(|&v| v > LIT) {
             'w'
         } else if pixel.iter().all(|&v| v < DARK) {

@@ -81,7 +81,9 @@ impl Machine {
         let socket = folder.join("qmp");
         let _ = fs::remove_file(&socket);
         let (width, height) = options.screen;
-        let mut qemu = Command::new("qemu-system-x86_64");
+        // Should this program be killed, the machine goes with it.
+        let mut qemu = Command::new("setpriv");
+        qemu.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
         qemu.args(["-machine", "q35,accel=tcg", "-cpu", "max", "-nodefaults", "-display", "none"]);
         qemu.args(["-smp", &options.processors.to_string(), "-m", &options.memory_mib.to_string()]);
         qemu.args(["-uuid", "1f6a5a2e-70b7-4f59-9f1b-3f0a3c8f6d11"]);

@@ -114,14 +114,13 @@ impl Machine {
             "vkms.create_default_dev=1".into(),
             "vkms.enable_overlay=1".into(),
         ];
-        let mut command = match options.processor {
-            Some(processor) => {
-                let mut command = Command::new("taskset");
-                command.args(["--cpu-list", &processor.to_string()]).arg(&kernel);
-                command
-            }
-            None => Command::new(&kernel),
-        };
+        // Should this program be killed, the machine goes with it.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]);
+        if let Some(processor) = options.processor {
+            command.args(["taskset", "--cpu-list", &processor.to_string()]);
+        }
+        command.arg(&kernel);
         if let Some(port) = port {
             words.push(format!("vec0:transport=fd,fd={},mac={}", port.as_raw_fd(), mac(name)));
             let fd = port.as_raw_fd();

@@ -219,7 +219,7 @@ impl Meeting {
 /// the units by systemd itself.
 fn eyes(folder: &Path, name: &str, lying: bool) -> Vec<(String, String)> {
     let program = std::env::current_exe().unwrap_or_default();
-    let mount = "[Mount]\nWhat=eyes\nWhere=/run/eyes\nType=hostfs\nOptions=/\n";
+    let mount = "[Mount]\nWhat=eyes\nWhere=/run/eyes\nType=hostfs\nOptions=hostfs=/\n";
     let probe = format!(
         "[Unit]\nRequires=run-eyes.mount\nAfter=run-eyes.mount holobooth.service\n\
          [Service]\nRootDirectory=/run/eyes\nMountAPIVFS=yes\nBindPaths=/run/holobooth\nRestart=always\nRestartSec=1\n\

@@ -14,6 +14,8 @@ use super::{Error, Screenshot, run, system};
 const FIRMWARE: [&str; 2] = ["/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"];
 /// Lines of the console that an error shows.
 const LINES_IN_AN_ERROR: usize = 40;
+/// From one press of the power button to the next.
+const PRESS_EVERY: Duration = Duration::from_secs(5);
 /// How often console and screen are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
@@ -238,14 +240,22 @@ impl Machine {
         Ok(())
     }
 
-    /// Presses the power button, and waits until the machine is off.
+    /// Presses the power button until the machine is off; one that is still starting may not listen yet.
     ///
     /// # Errors
     /// When it stays on.
     pub fn power_button(&mut self, patience: Duration) -> Result<(), Error> {
-        self.qmp.execute("system_powerdown", json!({}))?;
+        let mut pressed: Option<Instant> = None;
         self.wait("the end", patience, |machine| {
-            machine.qemu.try_wait().map(|ended| ended.is_some()).map_err(system("QEMU"))
+            if machine.qemu.try_wait().map_err(system("QEMU"))?.is_some() {
+                return Ok(true);
+            }
+            if pressed.is_none_or(|last| last.elapsed() > PRESS_EVERY) {
+                // Between the look and the press it may have ended.
+                let _ = machine.qmp.execute("system_powerdown", json!({}));
+                pressed = Some(Instant::now());
+            }
+            Ok(false)
         })?;
         Ok(())
     }

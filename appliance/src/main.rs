@@ -70,6 +70,16 @@ enum Command {
         #[arg(long, default_value = DEFAULT_SOCKET)]
         socket: PathBuf,
     },
+    /// Show the starting card until the booth itself is started; a unit of the appliance calls this as soon as there is a screen.
+    #[command(hide = true)]
+    Card {
+        /// The image's configuration: what came by stick is not there yet.
+        #[arg(long, default_value = provision::IMAGE)]
+        image: PathBuf,
+        /// What the booth makes when it is started.
+        #[arg(long, default_value = "/run/holobooth")]
+        until: PathBuf,
+    },
     /// Wait until the running booth is well: exit status 0 when it is, 1 when it does not get well.
     #[command(hide = true)]
     Healthy {
@@ -366,6 +376,10 @@ fn run(cli: Cli) -> Result<(), ExitCode> {
         }
         Command::Reload { socket } => order(&socket, "reload"),
         Command::Forget { name, socket } => order(&socket, &format!("forget {name}")),
+        Command::Card { image, until } => {
+            let config = Config::load(&image).unwrap_or_default();
+            upkeep::card(&config.screen, &until)
+        }
         Command::Healthy { socket, patience_s } => upkeep::healthy(&socket, Duration::from_secs(patience_s)),
         Command::Update { command, origin } => upkeep::update(&command, &origin.load()?),
         Command::Status { json, socket } => {

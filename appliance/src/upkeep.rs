@@ -2,11 +2,15 @@
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use clap::Subcommand;
-use holobooth::config::Config;
+use holobooth::config::{Config, Screen};
 use holobooth::health::{self, NOTICES, Notice};
+use holobooth::mailbox::Mailbox;
+use holobooth::pulse::Pulse;
+use holobooth::screen::{self, Doors};
 use holobooth::update::{self, Folders, Outcome, Record};
 
 use crate::fail;
@@ -15,6 +19,8 @@ use crate::fail;
 const STEADY: Duration = Duration::from_secs(10);
 /// From one question to the next.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How soon the screen is given to the booth.
+const HAND_OVER: Duration = Duration::from_millis(20);
 /// Seconds that a person gets to read what became of an update.
 const SHOWN_S: u32 = 60;
 
@@ -61,6 +67,23 @@ pub(crate) fn healthy(socket: &Path, patience: Duration) -> Result<(), ExitCode>
         }
         std::thread::sleep(PAUSE);
     }
+}
+
+/// Shows the starting card until `until` exists: the booth's own folder, made when it is started.
+pub(crate) fn card(wish: &Screen, until: &Path) -> Result<(), ExitCode> {
+    let mailbox = |e: nix::Error| fail(1, &std::io::Error::from(e));
+    let (pictures, cards) =
+        (Mailbox::latest("nothing").map_err(mailbox)?, Mailbox::latest("nothing").map_err(mailbox)?);
+    let (pulse, stop) = (Pulse::new("card"), AtomicBool::new(until.exists()));
+    let doors = Doors { pictures: &pictures, cards: &cards, pulse: &pulse, stop: &stop };
+    std::thread::scope(|scope| {
+        scope.spawn(|| screen::run(wish, doors, |_| {}));
+        while !until.exists() {
+            std::thread::sleep(HAND_OVER);
+        }
+        stop.store(true, Relaxed);
+    });
+    Ok(())
 }
 
 /// Carries one of them out.

@@ -176,7 +176,13 @@ fn debian(place: &Path) -> Result<()> {
     if !tools.is_dir() {
         bail!("make an image first: `cargo xtask image`");
     }
+    let wanted = hash_of(&["image-build/mkosi-debian"])?;
+    let made = folders::cache_of("image")?.join("debian.made");
     let tree = tree::lay_out_debian()?;
+    if fs::read_to_string(&made).is_ok_and(|last| last == wanted) {
+        fs::create_dir_all(place)?;
+        return copy_sparse(&tree.join("mkosi.output/debian.raw"), &place.join("disk.raw"));
+    }
     let log = folders::cache_of("image")?.join("debian.log");
     let _ = fs::remove_file(&log);
     let mut mkosi = mkosi::command(&tree)?;
@@ -185,25 +191,29 @@ fn debian(place: &Path) -> Result<()> {
     progress::logged(&mut mkosi, &log, |_| {})
         .with_context(|| format!("mkosi failed; all it said is in {}", log.display()))?;
     step.done("");
+    fs::write(made, wanted)?;
     fs::create_dir_all(place)?;
     copy_sparse(&tree.join("mkosi.output/debian.raw"), &place.join("disk.raw"))
 }
 
-/// What an image is made of, as far as it lies in the checkout: a hash over these files, whatever git thinks of them.
+/// What an image is made of, as far as it lies in the checkout.
 fn inputs() -> Result<String> {
-    const FOLDERS: [&str; 7] = [
+    hash_of(&[
         "Cargo.lock",
         "Cargo.toml",
         "appliance",
         "image-build/mkosi",
-        "image-build/mkosi-debian",
         "kernel-config/appliance",
         "systemd",
-    ];
+    ])
+}
+
+/// A hash over these files and folders of the checkout, whatever git thinks of them.
+fn hash_of(places: &[&str]) -> Result<String> {
     let out = Command::new("git")
         .current_dir(folders::checkout())
         .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
-        .args(FOLDERS)
+        .args(places)
         .output()
         .context("cannot ask git for the checkout's files")?;
     let listing = String::from_utf8_lossy(&out.stdout).into_owned();

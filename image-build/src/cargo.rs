@@ -39,6 +39,22 @@ pub(crate) fn is_of_this_run(name: &str) -> bool {
     name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
 }
 
+/// Compiles the program that shows the first card. It needs nothing but the C library, so that the host's compiler will do.
+///
+/// # Errors
+/// When the compiler refuses.
+pub(crate) fn build_card() -> Result<PathBuf> {
+    let status = cargo()
+        .args(["build", "--release", "--locked", "--package", "holobooth-card"])
+        .stdout(std::io::stderr())
+        .status()
+        .context("cannot run cargo: install Rust from https://rustup.rs")?;
+    if !status.success() {
+        bail!("the first card's program was not built ({status}); cargo says above why");
+    }
+    Ok(folders::target().join("release/holobooth-card"))
+}
+
 /// Compiles both, optimised; cargo shows its own progress.
 ///
 /// # Errors

@@ -77,9 +77,16 @@ impl Group {
                 "gstreamer1.0-libav",
             ],
             // mkosi brings the rest itself, in a root of its own.
-            Self::Image => {
-                &["apt", "debian-archive-keyring", "gpg", "gpg-agent", "openssl", "uidmap", "zstd"]
-            }
+            Self::Image => &[
+                "apt",
+                "binutils",
+                "debian-archive-keyring",
+                "gpg",
+                "gpg-agent",
+                "openssl",
+                "uidmap",
+                "zstd",
+            ],
             Self::Machine => &["mtools", "ovmf", "qemu-system-x86", "qemu-utils"],
             Self::Lint => &["shellcheck"],
         }

@@ -55,7 +55,7 @@ impl Watch {
             }
         }
         let card = match self.notices.shown(now_us) {
-            Some(notice) => Card::notice(&shared.name, notice),
+            Some(notice) => Card::notice(&shared.name, &notice.title, &notice.lines, notice.trouble),
             None => card(shared),
         };
         if self.card.as_ref() != Some(&card) {

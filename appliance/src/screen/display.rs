@@ -15,12 +15,12 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::Error;
 use super::buffer::Buffer;
-use super::card::{Card, Kind};
 use super::hotplug::Hotplug;
 use super::output::{Output, Placement};
 use super::paint::Painter;
 use super::route::Route;
 use super::show::Show;
+use super::{Card, Kind};
 use crate::clock::now_us;
 use crate::config;
 use crate::mailbox::Mailbox;
@@ -76,8 +76,7 @@ pub struct Doors<'a> {
 pub fn run(wish: &config::Screen, doors: Doors<'_>, mut tell: impl FnMut(Event)) {
     let Doors { pictures, cards, pulse, stop } = doors;
     let hotplug = Hotplug::new().ok();
-    let mut card =
-        Card { kind: Kind::Starting, name: String::new(), detail: String::new(), lines: Vec::new() };
+    let mut card = Card::starting();
     while !stop.load(Relaxed) {
         pulse.may_take(MODE_SETTING);
         if let Some(newer) = cards.take() {

@@ -4,7 +4,6 @@
 //! Source: Linux GPU driver developer's guide, "Kernel Mode Setting (KMS)"; drm-uapi.
 
 mod buffer;
-mod card;
 mod display;
 mod hotplug;
 mod output;
@@ -12,8 +11,8 @@ mod paint;
 mod route;
 mod show;
 
-pub use card::{Card, Kind};
 pub use display::{Doors, Event, run};
+pub use holobooth_card::{Card, Kind};
 pub use output::{ModeWish, probe};
 
 use std::io;

@@ -113,7 +113,12 @@ pub(crate) fn make(arguments: &Arguments) -> Result<Made> {
     let safe = arguments.keys.clone().map_or_else(|| folders::cache_of("keys"), Ok)?;
     let keys = Keys::in_folder(&safe)?;
     let config = configuration(arguments, &safe)?;
-    let tree = tree::lay_out(&Additions { config: &config, keys: &keys, broken: arguments.broken })?;
+    let tree = tree::lay_out(&Additions {
+        config: &config,
+        keys: &keys,
+        card: &cargo::build_card()?,
+        broken: arguments.broken,
+    })?;
     let version = &arguments.image_version;
     let output = tree.join("mkosi.output");
     // What another version, or an interrupted build, left there would be handed out too.

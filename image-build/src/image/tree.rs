@@ -42,6 +42,8 @@ pub(super) struct Additions<'a> {
     pub(super) config: &'a str,
     /// The keys.
     pub(super) keys: &'a super::keys::Keys,
+    /// The program that shows the first card.
+    pub(super) card: &'a Path,
     /// Without the booth: a version that never gets well.
     pub(super) broken: bool,
 }
@@ -90,6 +92,12 @@ pub(super) fn lay_out(additions: &Additions<'_>) -> Result<PathBuf> {
     let config = extra.join("etc/holobooth");
     fs::create_dir_all(&config)?;
     fs::write(config.join("holobooth.toml"), additions.config)?;
+    let initrd = tree.join("mkosi.images/initrd/mkosi.extra/usr/bin");
+    fs::create_dir_all(&initrd)?;
+    let mut strip = Command::new("strip");
+    strip.arg("-o").arg(initrd.join("holobooth-card")).arg(additions.card);
+    progress::logged(&mut strip, &folders::cache_of("image")?.join("copy.log"), |_| {})
+        .context("cannot strip the first card's program (Debian package binutils)")?;
     if additions.broken {
         let units = extra.join("etc/systemd/system");
         fs::create_dir_all(&units)?;

@@ -5,8 +5,6 @@ use std::sync::{Arc, OnceLock};
 use resvg::tiny_skia::{Pixmap, Transform};
 use resvg::usvg::{Options, Tree, fontdb::Database};
 
-use crate::health::Notice;
-
 /// The occasions for a card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -31,7 +29,8 @@ pub enum Kind {
 
 impl Kind {
     /// Whether such a card is shown even while there are pictures.
-    pub(super) fn over_pictures(self) -> bool {
+    #[must_use]
+    pub fn over_pictures(self) -> bool {
         matches!(self, Self::Notice | Self::Trouble)
     }
 }
@@ -53,13 +52,20 @@ pub struct Card {
 }
 
 impl Card {
-    /// The card of the booth `name` that says what `notice` says.
-    pub fn notice(name: &str, notice: &Notice) -> Self {
+    /// The starting card of a booth that does not know its name yet.
+    #[must_use]
+    pub fn starting() -> Self {
+        Self { kind: Kind::Starting, name: String::new(), detail: String::new(), lines: Vec::new() }
+    }
+
+    /// The card of the booth `name` that tells a person on site something; `trouble` when something is wrong.
+    #[must_use]
+    pub fn notice(name: &str, title: &str, lines: &[String], trouble: bool) -> Self {
         Self {
-            kind: if notice.trouble { Kind::Trouble } else { Kind::Notice },
+            kind: if trouble { Kind::Trouble } else { Kind::Notice },
             name: name.to_owned(),
-            detail: notice.title.clone(),
-            lines: notice.lines.iter().take(LINES).cloned().collect(),
+            detail: title.to_owned(),
+            lines: lines.iter().take(LINES).cloned().collect(),
         }
     }
 
@@ -146,7 +152,7 @@ impl Card {
 
     /// Draws the card into rows of XRGB8888 (`stride` bytes each, blue first in memory). False when it cannot be drawn; the
     /// rows are black then.
-    pub(super) fn draw(&self, rows: &mut [u8], stride: usize, width: u32, height: u32) -> bool {
+    pub fn draw(&self, rows: &mut [u8], stride: usize, width: u32, height: u32) -> bool {
         rows.fill(0);
         let Ok(tree) = Tree::from_str(&self.svg(width, height), options()) else { return false };
         let Some(mut pixmap) = Pixmap::new(width, height) else { return false };
@@ -304,7 +310,7 @@ mod tests {
             "The configuration on the stick has a mistake in line 12: camera.fps is 600; allowed is 1 to 240";
         let notice = |title: &str, lines: usize| {
             let lines = vec![line.to_owned(); lines];
-            Card::notice("north", &Notice { title: title.into(), lines, trouble: false, shown_s: 1 })
+            Card::notice("north", title, &lines, false)
         };
         for (w, h) in [(640, 480), (1920, 1080), (1080, 1920), (3840, 2160), (320, 200), (2160, 3840)] {
             for (title, lines) in [("Configuration applied", 0), ("Nothing was changed", 3), (line, 10)] {
@@ -326,9 +332,8 @@ mod tests {
     #[test]
     fn trouble_has_its_own_colour() {
         let colours = [false, true].map(|trouble| {
-            let notice = Notice { title: "A".into(), lines: vec!["b".into()], trouble, shown_s: 1 };
             let mut rows = vec![0; 640 * 480 * 4];
-            assert!(Card::notice("north", &notice).draw(&mut rows, 640 * 4, 640, 480));
+            assert!(Card::notice("north", "A", &["b".into()], trouble).draw(&mut rows, 640 * 4, 640, 480));
             let sum =
                 |channel: usize| rows.iter().skip(channel).step_by(4).map(|&v| u64::from(v)).sum::<u64>();
             (sum(1), sum(2))

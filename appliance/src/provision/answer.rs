@@ -4,9 +4,9 @@ use crate::health::Notice;
 
 use super::judge::Change;
 
-/// Seconds that a card is shown when something happened.
+/// Seconds that a card is shown when something is wrong.
 const SHOWN_S: u32 = 60;
-/// And when nothing did.
+/// And when nothing is.
 const SHOWN_BRIEFLY_S: u32 = 10;
 /// Lines on a card.
 const CARD_LINES: usize = 10;
@@ -67,7 +67,8 @@ impl Answer {
             lines.truncate(CARD_LINES - 1);
             lines.push(format!("and {more} more"));
         }
-        let shown_s = if self.news { SHOWN_S } else { SHOWN_BRIEFLY_S };
+        // A meeting is behind the card: what went well is read in a moment.
+        let shown_s = if self.trouble { SHOWN_S } else { SHOWN_BRIEFLY_S };
         Notice { title: plain(&self.title, CARD_COLUMNS), lines, trouble: self.trouble, shown_s }
     }
 
@@ -164,5 +165,6 @@ mod tests {
         assert_eq!(Answer::nothing_new("x").and(good()).title, "Applied");
         assert_eq!(good().and(Answer::nothing_new("x")).title, "Applied");
         assert_eq!(Answer::nothing_new("x").card().shown_s, SHOWN_BRIEFLY_S);
+        assert_eq!((good().card().shown_s, bad().card().shown_s), (SHOWN_BRIEFLY_S, SHOWN_S));
     }
 }

@@ -24,7 +24,7 @@ pub(crate) const CUTS: Scenario = Scenario {
 pub(crate) const FULL: Scenario = Scenario {
     name: "full-data",
     summary: "with a full data partition the booth starts and runs; a stick's file is refused and the old one stays",
-    kind: Kind::Scenario,
+    kind: Kind::Long,
     place: Place::Machines(&["1+room"]),
     relay: false,
     time_limit_s: 600,

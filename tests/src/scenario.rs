@@ -36,6 +36,12 @@ pub enum Error {
     },
 }
 
+/// What the system refused, for `map_err`: `what` says what was tried.
+pub fn failed(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
+    let what = what.into();
+    move |source| Error::System { what, source }
+}
+
 /// Whether it says yes or no, or measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

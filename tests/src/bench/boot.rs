@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::machine::picture::WELL;
 use crate::machine::{self, Machine, Options, qemu};
 use crate::report::Report;
-use crate::scenario::{Context, Error, Kind, Place, Scenario};
+use crate::scenario::{Context, Error, Kind, Place, Scenario, failed};
 
 /// `bench boot`
 pub(crate) const BOOT: Scenario = Scenario {
@@ -30,8 +30,7 @@ fn run(context: &Context) -> Result<Report, Error> {
     let starts = if context.quick { 1 } else { STARTS };
     let (ours, theirs) = (folder.join("holobooth"), folder.join("debian"));
     for place in [&ours, &theirs] {
-        std::fs::create_dir_all(place)
-            .map_err(|source| Error::System { what: place.display().to_string(), source })?;
+        std::fs::create_dir_all(place).map_err(failed(place.display().to_string()))?;
     }
     let booth = qemu::flashed(&machine::image("1")?, &ours, "disk.qcow2")?;
     let debian = qemu::flashed(&machine::image("debian")?, &theirs, "disk.qcow2")?;

@@ -8,7 +8,7 @@ use crate::clock::{now_us, sleep_until_us};
 use crate::gstreamer::{Pipeline, Transport};
 use crate::photodiode::{self, Latencies, Photodiode};
 use crate::report::Report;
-use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS};
+use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS, failed};
 use crate::vivid::Vivid;
 
 /// The bench `latency`.
@@ -103,8 +103,8 @@ fn peer(
     flips: usize,
 ) -> Result<Result<Latencies, String>, Error> {
     let camera = Vivid::open(Side::A.camera())?.path().to_owned();
-    let mut pipeline = Pipeline::start(transport, &camera, size, context.dir())
-        .map_err(|source| Error::System { what: "gst-launch-1.0".to_owned(), source })?;
+    let mut pipeline =
+        Pipeline::start(transport, &camera, size, context.dir()).map_err(failed("gst-launch-1.0"))?;
     sleep_until_us(now_us() + SETTLE_US);
     let mut diode = Photodiode::new(Side::A.camera(), Side::B.screen(), SEED)?;
     let measured = match diode.warm_up(WARM_UP_FLIPS, WARM_UP_S) {

@@ -8,6 +8,7 @@ pub mod uml;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 pub use picture::Screenshot;
 pub use qemu::{Machine, Options};
@@ -40,6 +41,21 @@ pub enum Error {
         /// The last lines on the console.
         console: String,
     },
+}
+
+/// Lines of a console that an error shows.
+const LINES_IN_AN_ERROR: usize = 40;
+
+impl Error {
+    /// `what` did not come, and `console` is all that the machine said meanwhile.
+    fn too_late(what: &str, patience: Duration, console: &str) -> Self {
+        let lines: Vec<_> = console.lines().collect();
+        Self::TooLate {
+            what: what.to_owned(),
+            seconds: patience.as_secs(),
+            console: lines[lines.len().saturating_sub(LINES_IN_AN_ERROR)..].join("\n"),
+        }
+    }
 }
 
 /// The disk's image of a version, that `cargo xtask` made.

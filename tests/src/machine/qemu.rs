@@ -12,8 +12,6 @@ use super::{Error, Screenshot, run, system};
 
 /// Where Debian's package ovmf has the firmware, and its empty variables.
 const FIRMWARE: [&str; 2] = ["/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"];
-/// Lines of the console that an error shows.
-const LINES_IN_AN_ERROR: usize = 40;
 /// From one press of the power button to the next.
 const PRESS_EVERY: Duration = Duration::from_secs(5);
 /// How often console and screen are looked at.
@@ -181,13 +179,7 @@ impl Machine {
                 return Ok(uptime);
             }
             if Instant::now() > until {
-                let console = self.console();
-                let lines: Vec<_> = console.lines().collect();
-                return Err(Error::TooLate {
-                    what: what.to_owned(),
-                    seconds: patience.as_secs(),
-                    console: lines[lines.len().saturating_sub(LINES_IN_AN_ERROR)..].join("\n"),
-                });
+                return Err(Error::too_late(what, patience, &self.console()));
             }
             std::thread::sleep(LOOK_EVERY);
         }

@@ -16,8 +16,6 @@ use super::{Error, copy, system};
 
 /// How large a disk is, in bytes; what the image leaves of it becomes the data partition.
 const DISK: u64 = 6 << 30;
-/// Lines of the console that an error shows.
-const LINES_IN_AN_ERROR: usize = 40;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// What the socket between two machines holds, in bytes.
 const CABLE: usize = 4 << 20;
@@ -176,13 +174,7 @@ impl Machine {
             }
             let ended = self.kernel.try_wait().map_err(system("the machine"))?;
             if ended.is_some() || Instant::now() > until {
-                let console = self.console();
-                let lines: Vec<_> = console.lines().collect();
-                return Err(Error::TooLate {
-                    what: what.to_owned(),
-                    seconds: patience.as_secs(),
-                    console: lines[lines.len().saturating_sub(LINES_IN_AN_ERROR)..].join("\n"),
-                });
+                return Err(Error::too_late(what, patience, &self.console()));
             }
             std::thread::sleep(LOOK_EVERY);
         }

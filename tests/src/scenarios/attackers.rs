@@ -13,7 +13,7 @@ use crate::child::{Running, Side};
 use crate::clock::{now_us, sleep_until_us, wait_until};
 use crate::network::{cable, ip};
 use crate::report::Report;
-use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS};
+use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS, failed};
 
 pub(crate) const SCENARIO: Scenario = Scenario {
     name: "attackers",
@@ -38,15 +38,11 @@ const BETWEEN_PORT: u16 = 4500;
 /// An attacker would have a processor of its own; here it gets what the booths leave.
 const NICE: [&str; 3] = ["nice", "-n", "19"];
 
-fn system(what: &'static str) -> impl Fn(std::io::Error) -> Error {
-    move |source| Error::System { what: what.to_owned(), source }
-}
-
 fn run(context: &Context) -> Result<Report, Error> {
     let mut report = Report::default();
     look_at_movement()?;
     let packets = context.dir().join("half-open");
-    attack::prepare(HALF_OPEN, &packets).map_err(system("first packets"))?;
+    attack::prepare(HALF_OPEN, &packets).map_err(failed("first packets"))?;
     let mut pair = Pair::new(context.dir())?;
     pairing(context, &mut report, &mut pair)?;
     meeting(context, &mut report, &mut pair, &packets)?;
@@ -56,13 +52,13 @@ fn run(context: &Context) -> Result<Report, Error> {
 
 /// Starts one of our attackers in a network namespace.
 fn start(context: &Context, namespace: &str, words: &[&str]) -> Result<Running, Error> {
-    let own = std::env::current_exe().map_err(system("own path"))?;
+    let own = std::env::current_exe().map_err(failed("own path"))?;
     let own = own.display().to_string();
     let all = [&NICE[1..], &[&own[..], "attack"], words].concat();
     let arguments: Vec<_> = all.into_iter().map(str::to_owned).collect();
     let log = context.dir().join(format!("{}.log", words[0]));
     let started = Running::start_in(namespace, Path::new(NICE[0]), &arguments, &log);
-    started.map_err(system("an attacker"))
+    started.map_err(failed("an attacker"))
 }
 
 /// Two booths without a room, somebody between them, and somebody who guesses.
@@ -139,7 +135,7 @@ fn meeting(context: &Context, report: &mut Report, pair: &mut Pair, packets: &Pa
     let recorded = context.dir().join("recorded.pcap").display().to_string();
     let tcpdump =
         format!("tcpdump -i vb -w {recorded} -c {RECORDED} udp and src 10.9.0.1 and dst port {PORT}");
-    tool("b", &tcpdump).map_err(system("tcpdump"))?;
+    tool("b", &tcpdump).map_err(failed("tcpdump"))?;
     let (to, packets) = (format!("{}:{PORT}", Side::A.address()), packets.display().to_string());
     let records = RECORDS.to_string();
     let (mut took_us, mut replayed, mut ended) = (0, Ok(0.0), Vec::new());
@@ -161,7 +157,7 @@ fn meeting(context: &Context, report: &mut Report, pair: &mut Pair, packets: &Pa
         let (done, said) = attacker?;
         report.check("the attack was carried out", done, said.trim());
     }
-    let replayed = replayed.map_err(system("tcpreplay"))?;
+    let replayed = replayed.map_err(failed("tcpreplay"))?;
     // Some were recorded as the batches in which the sender handed them over, which no cable would carry again.
     report.check(
         "recorded datagrams came once more",
@@ -190,14 +186,14 @@ fn meeting(context: &Context, report: &mut Report, pair: &mut Pair, packets: &Pa
 
 /// A meeting through a relay that tampers.
 fn relayed(context: &Context, report: &mut Report, pair: &mut Pair) -> Result<(), Error> {
-    ip("-n a link set va down").map_err(system("the direct cable"))?;
-    cable([("a", "ua", "10.9.1.1/24"), ("r", "u1", "10.9.1.2/24")]).map_err(system("a cable"))?;
-    cable([("b", "ub", "10.9.2.1/24"), ("r", "u2", "10.9.2.2/24")]).map_err(system("a cable"))?;
+    ip("-n a link set va down").map_err(failed("the direct cable"))?;
+    cable([("a", "ua", "10.9.1.1/24"), ("r", "u1", "10.9.1.2/24")]).map_err(failed("a cable"))?;
+    cable([("b", "ub", "10.9.2.1/24"), ("r", "u2", "10.9.2.2/24")]).map_err(failed("a cable"))?;
     let (listen, file) = (format!("0.0.0.0:{RELAY_PORT}"), context.dir().join("relay"));
     let words = ["faithless", "--listen", &listen, "--fingerprint", &file.display().to_string()];
     let relay = start(context, "r", &words)?;
     wait_until(PATIENCE_MS, 50, || relay.printed().contains("listening"));
-    let fingerprint = std::fs::read_to_string(&file).map_err(system("the relay's fingerprint"))?;
+    let fingerprint = std::fs::read_to_string(&file).map_err(failed("the relay's fingerprint"))?;
     pair.a.meet_at(&format!("10.9.1.2:{RELAY_PORT}"), &fingerprint);
     pair.b.meet_at(&format!("10.9.2.2:{RELAY_PORT}"), &fingerprint);
     let plan = Plan::both_ways(SMALL);

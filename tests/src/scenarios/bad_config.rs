@@ -7,7 +7,7 @@ use crate::booth;
 use crate::child::{Running, Side};
 use crate::clock::wait_until;
 use crate::report::Report;
-use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS};
+use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS, failed};
 
 pub(crate) const SCENARIO: Scenario = Scenario {
     name: "bad-config",
@@ -119,8 +119,7 @@ fn run(context: &Context) -> Result<Report, Error> {
     let mut report = Report::default();
     for case in CASES {
         let path = context.dir().join(format!("{}.toml", case.name));
-        fs::write(&path, case.text)
-            .map_err(|source| Error::System { what: path.display().to_string(), source })?;
+        fs::write(&path, case.text).map_err(failed(path.display().to_string()))?;
         for command in ["run", "check"] {
             let (code, said) = outcome(context, command, &path)?;
             let placed = said.contains(&format!("{}{}", path.display(), case.place));
@@ -140,8 +139,7 @@ fn run(context: &Context) -> Result<Report, Error> {
         report.check(format!("{command}: missing file named"), held, format!("exit {code:?}: {said}"));
     }
     let good = context.dir().join("good.toml");
-    fs::write(&good, "[camera]\nwidth = 640\nheight = 480\n")
-        .map_err(|source| Error::System { what: good.display().to_string(), source })?;
+    fs::write(&good, "[camera]\nwidth = 640\nheight = 480\n").map_err(failed(good.display().to_string()))?;
     let (code, said) = outcome(context, "check", &good)?;
     report.check("check: a good file passes", code == Some(0), format!("exit {code:?}: {said}"));
     Ok(report)
@@ -153,8 +151,8 @@ fn outcome(context: &Context, command: &str, config: &Path) -> Result<(Option<i3
     let log = context.dir().join(format!("{command}.log"));
     let _ = fs::remove_file(&log);
     let arguments = [command.to_owned(), "--config".to_owned(), config.display().to_string()];
-    let mut process = Running::start(Side::A, &binary, &arguments, &log)
-        .map_err(|source| Error::System { what: binary.display().to_string(), source })?;
+    let mut process =
+        Running::start(Side::A, &binary, &arguments, &log).map_err(failed(binary.display().to_string()))?;
     let mut code = None;
     wait_until(ENDS_WITHIN_MS, 5, || {
         let ended = process.ended();

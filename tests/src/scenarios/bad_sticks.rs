@@ -9,7 +9,7 @@ use fastrand::Rng;
 use crate::bad_stick::{self, Fault, Signers, good_config, signature};
 use crate::booth;
 use crate::report::Report;
-use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS};
+use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS, failed};
 use crate::stick::{Done, Format, Places, Stick, left_behind, run as program};
 
 pub(crate) const SCENARIO: Scenario = Scenario {
@@ -29,11 +29,6 @@ const GOOD_EVERY: u64 = 10;
 const BOUND_MS: i64 = 5_000;
 /// How soon a good one is answered.
 const ANSWER_MS: i64 = 3_000;
-
-fn failed(what: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
-    let what = what.into();
-    move |source| Error::System { what, source }
-}
 
 struct Bench {
     binary: PathBuf,

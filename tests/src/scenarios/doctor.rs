@@ -10,7 +10,7 @@ use crate::child::{Running, Side};
 use crate::clock::{now_us, wait_until};
 use crate::hotplug;
 use crate::report::Report;
-use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS};
+use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS, failed};
 use crate::vivid::{Pattern, Scene, Vivid};
 
 pub(crate) const SCENARIO: Scenario = Scenario {
@@ -113,7 +113,7 @@ impl Seen {
         let arguments = ["doctor", "--json", "--config", &config].map(str::to_owned);
         let start_us = now_us();
         let mut process = Running::start(booth.side(), &binary, &arguments, &log)
-            .map_err(|source| Error::System { what: binary.display().to_string(), source })?;
+            .map_err(failed(binary.display().to_string()))?;
         let mut code = None;
         wait_until(2 * LIMIT_MS, 5, || {
             let ended = process.ended();

@@ -6,7 +6,7 @@ use crate::booth::PORT;
 use crate::child::{Running, Side};
 use crate::clock::{now_us, wait_until};
 use crate::report::Report;
-use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS};
+use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS, failed};
 
 pub(crate) const SCENARIO: Scenario = Scenario {
     name: "garbage",
@@ -24,7 +24,7 @@ const FLOOD_ENDS_MS: i64 = 60_000;
 fn run(context: &Context) -> Result<Report, Error> {
     let mut report = Report::default();
     let mut pair = meeting(context)?;
-    let own = std::env::current_exe().map_err(|source| Error::System { what: "own path".into(), source })?;
+    let own = std::env::current_exe().map_err(failed("own path"))?;
     let (mut flooded, mut took_us) = (Ok(None), 0);
     let spans = watch_while(&mut pair, || {
         let start_us = now_us();
@@ -37,7 +37,7 @@ fn run(context: &Context) -> Result<Report, Error> {
             });
         took_us = now_us() - start_us;
     });
-    let status = flooded.map_err(|source| Error::System { what: "flood".to_owned(), source })?;
+    let status = flooded.map_err(failed("flood"))?;
     report.check(
         "the flood was sent",
         status.is_some_and(|status| status.success()),

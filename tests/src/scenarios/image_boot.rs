@@ -6,7 +6,7 @@ use crate::machine::picture::WELL;
 use crate::machine::stick::Stick;
 use crate::machine::{self, Machine, Options, qemu};
 use crate::report::Report;
-use crate::scenario::{Context, Error, Kind, Place, Scenario};
+use crate::scenario::{Context, Error, Kind, Place, Scenario, failed};
 
 pub(crate) const SCENARIO: Scenario = Scenario {
     name: "image-boot",
@@ -43,8 +43,7 @@ fn run(context: &Context) -> Result<Report, Error> {
     report.check("the code on the card is a command", words.starts_with("holobooth pair "), words);
 
     let file = folder.join("holobooth.toml");
-    std::fs::write(&file, "[booth]\nname = \"atrium\"\n")
-        .map_err(|source| Error::System { what: file.display().to_string(), source })?;
+    std::fs::write(&file, "[booth]\nname = \"atrium\"\n").map_err(failed(file.display().to_string()))?;
     let stick = Stick::with(folder.join("stick.img"), &[("holobooth.toml", &file)])?;
     let plugged = machine.uptime();
     let name = machine.plug(stick.image(), false)?;

@@ -8,7 +8,7 @@ use crate::flow;
 use crate::network::ip;
 use crate::relay::PORT;
 use crate::report::Report;
-use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS};
+use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS, failed};
 
 pub(crate) const SCENARIO: Scenario = Scenario {
     name: "pair-relay",
@@ -34,9 +34,8 @@ const SETTLE_MS: i64 = 3_000;
 fn run(context: &Context) -> Result<Report, Error> {
     let mut report = Report::default();
     look_at_movement()?;
-    let system = |what: &'static str| move |source| Error::System { what: what.to_owned(), source };
-    ip("-n a link set va down").map_err(system("the direct cable"))?;
-    let relays = relays(context).map_err(system("relays"))?;
+    ip("-n a link set va down").map_err(failed("the direct cable"))?;
+    let relays = relays(context).map_err(failed("relays"))?;
     let mut pair = Pair::new(context.dir())?;
     pair.a.meet_at(&format!("10.9.1.2:{PORT}"), relays[0].fingerprint());
     pair.b.meet_at(&format!("10.9.2.2:{PORT}"), relays[1].fingerprint());
@@ -70,7 +69,7 @@ fn run(context: &Context) -> Result<Report, Error> {
     ];
     for (what, cable, way, gap_ms) in moves {
         flow::gap_ms(&pair, SETTLE_MS);
-        ip(&format!("-n a link set va {cable}")).map_err(system("the direct cable"))?;
+        ip(&format!("-n a link set va {cable}")).map_err(failed("the direct cable"))?;
         let seen = flow::watch(&pair, 0, PATIENCE_MS, over(way));
         let held = seen.took_ms.is_some_and(|ms| ms <= MOVED_MS) && seen.gap_ms <= gap_ms;
         let found = seen

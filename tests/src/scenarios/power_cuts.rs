@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::machine::stick::Stick;
 use crate::machine::{self, uml};
 use crate::report::Report;
-use crate::scenario::{Context, Error, Kind, Place, Scenario};
+use crate::scenario::{Context, Error, Kind, Place, Scenario, failed};
 
 /// `power-cuts`
 pub(crate) const CUTS: Scenario = Scenario {
@@ -131,7 +131,7 @@ fn sticks(folder: &Path) -> Result<Vec<PathBuf>, Error> {
         .map(|name| {
             let file = folder.join(format!("{name}.toml"));
             fs::write(&file, format!("[booth]\nname = \"{name}\"\n"))
-                .map_err(|source| Error::System { what: file.display().to_string(), source })?;
+                .map_err(failed(file.display().to_string()))?;
             let stick = Stick::with(folder.join(format!("{name}.img")), &[("holobooth.toml", &file)])?;
             Ok(stick.image().to_owned())
         })

@@ -12,7 +12,7 @@ use crate::clock::{now_us, sleep_until_us};
 use crate::line::{LINE, lay};
 use crate::network::tc;
 use crate::report::Report;
-use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS};
+use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS, failed};
 
 pub(crate) const SCENARIO: Scenario = Scenario {
     name: "rate-step",
@@ -69,16 +69,16 @@ fn run(context: &Context) -> Result<Report, Error> {
     let mut report = Report::default();
     let line = |verb: &str, mbit: i64| {
         let words = format!("-n {LINE} qdisc {verb} dev lb root netem rate {mbit}mbit limit 1000");
-        tc(&words).map_err(|source| Error::System { what: words, source })
+        tc(&words).map_err(failed(words))
     };
-    lay().map_err(|source| Error::System { what: "the line".to_owned(), source })?;
+    lay().map_err(failed("the line"))?;
     line("add", WIDE_MBIT)?;
     for (end, device) in [("a", "va"), ("b", "vb")] {
         let way = format!("-n {end} qdisc add dev {device} root netem delay {DELAY_MS}ms");
-        tc(&way).map_err(|source| Error::System { what: way, source })?;
+        tc(&way).map_err(failed(way))?;
     }
 
-    let own = std::env::current_exe().map_err(|source| Error::System { what: "own path".into(), source })?;
+    let own = std::env::current_exe().map_err(failed("own path"))?;
     let start = |side: Side| {
         // As urgent as a booth's link is: a train of padding that waits for a core looks like one that waits for the line.
         let words = format!(
@@ -89,7 +89,7 @@ fn run(context: &Context) -> Result<Report, Error> {
         );
         let words: Vec<_> = words.split_whitespace().map(str::to_owned).collect();
         Running::start(side, Path::new("chrt"), &words, &context.dir().join(format!("{}.log", side.name())))
-            .map_err(|source| Error::System { what: "stand-in".into(), source })
+            .map_err(failed("stand-in"))
     };
     // One after the other: each makes both sides' identities unless they are there.
     let mut b = start(Side::B)?;
@@ -159,7 +159,7 @@ fn watch(mbit: i64, seconds: i64, samples: &mut Vec<Sample>) -> Result<(), Error
     let end_us = now_us() + seconds * 1_000_000;
     while now_us() < end_us {
         let at_us = now_us();
-        let (left, stand) = queue().map_err(|source| Error::System { what: "tc".to_owned(), source })?;
+        let (left, stand) = queue().map_err(failed("tc"))?;
         samples.push(Sample { at_us, mbit, left, stand });
         sleep_until_us(at_us + EVERY_US);
     }

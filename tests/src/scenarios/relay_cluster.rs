@@ -9,7 +9,7 @@ use crate::flow;
 use crate::network::{cable, ip, tc};
 use crate::relay::{PORT, Relay};
 use crate::report::Report;
-use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS};
+use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS, failed};
 
 pub(crate) const SCENARIO: Scenario = Scenario {
     name: "relay-cluster",
@@ -36,9 +36,8 @@ const RELAYS_UP_MS: i64 = 20_000;
 fn run(context: &Context) -> Result<Report, Error> {
     let mut report = Report::default();
     look_at_movement()?;
-    let system = |what: &'static str| move |source| Error::System { what: what.to_owned(), source };
-    ip("-n a link set va down").map_err(system("the direct cable"))?;
-    let mut relays = relays(context).map_err(system("relays"))?;
+    ip("-n a link set va down").map_err(failed("the direct cable"))?;
+    let mut relays = relays(context).map_err(failed("relays"))?;
     let mut pair = Pair::new(context.dir())?;
     pair.a.meet_at(&format!("10.9.1.2:{PORT}"), relays[0].fingerprint());
     pair.b.meet_at(&format!("10.9.2.2:{PORT}"), relays[1].fingerprint());
@@ -62,7 +61,7 @@ fn run(context: &Context) -> Result<Report, Error> {
             dark >= 3_000,
             format!("{dark} ms without a picture"),
         );
-        relays[n].start().map_err(system("a relay"))?;
+        relays[n].start().map_err(failed("a relay"))?;
         let took_ms = flow::watch(&pair, 0, PATIENCE_MS, over("relay")).took_ms;
         let found = took_ms.map_or("not back".to_owned(), |ms| format!("{ms} ms"));
         report.check(
@@ -88,16 +87,16 @@ fn run(context: &Context) -> Result<Report, Error> {
         report.figure(&format!("{key}_gap_ms"), seen.gap_ms);
         flow::gap_ms(&pair, 3_000);
     };
-    ip("-n a link set va up").map_err(system("the direct cable"))?;
+    ip("-n a link set va up").map_err(failed("the direct cable"))?;
     switch("cable plugged in", "direct", DIRECT_MS, BETTER_GAP_MS);
     // A cable that carries nothing any more, and does not say so.
-    tc("-n a qdisc add dev va root netem loss 100%").map_err(system("the direct cable"))?;
-    tc("-n b qdisc add dev vb root netem loss 100%").map_err(system("the direct cable"))?;
+    tc("-n a qdisc add dev va root netem loss 100%").map_err(failed("the direct cable"))?;
+    tc("-n b qdisc add dev vb root netem loss 100%").map_err(failed("the direct cable"))?;
     switch("cable dead", "relay", BROKEN_GAP_MS + 1_000, BROKEN_GAP_MS);
-    tc("-n a qdisc del dev va root").map_err(system("the direct cable"))?;
-    tc("-n b qdisc del dev vb root").map_err(system("the direct cable"))?;
+    tc("-n a qdisc del dev va root").map_err(failed("the direct cable"))?;
+    tc("-n b qdisc del dev vb root").map_err(failed("the direct cable"))?;
     switch("cable alive", "direct", 3 * DIRECT_MS, BETTER_GAP_MS);
-    ip("-n a link set va down").map_err(system("the direct cable"))?;
+    ip("-n a link set va down").map_err(failed("the direct cable"))?;
     switch("cable pulled", "relay", BROKEN_GAP_MS + 1_000, BROKEN_GAP_MS);
     report.check("both booths run on", pair.ended().is_none(), "");
     Ok(report)

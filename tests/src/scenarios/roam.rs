@@ -6,7 +6,7 @@ use crate::child::Side;
 use crate::flow;
 use crate::network::ip;
 use crate::report::Report;
-use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS};
+use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS, failed};
 
 pub(crate) const SCENARIO: Scenario = Scenario {
     name: "roam",
@@ -41,7 +41,7 @@ fn run(context: &Context) -> Result<Report, Error> {
         let name = side.name();
         for (step, address) in [("del", from), ("add", to)] {
             let words = format!("-n {name} addr {step} {address}/24 dev v{name}");
-            ip(&words).map_err(|source| Error::System { what: words, source })?;
+            ip(&words).map_err(failed(words))?;
         }
         let direct = |status: &Status| status.route() == "direct" && status.connected();
         // What was under way when the address went is no flow.

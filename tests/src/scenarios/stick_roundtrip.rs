@@ -2,7 +2,6 @@
 //! that does not work.
 
 use std::fs;
-use std::io;
 use std::path::PathBuf;
 
 use super::{SMALL, look_at_movement};
@@ -10,7 +9,7 @@ use crate::booth::{self, Pair, Plan, Status};
 use crate::clock::wait_until;
 use crate::network::ip;
 use crate::report::Report;
-use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS};
+use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS, failed};
 use crate::stick::{Done, Format, Places, Stick, left_behind};
 
 pub(crate) const SCENARIO: Scenario = Scenario {
@@ -36,11 +35,6 @@ const BACK_MS: i64 = 30_000;
 
 const CONFIG: &str = "holobooth.toml";
 const RESULT: &str = "holobooth-result.txt";
-
-fn failed(what: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
-    let what = what.into();
-    move |source| Error::System { what, source }
-}
 
 struct Site {
     binary: PathBuf,

@@ -7,7 +7,7 @@ use crate::clock::{now_us, sleep_until_us, wait_until};
 use crate::hotplug;
 use crate::report::Report;
 use crate::scanout::{Picture, Screen};
-use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS};
+use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS, failed};
 use crate::vivid::{Fault, Pattern, Scene, Vivid};
 
 pub(crate) const SCENARIO: Scenario = Scenario {
@@ -96,7 +96,7 @@ fn run(context: &Context) -> Result<Report, Error> {
 
 fn plug_screen(side: Side, connected: bool) -> Result<(), Error> {
     let what = || format!("{} connected: {connected}", side.screen());
-    hotplug::connect(side, connected).map_err(|source| Error::System { what: what(), source })
+    hotplug::connect(side, connected).map_err(failed(what()))
 }
 
 /// Whether the whole screen is light; a quick look at its middle first.

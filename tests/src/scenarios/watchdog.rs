@@ -7,7 +7,7 @@ use crate::clock::{now_us, sleep_until_us, wait_until};
 use crate::hotplug;
 use crate::manager::Manager;
 use crate::report::Report;
-use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS};
+use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS, failed};
 use crate::vivid::{Pattern, Scene, Vivid};
 
 pub(crate) const SCENARIO: Scenario = Scenario {
@@ -29,12 +29,8 @@ const ALIVE: &str = "WATCHDOG=1";
 
 fn run(context: &Context) -> Result<Report, Error> {
     let mut report = Report::default();
-    let system = |what: &str| {
-        let what = what.to_owned();
-        move |source| Error::System { what, source }
-    };
     let path = context.dir().join("notify.sock");
-    let manager = Manager::listen(&path).map_err(system("the manager's socket"))?;
+    let manager = Manager::listen(&path).map_err(failed("the manager's socket"))?;
     Vivid::open(Side::A.camera())?.look_at(Scene::moving(Pattern::Bars))?;
     let mut pair = Pair::new(context.dir())?;
     pair.a.answer_to(&path, LIMIT_MS);
@@ -52,10 +48,10 @@ fn run(context: &Context) -> Result<Report, Error> {
     said(&mut report, &manager, "no-camera", since_us);
     unplugged.plug();
 
-    hotplug::connect(Side::A, false).map_err(system("the screen's cable"))?;
+    hotplug::connect(Side::A, false).map_err(failed("the screen's cable"))?;
     sleep_until_us(now_us() + AWAY_US);
     lives(&mut report, "without screen", &manager, AWAY_US);
-    hotplug::connect(Side::A, true).map_err(system("the screen's cable"))?;
+    hotplug::connect(Side::A, true).map_err(failed("the screen's cable"))?;
 
     pair.b.start(Plan { screen: false, ..plan }, None)?;
     pair.a.wait("showing a picture", PATIENCE_MS, Status::shows_picture)?;
@@ -77,11 +73,11 @@ fn run(context: &Context) -> Result<Report, Error> {
     pair.a.start(Plan { camera: false, screen: false, ..plan }, None)?;
     ready(&mut report, "neither camera nor screen", &manager, since_us);
     pair.a.stop();
-    hotplug::connect(Side::A, false).map_err(system("the screen's cable"))?;
+    hotplug::connect(Side::A, false).map_err(failed("the screen's cable"))?;
     let since_us = now_us();
     pair.a.start(plan, None)?;
     ready(&mut report, "screen unplugged", &manager, since_us);
-    hotplug::connect(Side::A, true).map_err(system("the screen's cable"))?;
+    hotplug::connect(Side::A, true).map_err(failed("the screen's cable"))?;
     Ok(report)
 }
 

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use holobooth::provision::{Meaning, Question, Sandbox, Verdict};
@@ -58,6 +59,51 @@ fn nothing_is_too_much_for_it() {
         assert!(matches!(&verdict, Verdict::Refused(why) if why.contains("holobooth.toml:")), "{verdict:?}");
         assert!(started.elapsed() < Duration::from_secs(3));
     }
+}
+
+/// As in holobooth-stick@.service: a user with rights of its own. Only root can make one.
+#[test]
+fn it_has_no_right_of_who_asked() {
+    if !std::fs::read_to_string("/proc/self/status").unwrap().contains("CapEff:\t000001ff") {
+        eprintln!("not root: not tried");
+        return;
+    }
+    let right = "+sys_admin,+dac_override";
+    let mut child = Command::new("setpriv")
+        .args([
+            "--reuid=65533",
+            "--regid=65533",
+            "--clear-groups",
+            "--inh-caps",
+            right,
+            "--ambient-caps",
+            right,
+        ])
+        .args([env!("CARGO_BIN_EXE_holobooth"), "judge"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    // It waits for the question; by then it must have let go.
+    let path = format!("/proc/{}/status", child.id());
+    let rights = || {
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let ours = text.contains("Name:\tholobooth") && text.contains("Seccomp:\t2");
+        let of = |line: &&str| line.starts_with("Cap") && !line.starts_with("CapBnd");
+        ours.then(|| text.lines().filter(of).map(str::to_owned).collect::<Vec<_>>())
+    };
+    let until = Instant::now() + Duration::from_secs(10);
+    let found = loop {
+        match rights() {
+            Some(found) => break found,
+            None if Instant::now() > until => break Vec::new(),
+            None => std::thread::sleep(Duration::from_millis(5)),
+        }
+    };
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(found.len(), 4, "inheritable, permitted, effective, ambient");
+    assert!(found.iter().all(|line| line.ends_with("\t0000000000000000")), "{found:?}");
 }
 
 #[test]

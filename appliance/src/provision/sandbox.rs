@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use caps::CapSet;
 use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::prctl;
@@ -165,6 +166,10 @@ fn confine() -> Result<(), Error> {
         setgroups(&[]).map_err(failed("groups"))?;
         setresgid(group, group, group).map_err(failed("group"))?;
         setresuid(user, user, user).map_err(failed("user"))?;
+    }
+    // A unit may give rights without root (AmbientCapabilities=); the last of them go here.
+    for set in [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
+        caps::clear(None, set).map_err(|e| Error::Confine { what: "capabilities", reason: e.to_string() })?;
     }
     // Should who asked be killed, nobody is left behind. Only now: another user is another parent's child (prctl(2)).
     prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL).map_err(failed("ending with its parent"))?;

@@ -104,7 +104,9 @@ fn lost(places: &Places, before: &super::store::State, patience: Duration) -> Re
     let advice = "check [network] on the stick: address, gateway, VLAN, password; then change the file and put it in once more";
     Answer { lines: vec![line.clone(), advice.into()], ..Answer::refused("Network change taken back", "") }
         .leave(places);
-    let _ = places.take_effect(true);
+    if let Err(e) = places.take_effect() {
+        log::error!("provision: the network before is in force and could not be written: {e}");
+    }
     Ok(line)
 }
 

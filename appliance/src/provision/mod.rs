@@ -109,21 +109,14 @@ impl Places {
         }
     }
 
-    /// Has what is now in force take effect: the network's files, when they changed, and the booth itself, which starts again with them.
+    /// Has what is now in force take effect: the files of network and time, of whose change a unit learns by itself, and the booth itself,
+    /// which starts again.
     ///
     /// # Errors
-    /// When the files cannot be written; that nobody answers is none.
-    pub(crate) fn take_effect(&self, network: bool) -> Result<(), Error> {
+    /// When the files cannot be written; the booth is told all the same. That nobody answers is none.
+    pub(crate) fn take_effect(&self) -> Result<(), Error> {
         let config = self.in_force()?;
-        if network && write(&self.root, &render(&config))? && self.root == Path::new("/") {
-            // It has what it needs when it comes up later; so that either is missing or fails is no trouble here.
-            for command in [
-                &["networkctl", "reload"][..],
-                &["systemctl", "try-restart", "--no-block", "systemd-timesyncd.service"],
-            ] {
-                let _ = std::process::Command::new(command[0]).args(&command[1..]).status();
-            }
-        }
+        let written = write(&self.root, &render(&config));
         match health::order(&config.health.socket, "reload") {
             Ok(Ok(done)) => log::info!("provision: {done}"),
             Ok(Err(why)) => log::warn!("provision: the booth did not start again: {why}"),
@@ -131,6 +124,7 @@ impl Places {
                 log::info!("provision: no booth to start again on {}: {e}", config.health.socket.display())
             }
         }
+        written?;
         Ok(())
     }
 }
@@ -156,7 +150,7 @@ pub fn revert(places: &Places) -> Result<String, Error> {
         if new.current.is_some() { "the configuration before" } else { "the image's own configuration" };
     let line = format!("{which} is in force again; `holobooth revert` once more goes forth again");
     Answer::good("Configuration put back", vec![line.clone()]).leave(places);
-    places.take_effect(true)?;
+    places.take_effect()?;
     Ok(line)
 }
 

@@ -16,6 +16,8 @@ use crate::config::{Config, Network, Wifi};
 
 /// systemd-networkd's folder, gone after a reboot.
 const NETWORKD: &str = "run/systemd/network";
+/// The file by which a unit (holobooth-reload.path) learns that others have changed.
+const CHANGED: &str = "run/holobooth-config/network";
 /// iwd's folder of known networks: it keeps what it learns there, so it lasts.
 const IWD: &str = "var/lib/iwd";
 /// iwd's own settings; its unit has to name this folder: `Environment=CONFIGURATION_DIRECTORY=/run/iwd`.
@@ -111,8 +113,10 @@ fn addresses(network: &Network) -> String {
     }
     // The booth announces itself (pairing/lan.rs); two that answer for one name would disturb each other.
     text.push_str("MulticastDNS=no\n");
+    // A venue does not name a booth.
+    text.push_str("\n[DHCPv4]\nUseHostname=no\n");
     if !network.dns.is_empty() {
-        text.push_str("\n[DHCPv4]\nUseDNS=no\n\n[DHCPv6]\nUseDNS=no\n\n[IPv6AcceptRA]\nUseDNS=no\n");
+        text.push_str("UseDNS=no\n\n[DHCPv6]\nUseDNS=no\n\n[IPv6AcceptRA]\nUseDNS=no\n");
     }
     text
 }
@@ -152,7 +156,8 @@ fn escaped(value: &str) -> String {
     }
 }
 
-/// Writes the files below `root`, and removes those of ours that are no longer wanted. Whether anything changed.
+/// Writes the files below `root`, and removes those of ours that are no longer wanted. Whether anything changed: then [`CHANGED`] is
+/// written last of all, by which the services that read them are told.
 ///
 /// # Errors
 /// [`Error`].
@@ -160,6 +165,13 @@ pub fn write(root: &Path, files: &[Rendered]) -> Result<bool, Error> {
     let mut changed = sweep(root, files)?;
     for file in files {
         changed |= put(root, file)?;
+    }
+    if changed {
+        let mark = root.join(CHANGED);
+        if let Some(folder) = mark.parent() {
+            DirBuilder::new().recursive(true).mode(0o755).create(folder).map_err(at(folder))?;
+        }
+        fs::write(&mark, "").map_err(at(&mark))?;
     }
     Ok(changed)
 }

@@ -23,7 +23,7 @@ fn nothing_is_dhcp_on_every_port() {
         &files(""),
         &[(
             "run/systemd/network/50-holobooth-port.network",
-            "[Match]\nType=ether\nKind=!*\n\n[Network]\nDHCP=yes\nLinkLocalAddressing=yes\nMulticastDNS=no\n",
+            "[Match]\nType=ether\nKind=!*\n\n[Network]\nDHCP=yes\nLinkLocalAddressing=yes\nMulticastDNS=no\n\n[DHCPv4]\nUseHostname=no\n",
         )],
     );
 }
@@ -38,7 +38,7 @@ fn a_fixed_address_on_one_port() {
             (
                 "run/systemd/network/50-holobooth-port.network",
                 "[Match]\nName=enp1s0\n\n[Network]\nAddress=192.0.2.7/24\nGateway=192.0.2.1\nDNS=192.0.2.1\nDNS=2001:db8::1\n\
-                 MulticastDNS=no\n\n[DHCPv4]\nUseDNS=no\n\n[DHCPv6]\nUseDNS=no\n\n[IPv6AcceptRA]\nUseDNS=no\n",
+                 MulticastDNS=no\n\n[DHCPv4]\nUseHostname=no\nUseDNS=no\n\n[DHCPv6]\nUseDNS=no\n\n[IPv6AcceptRA]\nUseDNS=no\n",
             ),
             ("run/systemd/timesyncd.conf.d/50-holobooth.conf", "[Time]\nNTP=ntp.example.org 192.0.2.1\n"),
         ],
@@ -60,7 +60,7 @@ fn a_vlan_is_a_device_of_its_own() {
             ),
             (
                 "run/systemd/network/50-holobooth-vlan.network",
-                "[Match]\nName=vlan7\nKind=vlan\n\n[Network]\nAddress=2001:db8::7/64\nMulticastDNS=no\n",
+                "[Match]\nName=vlan7\nKind=vlan\n\n[Network]\nAddress=2001:db8::7/64\nMulticastDNS=no\n\n[DHCPv4]\nUseHostname=no\n",
             ),
         ],
     );

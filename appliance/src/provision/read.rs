@@ -1,9 +1,10 @@
 //! What is looked at on a stick: files whose names are known, in its root, each up to a size. Nothing is looked for.
 
+use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The configuration.
 pub(super) const CONFIG: &str = "holobooth.toml";
@@ -47,8 +48,8 @@ pub(super) struct Found {
     pub(super) signature: Content,
     pub(super) reset: Content,
     pub(super) reset_signature: Content,
-    /// The first by name.
-    pub(super) update: Option<PathBuf>,
+    /// The name of the first.
+    pub(super) update: Option<OsString>,
     pub(super) logs: bool,
     pub(super) result: Content,
 }
@@ -114,14 +115,14 @@ fn read(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
     Ok((bytes.len() as u64 <= most).then_some(bytes))
 }
 
-/// The first file in the root, by name, that ends as an update does.
-fn update(root: &Path) -> Option<PathBuf> {
+/// The name of the first file in the root that ends as an update does.
+fn update(root: &Path) -> Option<OsString> {
     let names = fs::read_dir(root).ok()?.take(MOST_NAMES).map_while(Result::ok);
     let updates = names.filter(|entry| {
         entry.path().extension().is_some_and(|ending| ending == UPDATE)
             && entry.file_type().is_ok_and(|kind| kind.is_file())
     });
-    updates.map(|entry| entry.path()).min()
+    updates.map(|entry| entry.file_name()).min()
 }
 
 #[cfg(test)]
@@ -155,7 +156,7 @@ mod tests {
         fs::write(root.join("a.update"), "").unwrap();
         fs::create_dir(root.join("0.update")).unwrap();
         symlink("a.update", root.join("1.update")).unwrap();
-        assert_eq!(update(&root), Some(root.join("a.update")));
+        assert_eq!(update(&root), Some("a.update".into()));
         let found = Found::at(&root);
         assert!(!found.is_nothing() && !found.logs);
         fs::remove_dir_all(root).unwrap();

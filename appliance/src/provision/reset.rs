@@ -27,8 +27,10 @@ fn empty(folder: &Path) -> io::Result<()> {
     if !folder.join(OWN).exists() {
         return Ok(());
     }
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
+    let entries = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
+    // What the folder is known by goes last: one that was cut off can be emptied again.
+    let (last, first): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.file_name() == OWN);
+    for entry in first.into_iter().chain(last) {
         if entry.file_type()?.is_dir() {
             fs::remove_dir_all(entry.path())?;
         } else {

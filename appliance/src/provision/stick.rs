@@ -4,7 +4,9 @@
 //! 2. A factory reset that is asked for is marked as done on the stick, and only then done: else it would be done again at the next boot.
 //! 3. The configuration is judged in the sandbox, and applied whole or refused.
 //! 4. The card is left, then the answer on the stick (mounted for writing, briefly), and then what was applied takes effect.
+//! 5. Last, for it takes longest, an update is copied, and answered in the same way.
 
+use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -43,35 +45,22 @@ fn answered(places: &Places, sandbox: &Sandbox, device: &Path) -> Result<String,
     mount::apart()?;
     let mounted = Mounted::new(device, Access::Read)?;
     let found = Found::at(mounted.root());
+    drop(mounted);
     if found.is_nothing() {
         return Ok("nothing on the stick is for this booth".into());
     }
-    let updated = found.update.as_deref().map(update::take);
-    drop(mounted);
-
     let mut answers = Vec::new();
-    let mut effect = None;
+    let mut effect = false;
     let booth = name(places);
-    match &found.reset {
-        Content::Absent => {}
-        _ => {
-            let done = asked_to_reset(places, sandbox, device, &found, booth.as_deref());
-            if done.is_ok() {
-                effect = Some(true);
-            }
-            answers.push(done.unwrap_or_else(|why| Answer::refused("Factory reset refused", &why)));
-        }
-    }
-    if found.config != Content::Absent {
-        let (answer, network) = configured(places, sandbox, &found)?;
-        effect = effect.max(network);
+    if found.reset != Content::Absent {
+        let (answer, begun) = asked_to_reset(places, sandbox, device, &found, booth.as_deref());
+        effect |= begun;
         answers.push(answer);
     }
-    if let Some(updated) = updated {
-        answers.push(match updated {
-            Ok(done) => Answer::good("Update taken", vec![done]),
-            Err(why) => Answer::refused("No update", &why),
-        });
+    if found.config != Content::Absent {
+        let (answer, changed) = configured(places, sandbox, &found)?;
+        effect |= changed;
+        answers.push(answer);
     }
     // The card before all that may take time.
     let card = answers.iter().cloned().reduce(Answer::and);
@@ -82,29 +71,65 @@ fn answered(places: &Places, sandbox: &Sandbox, device: &Path) -> Result<String,
     if found.logs {
         answers.push(Answer::good("Logs are in the folder logs", Vec::new()));
     }
-    let Some(answer) = answers.into_iter().reduce(Answer::and) else { return Ok(String::new()) };
-    let text = answer.text(booth.as_deref().unwrap_or("without a name"));
-    if let Err(why) = leave_on(device, &found.result, &text, &logs) {
-        let line = format!("The stick holds no answer: {why}");
-        card.unwrap_or_else(|| answer.clone())
-            .and(Answer { news: false, ..Answer::good(&line, Vec::new()) })
-            .leave(places);
-    } else if card.is_none() {
-        answer.leave(places);
+    let booth = booth.as_deref().unwrap_or("without a name");
+    let mut text = match answers.iter().cloned().reduce(Answer::and) {
+        Some(answer) => leave_answer(places, device, &found.result, &answer, booth, &logs, card.is_none()),
+        None => String::new(),
+    };
+    if effect {
+        places.take_effect()?;
     }
-    if let Some(network) = effect {
-        places.take_effect(network)?;
+    if let Some(bundle) = &found.update {
+        let before = if text.is_empty() { found.result } else { Content::Bytes(text.into_bytes()) };
+        let taken = taken(places, device, bundle);
+        answers.push(taken.clone());
+        taken.leave(places);
+        let answer = answers.into_iter().reduce(Answer::and).unwrap_or(taken);
+        text = leave_answer(places, device, &before, &answer, booth, &[], false);
     }
     Ok(text)
 }
 
-/// Judges and applies the configuration. With the answer, whether something is to take effect, and whether in the network.
-fn configured(places: &Places, sandbox: &Sandbox, found: &Found) -> Result<(Answer, Option<bool>), Error> {
+/// Copies a bundle, which takes as long as a slow stick does.
+fn taken(places: &Places, device: &Path, bundle: &OsStr) -> Answer {
+    let line = format!("{}: leave the stick in", bundle.to_string_lossy());
+    Answer::good("Copying an update", vec![line]).leave(places);
+    let taken = Mounted::new(device, Access::Read)
+        .map_err(|e| e.to_string())
+        .and_then(|mounted| update::take(&mounted.root().join(bundle)));
+    match taken {
+        Ok(done) => Answer::good("Update", vec![done]),
+        Err(why) => Answer::refused("No update", &why),
+    }
+}
+
+/// Leaves the answer on the stick, and on the card when it is news there or the stick takes none. Its text.
+fn leave_answer(
+    places: &Places,
+    device: &Path,
+    old: &Content,
+    answer: &Answer,
+    booth: &str,
+    logs: &[Log],
+    no_card_yet: bool,
+) -> String {
+    let text = answer.text(booth);
+    if let Err(why) = leave_on(device, old, &text, logs) {
+        let line = format!("The stick holds no answer: {why}");
+        answer.clone().and(Answer { news: false, ..Answer::good(&line, Vec::new()) }).leave(places);
+    } else if no_card_yet {
+        answer.leave(places);
+    }
+    text
+}
+
+/// Judges and applies the configuration. With the answer, whether something is to take effect.
+fn configured(places: &Places, sandbox: &Sandbox, found: &Found) -> Result<(Answer, bool), Error> {
     const REFUSED: &str = "Configuration refused";
     let file = match &found.config {
         Content::Bytes(bytes) => bytes,
-        Content::Unfit(why) => return Ok((Answer::refused(REFUSED, why), None)),
-        Content::Absent => return Ok((Answer::nothing_new(""), None)),
+        Content::Unfit(why) => return Ok((Answer::refused(REFUSED, why), false)),
+        Content::Absent => return Ok((Answer::nothing_new(""), false)),
     };
     let locked = Store::lock(&places.store)?;
     let state = locked.state()?;
@@ -116,25 +141,25 @@ fn configured(places: &Places, sandbox: &Sandbox, found: &Found) -> Result<(Answ
         } else {
             "This configuration was applied before and then put back; change the file, or `holobooth revert`, to have it again."
         };
-        return Ok((Answer::nothing_new(line), None));
+        return Ok((Answer::nothing_new(line), false));
     }
     let verdict = asked(places, sandbox, &state, Meaning::Config, file, &found.signature);
     let (changes, network) = match verdict {
         Ok(changes) => changes,
-        Err(why) => return Ok((Answer::refused(REFUSED, &why), None)),
+        Err(why) => return Ok((Answer::refused(REFUSED, &why), false)),
     };
     // The sandbox has read it as UTF-8.
     let Ok(text) = String::from_utf8(file.clone()) else {
-        return Ok((Answer::refused(REFUSED, "holobooth.toml is not UTF-8 text"), None));
+        return Ok((Answer::refused(REFUSED, "holobooth.toml is not UTF-8 text"), false));
     };
     apply(places, &locked, &state, text, digest, network)?;
     if changes.is_empty() {
         return Ok((
             Answer::good("Configuration applied", vec!["No value is different from before.".into()]),
-            None,
+            false,
         ));
     }
-    Ok((Answer::good("Configuration applied", lines(&changes)), Some(network)))
+    Ok((Answer::good("Configuration applied", lines(&changes)), true))
 }
 
 fn apply(
@@ -183,14 +208,41 @@ fn asked(
     }
 }
 
-/// Marks the request as done on the stick, and carries it out.
+/// Marks the request as done on the stick, and carries it out. With the answer, whether anything of it was begun.
 fn asked_to_reset(
     places: &Places,
     sandbox: &Sandbox,
     device: &Path,
     found: &Found,
     booth: Option<&str>,
-) -> Result<Answer, String> {
+) -> (Answer, bool) {
+    let refused = |why: String| (Answer::refused("Factory reset refused", &why), false);
+    let booth = match may_reset(places, sandbox, found, booth) {
+        Ok(booth) => booth,
+        Err(why) => return refused(why),
+    };
+    if let Err(e) = mark_reset(device) {
+        return refused(format!(
+            "factory-reset cannot be renamed to {RESET_DONE} on the stick ({e}), and would be done again and again; unlock the stick"
+        ));
+    }
+    let answer = match reset::reset(places) {
+        Ok(()) => {
+            let line = format!("{booth} is as it was flashed; factory-reset was renamed to {RESET_DONE}");
+            Answer::good("Factory reset done", vec![line])
+        }
+        Err(e) => Answer::refused("Factory reset not finished", &format!("{e}; ask for it once more")),
+    };
+    (answer, true)
+}
+
+/// Whether the request is for this booth, and signed where it has to be; gives the booth's name.
+fn may_reset<'a>(
+    places: &Places,
+    sandbox: &Sandbox,
+    found: &Found,
+    booth: Option<&'a str>,
+) -> Result<&'a str, String> {
     let wanted = match &found.reset {
         Content::Bytes(bytes) => bytes,
         Content::Unfit(why) => return Err(why.clone()),
@@ -205,12 +257,7 @@ fn asked_to_reset(
     }
     let state = Store::at(&places.store).state().map_err(|e| e.to_string())?;
     asked(places, sandbox, &state, Meaning::Reset, wanted, &found.reset_signature)?;
-    mark_reset(device).map_err(|e| {
-        format!("factory-reset cannot be renamed to {RESET_DONE} on the stick ({e}), and would be done again and again; unlock the stick")
-    })?;
-    reset::reset(places).map_err(|e| e.to_string())?;
-    let line = format!("{booth} is as it was flashed; factory-reset was renamed to {RESET_DONE}");
-    Ok(Answer::good("Factory reset done", vec![line]))
+    Ok(booth)
 }
 
 fn mark_reset(device: &Path) -> io::Result<()> {

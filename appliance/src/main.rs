@@ -381,7 +381,7 @@ fn run(cli: Cli) -> Result<(), ExitCode> {
             upkeep::card(&config.screen, &until)
         }
         Command::Healthy { socket, patience_s } => upkeep::healthy(&socket, Duration::from_secs(patience_s)),
-        Command::Update { command, origin } => upkeep::update(&command, &origin.load()?),
+        Command::Update { command, origin } => upkeep::update(&command, || origin.load()),
         Command::Status { json, socket } => {
             let status = health::ask(&socket).map_err(|e| no_answer(&socket, &e))?;
             if json {

@@ -87,11 +87,14 @@ pub(crate) fn card(wish: &Screen, until: &Path) -> Result<(), ExitCode> {
 }
 
 /// Carries one of them out.
-pub(crate) fn update(command: &Update, config: &Config) -> Result<(), ExitCode> {
+pub(crate) fn update(
+    command: &Update,
+    config: impl FnOnce() -> Result<Config, ExitCode>,
+) -> Result<(), ExitCode> {
     let folders = Folders::default();
     match command {
         Update::Fetch => {
-            let Some(update) = &config.update else { return Ok(()) };
+            let Some(update) = config()?.update else { return Ok(()) };
             match folders.fetch(update.url.get_ref()).map_err(|e| fail(1, &e))? {
                 Some(version) => println!("version {version} waits to be installed"),
                 None => println!("nothing newer"),
@@ -109,13 +112,12 @@ pub(crate) fn update(command: &Update, config: &Config) -> Result<(), ExitCode> 
 
 /// After systemd-sysupdate; systemd.exec(5) says in SERVICE_RESULT how it went.
 fn finish(folders: &Folders) -> Result<(), ExitCode> {
-    let from_stick = folders.incoming().exists();
     let result = std::env::var("SERVICE_RESULT").unwrap_or_default();
-    folders.clear();
-    let from = update::running().unwrap_or_default();
     if result == "exec-condition" {
         return Ok(());
     }
+    let from_stick = folders.done(result == "success");
+    let from = update::running().unwrap_or_default();
     let installed = folders.untried().filter(|to| *to != from);
     let (title, line) = match (&installed, result.as_str()) {
         (Some(to), "success") => ("Update installed", format!("version {to} starts now")),

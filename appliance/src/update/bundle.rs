@@ -6,11 +6,11 @@ use std::io::{self, Read};
 use std::path::Path;
 
 /// The most that a bundle may hold, in bytes.
-const LARGEST: u64 = 3 << 30;
+pub(super) const LARGEST: u64 = 3 << 30;
 /// The longest list of sums, in bytes.
 const SUMS_LARGEST: u64 = 65536;
 /// The most files in one.
-const FILES: usize = 16;
+pub(super) const FILES: usize = 16;
 /// What stays free on the data partition, in bytes.
 const RESERVE: u64 = 64 << 20;
 
@@ -39,6 +39,11 @@ pub enum Error {
         /// What is free, in MB.
         free_mb: u64,
     },
+    /// There is one already.
+    #[error(
+        "update: another one is being installed; put the stick in again when the card says what became of it"
+    )]
+    Busy,
 }
 
 fn system(what: &str) -> impl FnOnce(io::Error) -> Error {
@@ -53,7 +58,7 @@ fn system(what: &str) -> impl FnOnce(io::Error) -> Error {
 pub(super) fn sums(path: &Path) -> Result<Vec<u8>, Error> {
     let bundle = File::open(path).map_err(system("the bundle"))?;
     let mut archive = tar::Archive::new(bundle);
-    let mut entries = archive.entries().map_err(system("the bundle"))?;
+    let mut entries = archive.entries().map_err(system("the bundle"))?.raw(true);
     let foreign = || Error::Foreign("it does not begin with SHA256SUMS".into());
     let entry = entries.next().and_then(Result::ok).ok_or_else(foreign)?;
     if *entry.path_bytes() != *b"SHA256SUMS" {
@@ -70,17 +75,16 @@ pub(super) fn sums(path: &Path) -> Result<Vec<u8>, Error> {
 /// When it is none, or too large, or the system refuses.
 pub fn unpack(path: &Path, folder: &Path, name: &str) -> Result<(), Error> {
     fs::create_dir_all(folder).map_err(system("the data partition"))?;
+    if folder.join(name).exists() {
+        return Err(Error::Busy);
+    }
     let bundle = File::open(path).map_err(system("the bundle"))?;
     let size = bundle.metadata().map_err(system("the bundle"))?.len();
     if size > LARGEST {
         return Err(Error::Foreign(format!("it has {} MB", size >> 20)));
     }
-    let space = nix::sys::statvfs::statvfs(folder).map_err(|e| system("the data partition")(e.into()))?;
-    let free = space.blocks_available() * space.fragment_size();
-    if free < size + RESERVE {
-        return Err(Error::NoRoom { needed_mb: (size + RESERVE) >> 20, free_mb: free >> 20 });
-    }
-    let new = folder.join(format!("{name}.new"));
+    room_for(size, folder)?;
+    let new = folder.join(format!("{name}.stick"));
     let _ = fs::remove_dir_all(&new);
     let result =
         fs::create_dir(&new).map_err(system("the data partition")).and_then(|()| write(bundle, &new));
@@ -88,14 +92,32 @@ pub fn unpack(path: &Path, folder: &Path, name: &str) -> Result<(), Error> {
         let _ = fs::remove_dir_all(&new);
         return Err(e);
     }
-    let place = folder.join(name);
-    let _ = fs::remove_dir_all(&place);
-    fs::rename(&new, &place).map_err(system("the data partition"))
+    move_in(&new, &folder.join(name))
+}
+
+/// Gives a bundle that is whole its place, unless another has come meanwhile.
+pub(super) fn move_in(new: &Path, place: &Path) -> Result<(), Error> {
+    // A folder that has files is not replaced (rename(2)).
+    fs::rename(new, place).map_err(|e| {
+        let _ = fs::remove_dir_all(new);
+        if place.exists() { Error::Busy } else { system("the data partition")(e) }
+    })
+}
+
+/// Whether `bytes` find room, and something is left.
+pub(super) fn room_for(bytes: u64, folder: &Path) -> Result<(), Error> {
+    let space = nix::sys::statvfs::statvfs(folder).map_err(|e| system("the data partition")(e.into()))?;
+    let free = space.blocks_available() * space.fragment_size();
+    if free < bytes + RESERVE {
+        return Err(Error::NoRoom { needed_mb: (bytes + RESERVE) >> 20, free_mb: free >> 20 });
+    }
+    Ok(())
 }
 
 fn write(bundle: File, new: &Path) -> Result<(), Error> {
     let mut archive = tar::Archive::new(bundle.take(LARGEST));
-    let entries = archive.entries().map_err(system("the bundle"))?;
+    // Raw: a long name or an extended header would be read into memory, however long it is; ours have none.
+    let entries = archive.entries().map_err(system("the bundle"))?.raw(true);
     let mut left = LARGEST;
     let mut names = Vec::new();
     for entry in entries {
@@ -171,11 +193,18 @@ mod tests {
         let (result, folder) = unpacked(&bundle(&GOOD), "good");
         result.unwrap();
         assert_eq!(fs::read(folder.join("incoming/holobooth_2.efi")).unwrap(), b"kernel");
+        let again = unpack(&folder.join("x.update"), &folder, "incoming");
+        assert!(matches!(again, Err(Error::Busy)), "it waits to be installed: {again:?}");
         fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]
     fn anything_else_leaves_nothing() {
+        // A member of GNU's kind L, with a name of a hundred gigabytes to come.
+        let mut endless = tar::Header::new_gnu();
+        endless.set_entry_type(tar::EntryType::GNULongName);
+        endless.set_size(100 << 30);
+        endless.set_cksum();
         let long = "holobooth_".to_owned() + &"x".repeat(80) + ".efi";
         let odd: Vec<Vec<(&str, &[u8])>> = vec![
             vec![],
@@ -188,6 +217,7 @@ mod tests {
         ];
         let mut cases: Vec<Vec<u8>> = odd.iter().map(|entries| bundle(entries)).collect();
         let whole = bundle(&GOOD);
+        cases.push([endless.as_bytes().as_slice(), &[b'a'; 4096]].concat());
         cases.extend([&b""[..], b"\0", &[0xff; 5000], &whole[..600], &whole[..1300]].map(<[u8]>::to_vec));
         for (n, bytes) in cases.iter().enumerate() {
             let (result, folder) = unpacked(bytes, &n.to_string());

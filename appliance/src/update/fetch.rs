@@ -5,24 +5,25 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::bundle::fits;
-use super::{Error, Folders, INCOMING, Outcome, Record, running, system};
+use super::bundle::{FILES, LARGEST, fits, move_in, room_for};
+use super::{Error, Folders, INCOMING, Outcome, REFUSED, Record, SUMS, running, system};
 
 /// The largest list of sums, in bytes.
-const SUMS_LARGEST: &str = "65536";
-/// The largest file, in bytes.
-const FILE_LARGEST: &str = "3221225472";
+const SUMS_LARGEST: u64 = 65536;
 /// Slower than this, in bytes a second, for half a minute is a line that is down.
 const SLOWEST: &str = "2048";
 
 impl Folders {
-    /// Downloads what the server at `url` has, if it is newer than what runs and did not go back already; gives its version. From then on
-    /// it waits to be installed.
+    /// Downloads what the server at `url` has, if it is newer than what runs, did not go back and was not refused already; gives its version.
+    /// From then on it waits to be installed.
     ///
     /// # Errors
     /// When the server does not answer, or the data partition is full. Nothing is left then.
     pub fn fetch(&self, url: &str) -> Result<Option<String>, Error> {
-        let new = self.data.join(format!("{INCOMING}.new"));
+        if self.incoming().exists() {
+            return Ok(None);
+        }
+        let new = self.data.join(format!("{INCOMING}.server"));
         let _ = fs::remove_dir_all(&new);
         fs::create_dir_all(&new).map_err(system(new.display().to_string()))?;
         let result = self.download(url.trim_end_matches('/'), &new);
@@ -33,9 +34,12 @@ impl Folders {
     }
 
     fn download(&self, url: &str, new: &Path) -> Result<Option<String>, Error> {
-        get(url, "SHA256SUMS", new, SUMS_LARGEST)?;
-        let sums = new.join("SHA256SUMS");
+        get(url, SUMS, new, SUMS_LARGEST)?;
+        let sums = new.join(SUMS);
         let text = fs::read_to_string(&sums).map_err(system(sums.display().to_string()))?;
+        if fs::read(self.data.join(REFUSED)).is_ok_and(|refused| refused == text.as_bytes()) {
+            return Ok(None);
+        }
         let went_back = Record::read(&self.data).filter(|record| record.outcome == Outcome::WentBack);
         let running = running().unwrap_or_default();
         let newer = |version: &String| {
@@ -46,12 +50,14 @@ impl Folders {
             versions(&text).into_iter().filter(newer).reduce(|a, b| if is_newer(&b, &a) { b } else { a });
         let Some(version) = newest else { return Ok(None) };
         get(url, "SHA256SUMS.gpg", new, SUMS_LARGEST)?;
-        for name in files(&text, &version) {
-            get(url, &name, new, FILE_LARGEST)?;
+        let mut left = LARGEST;
+        for name in files(&text, &version).into_iter().take(FILES) {
+            get(url, &name, new, left)?;
+            let size = fs::metadata(new.join(&name)).map_err(system(name))?.len();
+            left = left.saturating_sub(size);
+            room_for(0, new)?;
         }
-        let place = self.incoming();
-        let _ = fs::remove_dir_all(&place);
-        fs::rename(new, &place).map_err(system(place.display().to_string()))?;
+        move_in(new, &self.incoming())?;
         Ok(Some(version))
     }
 }
@@ -85,9 +91,17 @@ fn is_newer(a: &str, b: &str) -> bool {
 }
 
 /// Downloads one file.
-fn get(url: &str, name: &str, to: &Path, largest: &str) -> Result<(), Error> {
+fn get(url: &str, name: &str, to: &Path, largest: u64) -> Result<(), Error> {
     let out = Command::new("curl")
-        .args(["--fail", "--silent", "--show-error", "--proto", "=https", "--max-filesize", largest])
+        .args([
+            "--fail",
+            "--silent",
+            "--show-error",
+            "--proto",
+            "=https",
+            "--max-filesize",
+            &largest.to_string(),
+        ])
         .args(["--connect-timeout", "20", "--speed-time", "30", "--speed-limit", SLOWEST, "--output"])
         .arg(to.join(name))
         .arg(format!("{url}/{name}"))

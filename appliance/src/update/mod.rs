@@ -18,8 +18,12 @@ use std::path::{Path, PathBuf};
 pub const FOLDER: &str = "/var/lib/holobooth-update";
 /// The bundle's files, in [`FOLDER`].
 const INCOMING: &str = "incoming";
-/// The list of sums of the bundle that was taken last, in [`FOLDER`].
+/// A bundle's list of sums; it tells bundles apart.
+const SUMS: &str = "SHA256SUMS";
+/// The list of sums of the bundle that was taken last from a stick, in [`FOLDER`].
 const TAKEN: &str = "taken";
+/// The list of sums of what was downloaded last and refused, in [`FOLDER`].
+const REFUSED: &str = "refused";
 /// The image's templates of sysupdate.d(5) files.
 const TEMPLATES: &str = "/usr/lib/holobooth/update";
 /// Stands in a template for where the files come from.
@@ -37,6 +41,9 @@ pub enum Error {
         /// The system's answer.
         source: io::Error,
     },
+    /// A bundle.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
     /// The server.
     #[error("update: {what} cannot be had: {why}; is update.url right, and is there a way to it?")]
     Server {
@@ -83,10 +90,10 @@ impl Folders {
         self.data.join(INCOMING)
     }
 
-    /// Takes the bundle at `path`: from then on it waits to be installed. False when it was taken before, for a stick may stay in.
+    /// Takes the bundle at `path`: from then on it waits to be installed. False when it was installed before, for a stick may stay in.
     ///
     /// # Errors
-    /// When it is none, is too large, or there is no room for it; nothing of it is left then.
+    /// When it is none, is too large, there is no room for it, or another is being installed; nothing of it is left then.
     pub fn take(&self, path: &Path) -> Result<bool, BundleError> {
         let sums = bundle::sums(path)?;
         let taken = self.data.join(TAKEN);
@@ -94,9 +101,25 @@ impl Folders {
             return Ok(false);
         }
         unpack(path, &self.data, INCOMING)?;
-        // Kept even when it turns out to be no good: it would be no better the next time.
         let _ = fs::write(taken, sums);
         Ok(true)
+    }
+
+    /// The bundle that waited is installed, or is not: it is removed, and what is remembered of it decides what becomes of it when it comes
+    /// again. One from a stick is taken again unless it was installed; one from a server is not downloaded again if it was refused. Whether
+    /// it had come by stick.
+    pub fn done(&self, installed: bool) -> bool {
+        let waited = fs::read(self.incoming().join(SUMS)).ok();
+        let (taken, refused) = (self.data.join(TAKEN), self.data.join(REFUSED));
+        let from_stick = waited.is_some() && fs::read(&taken).ok() == waited;
+        if from_stick && !installed {
+            let _ = fs::remove_file(taken);
+        }
+        if let Some(sums) = waited.filter(|_| !from_stick && !installed) {
+            let _ = fs::write(refused, sums);
+        }
+        let _ = fs::remove_dir_all(self.incoming());
+        from_stick
     }
 
     /// Says to systemd-sysupdate where the bundle is that waits. False when none does.
@@ -105,7 +128,7 @@ impl Folders {
     /// When the definitions cannot be written.
     pub fn prepare(&self) -> Result<bool, Error> {
         let incoming = self.incoming();
-        if !incoming.join("SHA256SUMS").exists() {
+        if !incoming.join(SUMS).exists() {
             return Ok(false);
         }
         let source = format!("file://{}", incoming.display());
@@ -119,11 +142,6 @@ impl Folders {
             fs::write(&to, text.replace(SOURCE, &source)).map_err(system(to.display().to_string()))?;
         }
         Ok(true)
-    }
-
-    /// Removes a bundle that waited.
-    pub fn clear(&self) {
-        let _ = fs::remove_dir_all(self.incoming());
     }
 
     /// A version on the EFI partition that has not started well yet.
@@ -185,11 +203,11 @@ mod tests {
         fs::write(folders.templates.join("10-a.transfer"), "[Source]\nPath=@SOURCE@\n").unwrap();
         assert!(!folders.prepare().unwrap());
         fs::create_dir_all(folders.incoming()).unwrap();
-        fs::write(folders.incoming().join("SHA256SUMS"), "").unwrap();
+        fs::write(folders.incoming().join(SUMS), "").unwrap();
         assert!(folders.prepare().unwrap());
         let rendered = fs::read_to_string(folders.definitions.join("10-a.transfer")).unwrap();
         assert_eq!(rendered, format!("[Source]\nPath=file://{}\n", folders.incoming().display()));
-        folders.clear();
+        assert!(!folders.done(false), "nobody's stick");
         assert!(!folders.prepare().unwrap());
         fs::remove_dir_all(folder).unwrap();
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use nix::sys::statvfs::{FsFlags, statvfs};
 
-use super::{Judgement, Subject, update};
+use super::{Judgement, Subject};
 
 /// Less free than this, in MiB, and nothing can be kept any more.
 const NOTHING_MIB: u64 = 8;
@@ -25,7 +25,7 @@ pub(super) fn check(subject: &Subject) -> Judgement {
     // Before the first start the folder is not there: then what it would lie on counts.
     let there = data.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
     let root_read_only = room(Path::new("/")).is_ok_and(|room| room.read_only);
-    let image = update::os_release().is_some_and(|text| update::value(&text, "IMAGE_VERSION").is_some());
+    let image = crate::update::running().is_some();
     judge(&data.display().to_string(), room(there), root_read_only, image)
 }
 

@@ -187,19 +187,32 @@ fn all(layers: &[(&'static str, Check)], subject: &Arc<Subject>, until: Instant)
             (layer, started.map(|_| said))
         })
         .collect();
-    let judged = |said: io::Result<std::sync::mpsc::Receiver<Judgement>>| match said {
+    let judged = |layer, said: io::Result<std::sync::mpsc::Receiver<Judgement>>| match said {
         Err(e) => Judgement::wrong(format!("no thread to look at it: {e}"), "restart the machine"),
         Ok(said) => match said.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok(judgement) => judgement,
-            Err(RecvTimeoutError::Timeout) => {
-                Judgement::wrong("no answer", "its driver may hang: replug the device, restart the machine")
-            }
+            Err(RecvTimeoutError::Timeout) => unanswered(layer),
             Err(RecvTimeoutError::Disconnected) => {
                 Judgement::wrong("the look at it failed", "this is a bug in holobooth: report it")
             }
         },
     };
-    begun.into_iter().map(|(layer, said)| Line { layer, judgement: judged(said) }).collect()
+    begun.into_iter().map(|(layer, said)| Line { layer, judgement: judged(layer, said) }).collect()
+}
+
+/// What it means that a layer took too long.
+fn unanswered(layer: &str) -> Judgement {
+    match layer {
+        // A large picture on a slow processor; a booth that starts gives it a minute.
+        "encoder" | "decoder" => {
+            Judgement::warning("still being tried", "start the booth, and ask again when it shows a card")
+        }
+        "relay" => Judgement::wrong(
+            "no name server answers",
+            "check the network's cable and network.dns, or give relay.address as numbers",
+        ),
+        _ => Judgement::wrong("no answer", "its driver may hang: replug the device, restart the machine"),
+    }
 }
 
 fn configuration(place: &str, error: Option<&String>) -> Judgement {

@@ -121,7 +121,7 @@ enum Command {
         #[arg(long, default_value = DEFAULT_SOCKET)]
         socket: PathBuf,
     },
-    /// Do what a plugged-in USB stick asks for, and answer on it and on the screen. As root.
+    /// Do what a plugged-in USB stick asks for, and answer on it and on the screen. Needs the right to mount.
     Stick {
         /// The block device with its file system, such as /dev/sda1.
         device: PathBuf,

@@ -1,8 +1,8 @@
 //! The USB stick: found by the system, read with bounds, understood in a sandbox, applied whole or not at all, answered on the screen and on
 //! the stick itself.
 //!
-//! What runs as root here never parses what a stick brought: it reads bytes ([`read`]), has another process make sense of them ([`sandbox`],
-//! [`judge`]), and stores them ([`store`]). What a stick can ask for: a configuration; a factory reset; the last logs; a new version. Sound
+//! What has the right to mount here never makes sense of a configuration: it reads bytes ([`read`]), has another process understand them
+//! ([`sandbox`], [`judge`]), and stores them ([`store`]). Of an update it unpacks the tar file, within bounds ([`crate::update`]). What a stick can ask for: a configuration; a factory reset; the last logs; a new version. Sound
 //! check and calibration are not among them yet.
 
 mod answer;

@@ -21,7 +21,7 @@ const HEAD: usize = 2048;
 pub enum Error {
     /// The device cannot be opened or is none.
     #[error(
-        "stick: {device}: {source}; name the block device of a plugged-in stick, such as /dev/sda1, as root"
+        "stick: {device}: {source}; name the block device of a plugged-in stick, such as /dev/sda1, with the right to mount"
     )]
     Device {
         /// The device.
@@ -45,7 +45,7 @@ pub enum Error {
         source: io::Error,
     },
     /// No namespace or no folder to mount it in.
-    #[error("stick: {what}: {source}; run it as root")]
+    #[error("stick: {what}: {source}; run it with the right to mount (CAP_SYS_ADMIN)")]
     Place {
         /// What was tried.
         what: &'static str,

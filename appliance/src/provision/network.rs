@@ -31,7 +31,7 @@ const IWD_OURS: &str = "var/lib/iwd/.holobooth";
 
 /// What is wrong, and what to do about it.
 #[derive(Debug, thiserror::Error)]
-#[error("network: {path}: {source}; run it as root, on a system that is not full")]
+#[error("network: {path}: {source}; run it as who owns that folder, on a system that is not full")]
 pub struct Error {
     path: PathBuf,
     source: io::Error,

@@ -47,7 +47,8 @@ Makes, in target/image (or --out):
   holobooth_VERSION.cdx.json   what is in it (CycloneDX)
   SHA256SUMS, SHA256SUMS.gpg   over all of them
 The keys that sign it are in --keys (~/.cache/holobooth/keys unless given), made there if there are none. Without root it needs
-user namespaces. The first build takes about twelve minutes on two cores, the next ones two or three.")]
+user namespaces. The first build takes about twelve minutes on two cores. The next ones spare only the making of the tools: Debian's
+packages are installed and the booth is compiled anew, so that the image has what Debian has on the day.")]
 pub(crate) struct Arguments {
     /// The room key to bake in, as `holobooth room new` prints it; `new` makes one and keeps it as room.key beside the keys
     #[arg(long, value_name = "KEY", conflicts_with = "config")]
@@ -70,6 +71,9 @@ pub(crate) struct Arguments {
     /// A version that never gets well: for testing that booths go back from it.
     #[arg(skip)]
     broken: bool,
+    /// May have Debian's packages as an earlier build installed them: for images that only tests boot.
+    #[arg(skip)]
+    kept_packages: bool,
 }
 
 /// What was made.
@@ -125,7 +129,7 @@ pub(crate) fn make(arguments: &Arguments) -> Result<Made> {
     for entry in fs::read_dir(&output)?.flatten().filter(|entry| entry.file_name() != "tools") {
         let _ = fs::remove_file(entry.path());
     }
-    run_mkosi(&tree, version)?;
+    run_mkosi(&tree, version, arguments.kept_packages)?;
     required::check(&output.join("kernel.config"))?;
     let folder = arguments.out.clone().unwrap_or_else(|| folders::target().join("image"));
     fs::create_dir_all(&folder)?;
@@ -167,6 +171,7 @@ pub(crate) fn for_tests(versions: &[String]) -> Result<PathBuf> {
             out: Some(place.clone()),
             raw: false,
             broken: variant == "broken",
+            kept_packages: true,
         };
         let raw = make(&arguments)?.raw;
         copy_sparse(&raw, &place.join("disk.new"))?;
@@ -286,19 +291,24 @@ fn new_room(booth: &Path, safe: &Path) -> Result<String> {
     Ok(key.to_owned())
 }
 
-fn run_mkosi(tree: &Path, version: &str) -> Result<()> {
+fn run_mkosi(tree: &Path, version: &str, kept_packages: bool) -> Result<()> {
     let mut fetch = cargo::cargo();
     fetch.args(["fetch", "--locked"]);
     let log = folders::cache_of("image")?.join("mkosi.log");
     let _ = fs::remove_file(&log);
     progress::logged(&mut fetch, &log, |_| {}).context("cannot download the booth's crates")?;
     let mut mkosi = mkosi::command(tree)?;
-    mkosi.args(["--force", "--image-version", version, "--seed", SEED, "--source-date-epoch"]);
+    mkosi.arg("--force");
+    if !kept_packages {
+        // Once more, and mkosi forgets the installed system that it kept, which may be months old; its tools it keeps.
+        mkosi.arg("--force");
+    }
+    mkosi.args(["--image-version", version, "--seed", SEED, "--source-date-epoch"]);
     mkosi.arg(commit_time()?);
     mkosi.arg("--build-sources").arg(sources()?);
     // mkosi takes its sandbox's first folders from here.
     mkosi.current_dir(tree).arg("build");
-    let step = Step::begin("Making the image (the first time about ten minutes)");
+    let step = Step::begin("Making the image (up to about ten minutes)");
     progress::logged(&mut mkosi, &log, |_| {})
         .with_context(|| format!("mkosi failed; all it said is in {}", log.display()))?;
     step.done("");

@@ -209,10 +209,12 @@ fn debian(place: &Path) -> Result<()> {
 /// What an image is made of, as far as it lies in the checkout.
 fn inputs() -> Result<String> {
     hash_of(&[
+        ".cargo",
         "Cargo.lock",
         "Cargo.toml",
         "appliance",
         "image-build/mkosi",
+        "image-build/src/image",
         "kernel-config/appliance",
         "systemd",
     ])
@@ -226,16 +228,37 @@ fn hash_of(places: &[&str]) -> Result<String> {
         .args(places)
         .output()
         .context("cannot ask git for the checkout's files")?;
+    if !out.status.success() {
+        bail!("git does not list the checkout's files: {}", String::from_utf8_lossy(&out.stderr).trim());
+    }
     let listing = String::from_utf8_lossy(&out.stdout).into_owned();
     let mut names: Vec<_> = listing.split('\0').filter(|name| !name.is_empty()).collect();
     names.sort_unstable();
     let mut digest = Sha256::new();
     for name in names {
-        digest.update(name);
-        // A file that git still lists and that is gone counts as empty.
-        digest.update(fs::read(folders::checkout().join(name)).unwrap_or_default());
+        let (kind, content) = of_a_file(&folders::checkout().join(name))?;
+        digest.update(format!("{name}\0{kind}\0{}\0", content.len()));
+        digest.update(content);
     }
     Ok(digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// What git keeps of a file: whether it can be run, and its content; of a link, where it leads.
+fn of_a_file(path: &Path) -> Result<(&'static str, Vec<u8>)> {
+    use std::os::unix::ffi::OsStringExt;
+    use std::os::unix::fs::PermissionsExt;
+    let failed = || format!("cannot read {}", path.display());
+    let metadata = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        // git lists it until its removal is committed.
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(("gone", Vec::new())),
+        Err(e) => return Err(e).with_context(failed),
+    };
+    if metadata.is_symlink() {
+        return Ok(("link", fs::read_link(path).with_context(failed)?.into_os_string().into_vec()));
+    }
+    let kind = if metadata.permissions().mode() & 0o100 == 0 { "file" } else { "program" };
+    Ok((kind, fs::read(path).with_context(failed)?))
 }
 
 fn configuration(arguments: &Arguments, safe: &Path) -> Result<String> {
@@ -365,5 +388,21 @@ mod tests {
         for bad in ["", "v1", "1_2", "1-2", "1/2", "1 2", "1+3", &"1".repeat(33)] {
             assert!(version(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn programs_files_and_links_are_told_apart() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "text").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(of_a_file(&file).unwrap(), ("file", b"text".to_vec()));
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(of_a_file(&file).unwrap(), ("program", b"text".to_vec()));
+        symlink("file", folder.path().join("link")).unwrap();
+        assert_eq!(of_a_file(&folder.path().join("link")).unwrap(), ("link", b"file".to_vec()));
+        assert_eq!(of_a_file(&folder.path().join("none")).unwrap(), ("gone", Vec::new()));
+        assert!(of_a_file(folder.path()).is_err());
     }
 }

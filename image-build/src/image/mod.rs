@@ -77,11 +77,11 @@ pub(crate) struct Arguments {
 }
 
 /// What was made.
-pub(crate) struct Made {
+struct Made {
     /// The folder of all files.
-    pub(crate) folder: PathBuf,
+    folder: PathBuf,
     /// The disk's image, uncompressed, in the cache.
-    pub(crate) raw: PathBuf,
+    raw: PathBuf,
 }
 
 fn version(text: &str) -> Result<String, String> {
@@ -96,24 +96,29 @@ fn version(text: &str) -> Result<String, String> {
 
 /// Makes an image and says where it is.
 pub(crate) fn main(arguments: &Arguments) -> Result<()> {
+    let _lock = lock()?;
     let made = make(arguments)?;
     println!("{}", made.folder.display());
     Ok(())
 }
 
-/// Makes an image.
-///
-/// # Errors
-/// When something that it needs cannot be had, the configuration is refused, a kernel option is missing, or mkosi fails.
-pub(crate) fn make(arguments: &Arguments) -> Result<Made> {
-    setup::ensure(&[Group::Image])?;
-    let cache = folders::cache_of("image")?;
-    let lock = fs::File::create(cache.join("lock"))?;
+/// Keeps other xtasks from the cache of images while it lives.
+fn lock() -> Result<fs::File> {
+    let lock = fs::File::create(folders::cache_of("image")?.join("lock"))?;
     if lock.try_lock().is_err() {
         let step = Step::begin("Waiting for another xtask that makes an image");
         lock.lock().context("cannot lock the cache of images")?;
         step.done("");
     }
+    Ok(lock)
+}
+
+/// Makes an image, with the cache of images locked.
+///
+/// # Errors
+/// When something that it needs cannot be had, the configuration is refused, a kernel option is missing, or mkosi fails.
+fn make(arguments: &Arguments) -> Result<Made> {
+    setup::ensure(&[Group::Image])?;
     let safe = arguments.keys.clone().map_or_else(|| folders::cache_of("keys"), Ok)?;
     let keys = Keys::in_folder(&safe)?;
     let config = configuration(arguments, &safe)?;
@@ -147,6 +152,7 @@ pub(crate) fn make(arguments: &Arguments) -> Result<Made> {
 /// # Errors
 /// As [`make`].
 pub(crate) fn for_tests(versions: &[String]) -> Result<PathBuf> {
+    let _lock = lock()?;
     let made = folders::cache_of("image/made")?;
     let folder = made.join(inputs()?);
     for version in versions {

@@ -180,8 +180,7 @@ pub(crate) fn for_tests(versions: &[String]) -> Result<PathBuf> {
             kept_packages: true,
         };
         let raw = make(&arguments)?.raw;
-        copy_sparse(&raw, &place.join("disk.new"))?;
-        fs::rename(place.join("disk.new"), place.join("disk.raw"))?;
+        copy_sparse(&raw, &place.join("disk.raw"))?;
     }
     Ok(folder)
 }
@@ -374,11 +373,13 @@ fn commit_time() -> Result<String> {
     if time.is_empty() { bail!("the checkout is no git repository with a commit") } else { Ok(time) }
 }
 
-/// Copies a disk's image, its holes as holes.
+/// Copies a disk's image, its holes as holes: whole, or not at all.
 fn copy_sparse(from: &Path, to: &Path) -> Result<()> {
+    let new = to.with_extension("new");
     let mut cp = Command::new("cp");
-    cp.args(["--sparse=always", "--reflink=auto"]).arg(from).arg(to);
+    cp.args(["--sparse=always", "--reflink=auto"]).arg(from).arg(&new);
     progress::logged(&mut cp, &folders::cache_of("image")?.join("hand-out.log"), |_| {})
+        .and_then(|()| Ok(fs::rename(&new, to)?))
         .with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))
 }
 

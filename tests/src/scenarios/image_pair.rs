@@ -56,14 +56,9 @@ const BOTH: [(&str, &str); 2] = [("a", "lying bars"), ("b", "upright bars")];
 fn pair(context: &Context) -> Result<Report, Error> {
     let mut report = Report::default();
     let mut meeting = Meeting::start(context)?;
-    for (n, (name, wanted)) in BOTH.iter().enumerate() {
+    for (n, (name, _)) in BOTH.iter().enumerate() {
         let seen = meeting.wait_for(n)?;
         report.figure(&format!("{name}_first_start_s"), meeting.machines[n].uptime().as_secs_f64());
-        report.check(
-            format!("{name} shows the other booth"),
-            seen["screen"]["shows"] == *wanted,
-            &seen["screen"],
-        );
         report.check(
             format!("{name} says that it is live"),
             seen["status"]["state"] == "live",
@@ -78,14 +73,9 @@ fn pair(context: &Context) -> Result<Report, Error> {
     let name = |seen: Value| seen["status"]["name"].as_str().unwrap_or_default().to_owned();
     let before = name(meeting.wait_for(0)?);
     let mut meeting = meeting.again(context)?;
-    for (n, (side, wanted)) in BOTH.iter().enumerate() {
-        let seen = meeting.wait_for(n)?;
+    for (n, (side, _)) in BOTH.iter().enumerate() {
+        meeting.wait_for(n)?;
         report.figure(&format!("{side}_next_start_s"), meeting.machines[n].uptime().as_secs_f64());
-        report.check(
-            format!("{side} shows the other booth after the power was cut"),
-            seen["screen"]["shows"] == *wanted,
-            &seen["screen"],
-        );
     }
     let after = name(meeting.wait_for(0)?);
     report.check("a booth is the same after the power was cut", before == after && !after.is_empty(), after);
@@ -203,13 +193,19 @@ impl Meeting {
         Ok(Self { machines, folder: folder.to_owned() })
     }
 
-    /// Waits until machine `n` shows the other; gives what its probe saw.
+    /// Waits until machine `n` shows the other, from now on; gives what its probe saw.
     fn wait_for(&mut self, n: usize) -> Result<Value, Error> {
         let (name, wanted) = BOTH[n];
         let file = self.folder.join(format!("{name}.json"));
+        let _ = std::fs::remove_file(&file);
+        let mut looks = 0;
         let seen = self.machines[n].wait(&format!("{wanted} on the screen of {name}"), PATIENCE, |_| {
-            let seen: Value = serde_json::from_slice(&std::fs::read(&file).ok()?).ok()?;
-            (seen["screen"]["shows"] == wanted).then_some(seen)
+            let text = std::fs::read(&file).ok()?;
+            let _ = std::fs::remove_file(&file);
+            looks += 1;
+            let seen: Value = serde_json::from_slice(&text).ok()?;
+            // The first one may have begun before.
+            (looks > 1 && seen["screen"]["shows"] == wanted).then_some(seen)
         })?;
         Ok(seen)
     }

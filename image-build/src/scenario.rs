@@ -2,13 +2,17 @@
 
 use std::io::Read;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde::Deserialize;
 
 use crate::cargo::{self, Programs};
 use crate::rig::{self, options::Options, run::Running, run::Stream};
-use crate::{image, kernel, setup, tools};
+use crate::{image, interrupt, kernel, setup, tools};
 
 /// `cargo xtask scenario`.
 #[derive(clap::Args)]
@@ -60,6 +64,10 @@ const IMAGES: &str = "HOLOBOOTH_IMAGES";
 const RIG_KERNEL: &str = "HOLOBOOTH_RIG_KERNEL";
 /// Names the relay's program to a scenario that needs it.
 const RELAY: &str = "HOLOBOOTH_RELAY_BIN";
+/// How soon Ctrl-C is heeded.
+const LOOK_FOR_CTRL_C_EVERY: Duration = Duration::from_millis(100);
+/// Letters that a scenario's folder may have: 107 (unix(7)) less what the scenario and its machines put behind it.
+const LONGEST_PATH: usize = 107 - "/holobooth-tests-4194304/a/mconsole".len();
 
 /// What a scenario or bench is about, and what it needs.
 #[derive(Clone, Debug, Deserialize)]
@@ -176,23 +184,59 @@ pub(crate) fn run(
 fn on_host(scenario: &Scenario, command: &[String], on_output: &mut dyn FnMut(Stream, &[u8])) -> Result<u8> {
     setup::ensure(&[setup::Group::Machine])?;
     let images = image::for_tests(&scenario.images)?;
+    let work = rig::run::work_folder()?;
+    let length = work.path().as_os_str().len();
+    if length > LONGEST_PATH {
+        bail!(
+            "no socket can lie as deep as in {}: set XDG_CACHE_HOME to a path that is {} letters shorter",
+            work.path().display(),
+            length - LONGEST_PATH
+        );
+    }
     let limit = scenario.time_limit_s.to_string();
     // timeout ends all that it started; setpriv sees to it that it ends with this program.
-    let mut child = Command::new("setpriv")
+    let mut program = Command::new("setpriv");
+    program
         .args(["--pdeathsig", "TERM", "timeout", "--kill-after=5", &limit])
         .args(command)
         .env(IMAGES, images)
         .env(RIG_KERNEL, kernel::ensure()?)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("cannot start the scenario with setpriv and timeout")?;
-    let mut out = child.stdout.take().context("the scenario has no output")?;
-    let mut buffer = [0; 4096];
+        .env("TMPDIR", work.path());
+    follow(&mut program, interrupt::requested, on_output)
+        .context("cannot run the scenario with setpriv and timeout")
+}
+
+/// Runs a command to its end, or until `stop`; gives its exit status.
+fn follow(
+    command: &mut Command,
+    stop: impl Fn() -> bool,
+    on_output: &mut dyn FnMut(Stream, &[u8]),
+) -> Result<u8> {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+    let mut out = child.stdout.take().context("it has no output")?;
+    let (pieces, arriving) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(read @ 1..) = out.read(&mut buffer) {
+            if pieces.send(buffer[..read].to_vec()).is_err() {
+                break;
+            }
+        }
+    });
     loop {
-        match out.read(&mut buffer)? {
-            0 => break,
-            read => on_output(Stream::Out, &buffer[..read]),
+        if stop() {
+            // timeout, in a group of its own, hands it on to all in it.
+            let _ = kill(Pid::from_raw(i32::try_from(child.id())?), Signal::SIGTERM);
+            child.wait()?;
+            while let Ok(piece) = arriving.recv_timeout(LOOK_FOR_CTRL_C_EVERY) {
+                on_output(Stream::Out, &piece);
+            }
+            return Ok(rig::run::INTERRUPTED);
+        }
+        match arriving.recv_timeout(LOOK_FOR_CTRL_C_EVERY) {
+            Ok(piece) => on_output(Stream::Out, &piece),
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {}
         }
     }
     Ok(child.wait()?.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
@@ -218,6 +262,8 @@ pub(crate) fn report(scenario: &Scenario, programs: &Programs) -> Report {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     #[test]
@@ -229,5 +275,23 @@ mod tests {
             (scenario.kind, scenario.rig.memory_mib, scenario.rig.two_booths),
             (Kind::Bench, 1024, true)
         );
+    }
+
+    #[test]
+    fn what_runs_is_followed_to_its_end_and_stopped_before() {
+        let mut said = Vec::new();
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo one; echo two; exit 3"]);
+        let status = follow(&mut command, || false, &mut |_, piece| said.extend_from_slice(piece)).unwrap();
+        assert_eq!((status, &said[..]), (3, &b"one\ntwo\n"[..]));
+        let begun = Cell::new(false);
+        let mut said = String::new();
+        let mut command = Command::new("timeout");
+        command.args(["60", "sh", "-c", "trap 'echo ended; exit' TERM; echo begun; while :; do :; done"]);
+        let status = follow(&mut command, || begun.get(), &mut |_, piece| {
+            begun.set(true);
+            said.push_str(&String::from_utf8_lossy(piece));
+        });
+        assert_eq!((status.unwrap(), &said[..]), (rig::run::INTERRUPTED, "begun\nended\n"));
     }
 }

@@ -1,12 +1,16 @@
 //! The bill of materials: every Debian package and every crate of an image, as CycloneDX 1.5 (ECMA-424) has it.
 
+use std::collections::HashSet;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::cargo;
+
+/// The packages of the checkout that are compiled into an image.
+const OURS: [&str; 2] = ["holobooth", "holobooth-card"];
 
 /// mkosi's list of what it installed.
 #[derive(Deserialize)]
@@ -21,18 +25,62 @@ struct Package {
     architecture: String,
 }
 
-/// What `cargo metadata` says of a crate.
+/// What `cargo metadata` says of the checkout.
 #[derive(Deserialize)]
 struct Metadata {
     packages: Vec<Crate>,
+    resolve: Resolve,
 }
 
 #[derive(Deserialize)]
 struct Crate {
+    id: String,
     name: String,
     version: String,
     license: Option<String>,
     source: Option<String>,
+}
+
+/// Which crate needs which.
+#[derive(Deserialize)]
+struct Resolve {
+    nodes: Vec<Node>,
+}
+
+#[derive(Deserialize)]
+struct Node {
+    id: String,
+    deps: Vec<Dependency>,
+}
+
+#[derive(Deserialize)]
+struct Dependency {
+    pkg: String,
+    dep_kinds: Vec<DependencyKind>,
+}
+
+/// None for what is linked; else `dev` or `build`.
+#[derive(Deserialize)]
+struct DependencyKind {
+    kind: Option<String>,
+}
+
+impl Metadata {
+    /// The crates that end up in [`OURS`]; with the features that the whole checkout asks of them.
+    fn linked(&self) -> Vec<&Crate> {
+        let ours = |c: &&Crate| c.source.is_none() && OURS.contains(&c.name.as_str());
+        let mut todo: Vec<&str> = self.packages.iter().filter(ours).map(|c| c.id.as_str()).collect();
+        let mut linked = HashSet::new();
+        while let Some(id) = todo.pop() {
+            if !linked.insert(id) {
+                continue;
+            }
+            let deps = self.resolve.nodes.iter().filter(|node| node.id == id).flat_map(|node| &node.deps);
+            let normal = deps.filter(|dep| dep.dep_kinds.iter().any(|of| of.kind.is_none()));
+            todo.extend(normal.map(|dep| dep.pkg.as_str()));
+        }
+        self.packages.iter().filter(|c| linked.contains(c.id.as_str())).collect()
+    }
 }
 
 /// The bill of the image that `manifest` belongs to.
@@ -48,12 +96,15 @@ pub(super) fn of_materials(manifest: &Path, version: &str) -> Result<String> {
         .args(["metadata", "--format-version=1", "--locked", "--filter-platform=x86_64-unknown-linux-gnu"])
         .output()
         .context("cannot run cargo metadata")?;
+    if !out.status.success() {
+        bail!("cargo metadata failed: {}", String::from_utf8_lossy(&out.stderr).trim());
+    }
     let metadata: Metadata =
         serde_json::from_slice(&out.stdout).context("cargo metadata says nothing that is known")?;
-    Ok(serde_json::to_string_pretty(&bill(&manifest.packages, &metadata.packages, version))?)
+    Ok(serde_json::to_string_pretty(&bill(&manifest.packages, &metadata.linked(), version))?)
 }
 
-fn bill(packages: &[Package], crates: &[Crate], version: &str) -> Value {
+fn bill(packages: &[Package], crates: &[&Crate], version: &str) -> Value {
     let debian = packages.iter().map(|Package { name, version, architecture }| {
         let purl = format!("pkg:deb/debian/{name}@{version}?arch={architecture}");
         json!({"type": "library", "name": name, "version": version, "purl": purl})
@@ -80,16 +131,44 @@ fn bill(packages: &[Package], crates: &[Crate], version: &str) -> Value {
 mod tests {
     use super::*;
 
+    fn a_crate(name: &str, foreign: bool) -> Crate {
+        Crate {
+            id: name.into(),
+            name: name.into(),
+            version: "1.0.0".into(),
+            license: Some("MIT".into()),
+            source: foreign.then(|| "registry".into()),
+        }
+    }
+
     #[test]
     fn packages_and_crates_are_told_apart() {
         let package = Package { name: "udev".into(), version: "257".into(), architecture: "amd64".into() };
-        let registry = Some("registry".to_owned());
-        let of =
-            |source| Crate { name: "c".into(), version: "1.0.0".into(), license: Some("MIT".into()), source };
-        let bill = bill(&[package], &[of(registry), of(None)], "2");
+        let bill = bill(&[package], &[&a_crate("c", true), &a_crate("c", false)], "2");
         let components = bill["components"].as_array().unwrap();
         assert_eq!(components.len(), 2, "what is in the checkout is the component itself");
         assert_eq!(components[0]["purl"], "pkg:deb/debian/udev@257?arch=amd64");
         assert_eq!(components[1]["licenses"][0]["expression"], "MIT");
+    }
+    #[test]
+    fn only_what_is_linked_into_the_booth_is_listed() {
+        let text = r#"{
+            "packages": [
+                {"id": "1", "name": "holobooth", "version": "1.0.0"}, {"id": "2", "name": "xtask", "version": "1.0.0"},
+                {"id": "3", "name": "a", "version": "1.0.0", "source": "r"}, {"id": "4", "name": "b", "version": "1.0.0", "source": "r"},
+                {"id": "5", "name": "c", "version": "1.0.0", "source": "r"}, {"id": "6", "name": "d", "version": "1.0.0", "source": "r"}
+            ],
+            "resolve": {"nodes": [
+                {"id": "1", "deps": [{"pkg": "3", "dep_kinds": [{"kind": "dev"}, {"kind": null}]},
+                                     {"pkg": "4", "dep_kinds": [{"kind": "dev"}]}]},
+                {"id": "2", "deps": [{"pkg": "5", "dep_kinds": [{"kind": null}]}]},
+                {"id": "3", "deps": [{"pkg": "6", "dep_kinds": [{"kind": null}]},
+                                     {"pkg": "4", "dep_kinds": [{"kind": "build"}]}]},
+                {"id": "4", "deps": []}, {"id": "5", "deps": []}, {"id": "6", "deps": [{"pkg": "3", "dep_kinds": [{"kind": null}]}]}
+            ]}
+        }"#;
+        let metadata: Metadata = serde_json::from_str(text).unwrap();
+        let names: Vec<_> = metadata.linked().iter().map(|c| c.name.as_str()).collect();
+        assert_eq!(names, ["holobooth", "a", "d"]);
     }
 }

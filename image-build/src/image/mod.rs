@@ -47,7 +47,8 @@ Makes, in target/image (or --out):
   holobooth_VERSION.cdx.json   what is in it (CycloneDX)
   SHA256SUMS, SHA256SUMS.gpg   over all of them
 The keys that sign it are in --keys (~/.cache/holobooth/keys unless given), made there if there are none. Without root it needs
-user namespaces. The first build takes about twelve minutes on two cores, the next ones two or three.")]
+user namespaces. The first build takes about twelve minutes on two cores. The next ones spare only the making of the tools: Debian's
+packages are installed and the booth is compiled anew, so that the image has what Debian has on the day.")]
 pub(crate) struct Arguments {
     /// The room key to bake in, as `holobooth room new` prints it; `new` makes one and keeps it as room.key beside the keys
     #[arg(long, value_name = "KEY", conflicts_with = "config")]
@@ -70,14 +71,17 @@ pub(crate) struct Arguments {
     /// A version that never gets well: for testing that booths go back from it.
     #[arg(skip)]
     broken: bool,
+    /// May have Debian's packages as an earlier build installed them: for images that only tests boot.
+    #[arg(skip)]
+    kept_packages: bool,
 }
 
 /// What was made.
-pub(crate) struct Made {
+struct Made {
     /// The folder of all files.
-    pub(crate) folder: PathBuf,
+    folder: PathBuf,
     /// The disk's image, uncompressed, in the cache.
-    pub(crate) raw: PathBuf,
+    raw: PathBuf,
 }
 
 fn version(text: &str) -> Result<String, String> {
@@ -92,24 +96,29 @@ fn version(text: &str) -> Result<String, String> {
 
 /// Makes an image and says where it is.
 pub(crate) fn main(arguments: &Arguments) -> Result<()> {
+    let _lock = lock()?;
     let made = make(arguments)?;
     println!("{}", made.folder.display());
     Ok(())
 }
 
-/// Makes an image.
-///
-/// # Errors
-/// When something that it needs cannot be had, the configuration is refused, a kernel option is missing, or mkosi fails.
-pub(crate) fn make(arguments: &Arguments) -> Result<Made> {
-    setup::ensure(&[Group::Image])?;
-    let cache = folders::cache_of("image")?;
-    let lock = fs::File::create(cache.join("lock"))?;
+/// Keeps other xtasks from the cache of images while it lives.
+fn lock() -> Result<fs::File> {
+    let lock = fs::File::create(folders::cache_of("image")?.join("lock"))?;
     if lock.try_lock().is_err() {
         let step = Step::begin("Waiting for another xtask that makes an image");
         lock.lock().context("cannot lock the cache of images")?;
         step.done("");
     }
+    Ok(lock)
+}
+
+/// Makes an image, with the cache of images locked.
+///
+/// # Errors
+/// When something that it needs cannot be had, the configuration is refused, a kernel option is missing, or mkosi fails.
+fn make(arguments: &Arguments) -> Result<Made> {
+    setup::ensure(&[Group::Image])?;
     let safe = arguments.keys.clone().map_or_else(|| folders::cache_of("keys"), Ok)?;
     let keys = Keys::in_folder(&safe)?;
     let config = configuration(arguments, &safe)?;
@@ -125,7 +134,7 @@ pub(crate) fn make(arguments: &Arguments) -> Result<Made> {
     for entry in fs::read_dir(&output)?.flatten().filter(|entry| entry.file_name() != "tools") {
         let _ = fs::remove_file(entry.path());
     }
-    run_mkosi(&tree, version)?;
+    run_mkosi(&tree, version, arguments.kept_packages)?;
     required::check(&output.join("kernel.config"))?;
     let folder = arguments.out.clone().unwrap_or_else(|| folders::target().join("image"));
     fs::create_dir_all(&folder)?;
@@ -143,6 +152,7 @@ pub(crate) fn make(arguments: &Arguments) -> Result<Made> {
 /// # Errors
 /// As [`make`].
 pub(crate) fn for_tests(versions: &[String]) -> Result<PathBuf> {
+    let _lock = lock()?;
     let made = folders::cache_of("image/made")?;
     let folder = made.join(inputs()?);
     for version in versions {
@@ -167,10 +177,10 @@ pub(crate) fn for_tests(versions: &[String]) -> Result<PathBuf> {
             out: Some(place.clone()),
             raw: false,
             broken: variant == "broken",
+            kept_packages: true,
         };
         let raw = make(&arguments)?.raw;
-        copy_sparse(&raw, &place.join("disk.new"))?;
-        fs::rename(place.join("disk.new"), place.join("disk.raw"))?;
+        copy_sparse(&raw, &place.join("disk.raw"))?;
     }
     Ok(folder)
 }
@@ -204,10 +214,12 @@ fn debian(place: &Path) -> Result<()> {
 /// What an image is made of, as far as it lies in the checkout.
 fn inputs() -> Result<String> {
     hash_of(&[
+        ".cargo",
         "Cargo.lock",
         "Cargo.toml",
         "appliance",
         "image-build/mkosi",
+        "image-build/src/image",
         "kernel-config/appliance",
         "systemd",
     ])
@@ -221,16 +233,37 @@ fn hash_of(places: &[&str]) -> Result<String> {
         .args(places)
         .output()
         .context("cannot ask git for the checkout's files")?;
+    if !out.status.success() {
+        bail!("git does not list the checkout's files: {}", String::from_utf8_lossy(&out.stderr).trim());
+    }
     let listing = String::from_utf8_lossy(&out.stdout).into_owned();
     let mut names: Vec<_> = listing.split('\0').filter(|name| !name.is_empty()).collect();
     names.sort_unstable();
     let mut digest = Sha256::new();
     for name in names {
-        digest.update(name);
-        // A file that git still lists and that is gone counts as empty.
-        digest.update(fs::read(folders::checkout().join(name)).unwrap_or_default());
+        let (kind, content) = of_a_file(&folders::checkout().join(name))?;
+        digest.update(format!("{name}\0{kind}\0{}\0", content.len()));
+        digest.update(content);
     }
     Ok(digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// What git keeps of a file: whether it can be run, and its content; of a link, where it leads.
+fn of_a_file(path: &Path) -> Result<(&'static str, Vec<u8>)> {
+    use std::os::unix::ffi::OsStringExt;
+    use std::os::unix::fs::PermissionsExt;
+    let failed = || format!("cannot read {}", path.display());
+    let metadata = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        // git lists it until its removal is committed.
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(("gone", Vec::new())),
+        Err(e) => return Err(e).with_context(failed),
+    };
+    if metadata.is_symlink() {
+        return Ok(("link", fs::read_link(path).with_context(failed)?.into_os_string().into_vec()));
+    }
+    let kind = if metadata.permissions().mode() & 0o100 == 0 { "file" } else { "program" };
+    Ok((kind, fs::read(path).with_context(failed)?))
 }
 
 fn configuration(arguments: &Arguments, safe: &Path) -> Result<String> {
@@ -286,19 +319,24 @@ fn new_room(booth: &Path, safe: &Path) -> Result<String> {
     Ok(key.to_owned())
 }
 
-fn run_mkosi(tree: &Path, version: &str) -> Result<()> {
+fn run_mkosi(tree: &Path, version: &str, kept_packages: bool) -> Result<()> {
     let mut fetch = cargo::cargo();
     fetch.args(["fetch", "--locked"]);
     let log = folders::cache_of("image")?.join("mkosi.log");
     let _ = fs::remove_file(&log);
     progress::logged(&mut fetch, &log, |_| {}).context("cannot download the booth's crates")?;
     let mut mkosi = mkosi::command(tree)?;
-    mkosi.args(["--force", "--image-version", version, "--seed", SEED, "--source-date-epoch"]);
+    mkosi.arg("--force");
+    if !kept_packages {
+        // Once more, and mkosi forgets the installed system that it kept, which may be months old; its tools it keeps.
+        mkosi.arg("--force");
+    }
+    mkosi.args(["--image-version", version, "--seed", SEED, "--source-date-epoch"]);
     mkosi.arg(commit_time()?);
     mkosi.arg("--build-sources").arg(sources()?);
     // mkosi takes its sandbox's first folders from here.
     mkosi.current_dir(tree).arg("build");
-    let step = Step::begin("Making the image (the first time about ten minutes)");
+    let step = Step::begin("Making the image (up to about ten minutes)");
     progress::logged(&mut mkosi, &log, |_| {})
         .with_context(|| format!("mkosi failed; all it said is in {}", log.display()))?;
     step.done("");
@@ -335,11 +373,13 @@ fn commit_time() -> Result<String> {
     if time.is_empty() { bail!("the checkout is no git repository with a commit") } else { Ok(time) }
 }
 
-/// Copies a disk's image, its holes as holes.
+/// Copies a disk's image, its holes as holes: whole, or not at all.
 fn copy_sparse(from: &Path, to: &Path) -> Result<()> {
+    let new = to.with_extension("new");
     let mut cp = Command::new("cp");
-    cp.args(["--sparse=always", "--reflink=auto"]).arg(from).arg(to);
+    cp.args(["--sparse=always", "--reflink=auto"]).arg(from).arg(&new);
     progress::logged(&mut cp, &folders::cache_of("image")?.join("hand-out.log"), |_| {})
+        .and_then(|()| Ok(fs::rename(&new, to)?))
         .with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))
 }
 
@@ -355,5 +395,21 @@ mod tests {
         for bad in ["", "v1", "1_2", "1-2", "1/2", "1 2", "1+3", &"1".repeat(33)] {
             assert!(version(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn programs_files_and_links_are_told_apart() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "text").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(of_a_file(&file).unwrap(), ("file", b"text".to_vec()));
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(of_a_file(&file).unwrap(), ("program", b"text".to_vec()));
+        symlink("file", folder.path().join("link")).unwrap();
+        assert_eq!(of_a_file(&folder.path().join("link")).unwrap(), ("link", b"file".to_vec()));
+        assert_eq!(of_a_file(&folder.path().join("none")).unwrap(), ("gone", Vec::new()));
+        assert!(of_a_file(folder.path()).is_err());
     }
 }

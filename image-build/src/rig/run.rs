@@ -25,7 +25,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Exit status of a command that the time limit cut off, as `timeout` has it.
 const TIMED_OUT: u8 = 124;
 /// Exit status after Ctrl-C, as shells have it.
-const INTERRUPTED: u8 = 130;
+pub(crate) const INTERRUPTED: u8 = 130;
 
 /// Which of the command's two outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,17 +60,8 @@ impl Running {
         let kernel = kernel::ensure()?;
         // The kernel's helpers become ours when it ends before them, so that none is left behind.
         nix::sys::prctl::set_child_subreaper(true).context("cannot become the parent of orphans")?;
-        let runs = folders::cache_of("runs")?;
-        sweep(&runs);
-        let prefix = format!("{}-", std::process::id());
-        let folder = tempfile::Builder::new().prefix(&prefix).tempdir_in(runs)?;
+        let folder = work_folder()?;
         let path = folder.path();
-        if path.to_string_lossy().contains(char::is_whitespace) {
-            bail!(
-                "the kernel cannot be told of a path with spaces ({}): set XDG_CACHE_HOME to one without",
-                path.display()
-            );
-        }
         std::fs::copy("/proc/self/exe", path.join(job::INIT))
             .context("cannot copy this program for the rig")?;
         job::write(&path.join(job::JOB), &describe(options, command, extra)?)?;
@@ -172,6 +163,22 @@ impl Drop for Running {
             let _ = std::fs::rename(&self.kernel_log, cache.join("kernel.log"));
         }
     }
+}
+
+/// A folder of this run's own, removed when it is dropped, or by a later run.
+pub(crate) fn work_folder() -> Result<TempDir> {
+    let runs = folders::cache_of("runs")?;
+    sweep(&runs);
+    let prefix = format!("{}-", std::process::id());
+    let folder = tempfile::Builder::new().prefix(&prefix).tempdir_in(runs)?;
+    let path = folder.path();
+    if path.to_string_lossy().contains(char::is_whitespace) {
+        bail!(
+            "the kernel cannot be told of a path with spaces ({}): set XDG_CACHE_HOME to one without",
+            path.display()
+        );
+    }
+    Ok(folder)
 }
 
 /// Removes folders whose program was killed before it could.

@@ -1,12 +1,13 @@
 //! Updates by stick: a good one, one with a wrong signature, and one that never gets well and goes back by itself.
 
+use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::machine::stick::Stick;
 use crate::machine::{self, Machine, Options, qemu};
 use crate::report::Report;
-use crate::scenario::{Context, Error, Kind, Place, Scenario};
+use crate::scenario::{Context, Error, Kind, Place, Scenario, failed};
 
 pub(crate) const SCENARIO: Scenario = Scenario {
     name: "update-rollback",
@@ -20,6 +21,8 @@ pub(crate) const SCENARIO: Scenario = Scenario {
 
 /// A machine in emulation takes its time.
 const PATIENCE: Duration = Duration::from_secs(400);
+/// A booth that takes an update starts again at once; in emulation that is a few seconds.
+const RESTARTS_WITHIN: Duration = Duration::from_secs(20);
 
 fn run(context: &Context) -> Result<Report, Error> {
     let mut report = Report::default();
@@ -34,15 +37,24 @@ fn run(context: &Context) -> Result<Report, Error> {
     machine.wait_for_picture("the card with a code", PATIENCE, |shot| shot.qr().is_some())?;
 
     let forged = folder.join("forged.update");
-    forge(&bundle("2", "2")?, &forged)?;
+    // Not version 2: a booth takes no bundle with the sums of the one before, whatever the signature says.
+    forge(&bundle("3+broken", "3")?, &forged)?;
     let stick = Stick::with(folder.join("forged.img"), &[("evil.update", &forged)])?;
+    let before = starts(&machine);
     let name = machine.plug(stick.image(), false)?;
     machine.wait_for("Update refused", PATIENCE)?;
-    machine.pull(&name)?;
     report.check(
-        "a bundle with another signature is refused",
-        !machine.console().contains("image 2 runs"),
-        "",
+        "a bundle with another signature is refused for it",
+        machine.console().contains("Signature verification failed"),
+        machine.console().lines().find(|line| line.contains("signature from")).unwrap_or_default(),
+    );
+    std::thread::sleep(RESTARTS_WITHIN);
+    machine.pull(&name)?;
+    let after = starts(&machine);
+    report.check(
+        "the machine did not start again",
+        before > 0 && after == before,
+        format!("{before}, {after}"),
     );
 
     let stick = Stick::with(folder.join("two.img"), &[("new.update", &bundle("2", "2")?)])?;
@@ -69,12 +81,65 @@ fn run(context: &Context) -> Result<Report, Error> {
     Ok(report)
 }
 
-/// The bundle with another's name under it: a signature that fits nothing.
+/// How often the machine was started: its firmware says so each time.
+fn starts(machine: &Machine) -> usize {
+    machine.console().matches("BdsDxe: starting").count()
+}
+
+/// The bundle with a signature that fits nothing; all else is as it was.
 fn forge(bundle: &Path, to: &Path) -> Result<(), Error> {
-    let failed = |source| Error::System { what: bundle.display().to_string(), source };
-    let mut bytes = std::fs::read(bundle).map_err(failed)?;
-    // The first file of the tar is the list of sums: its first digit is another one now.
-    let digit = &mut bytes[512];
-    *digit = if *digit == b'0' { b'1' } else { b'0' };
-    std::fs::write(to, bytes).map_err(failed)
+    let mut bytes = std::fs::read(bundle).map_err(failed(bundle.display().to_string()))?;
+    let signature = member(&bytes, "SHA256SUMS.gpg")
+        .ok_or_else(|| machine::Error::Refused(format!("{} has no signature", bundle.display())))?;
+    // Around the middle are the numbers of the signature themselves, and not what says whose it is.
+    bytes[signature.start + signature.len() / 2] ^= 1;
+    std::fs::write(to, bytes).map_err(failed(to.display().to_string()))
+}
+
+/// Where a file's content lies in a tar (POSIX, pax: ustar interchange format): behind its header, each in whole blocks.
+fn member(tar: &[u8], wanted: &str) -> Option<Range<usize>> {
+    const BLOCK: usize = 512;
+    let text = |field: &[u8]| {
+        let end = field.iter().position(|&byte| byte == 0).unwrap_or(field.len());
+        std::str::from_utf8(&field[..end]).ok().map(|text| text.trim().to_owned())
+    };
+    let mut at = 0;
+    loop {
+        let header = tar.get(at..at + BLOCK)?;
+        let size = usize::from_str_radix(&text(&header[124..136])?, 8).ok()?;
+        let content = at + BLOCK..at + BLOCK + size;
+        if text(&header[..100])? == wanted {
+            return (size > 0 && content.end <= tar.len()).then_some(content);
+        }
+        at = content.start + size.next_multiple_of(BLOCK);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (name, content) in files {
+            let mut header = [0; 512];
+            header[..name.len()].copy_from_slice(name.as_bytes());
+            header[124..135].copy_from_slice(format!("{:011o}", content.len()).as_bytes());
+            bytes.extend(header);
+            bytes.extend(*content);
+            bytes.resize(bytes.len().next_multiple_of(512), 0);
+        }
+        bytes.resize(bytes.len() + 1024, 0);
+        bytes
+    }
+
+    #[test]
+    fn a_file_is_found_in_a_tar() {
+        let whole =
+            tar(&[("SHA256SUMS", &[1; 600]), ("SHA256SUMS.gpg", &[2; 119]), ("holobooth_3.efi", b"x")]);
+        assert_eq!(&whole[member(&whole, "SHA256SUMS").unwrap()], &[1; 600]);
+        assert_eq!(&whole[member(&whole, "SHA256SUMS.gpg").unwrap()], &[2; 119]);
+        assert_eq!(member(&whole, "SHA256"), None);
+        assert_eq!(member(&whole[..1600], "SHA256SUMS.gpg"), None);
+    }
 }

@@ -87,7 +87,7 @@ impl Group {
                 "uidmap",
                 "zstd",
             ],
-            Self::Machine => &["mtools", "ovmf", "qemu-system-x86", "qemu-utils"],
+            Self::Machine => &["mtools", "ovmf", "qemu-system-x86", "qemu-utils", "swtpm"],
             Self::Lint => &["shellcheck"],
         }
     }

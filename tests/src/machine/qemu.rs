@@ -26,6 +26,8 @@ pub struct Options {
     pub processors: u32,
     /// Size of the screen in pixels.
     pub screen: (u32, u32),
+    /// Whether it has a TPM 2.0.
+    pub tpm: bool,
     /// Whether the journal goes to the serial line.
     pub console: bool,
     /// More words for the kernel.
@@ -40,6 +42,7 @@ impl Default for Options {
             memory_mib: 2048,
             processors: 2,
             screen: (3840, 2160),
+            tpm: false,
             console: true,
             kernel: Vec::new(),
             credentials: Vec::new(),
@@ -51,6 +54,7 @@ impl Default for Options {
 pub struct Machine {
     qemu: Child,
     qmp: Qmp,
+    tpm: Option<Child>,
     folder: PathBuf,
     started: Instant,
     sticks: u32,
@@ -97,6 +101,16 @@ impl Machine {
         qemu.args(["-device", "virtio-blk-pci,drive=disk"]);
         qemu.arg("-serial").arg(format!("file:{}", folder.join("console").display()));
         qemu.arg("-qmp").arg(format!("unix:{},server=on,wait=off", socket.display()));
+        let tpm = if options.tpm {
+            let state = folder.join("tpm");
+            fs::create_dir_all(&state).map_err(system("the TPM's folder"))?;
+            let socket = folder.join("tpm.sock");
+            qemu.arg("-chardev").arg(format!("socket,id=tpm,path={}", socket.display()));
+            qemu.args(["-tpmdev", "emulator,id=tpm,chardev=tpm", "-device", "tpm-crb,tpmdev=tpm"]);
+            Some(start_tpm(&state, &socket)?)
+        } else {
+            None
+        };
         for text in smbios(options) {
             qemu.arg("-smbios").arg(text);
         }
@@ -109,7 +123,7 @@ impl Machine {
             .spawn()
             .map_err(system("cannot start QEMU (Debian package qemu-system-x86)"))?;
         match Qmp::connect(&socket) {
-            Ok(qmp) => Ok(Self { qemu: child, qmp, folder: folder.to_owned(), started, sticks: 0 }),
+            Ok(qmp) => Ok(Self { qemu: child, qmp, tpm, folder: folder.to_owned(), started, sticks: 0 }),
             Err(e) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -260,6 +274,10 @@ impl Machine {
     fn off(&mut self) {
         let _ = self.qemu.kill();
         let _ = self.qemu.wait();
+        // A TPM's state is not lost with the power: it ends when its machine does.
+        if let Some(tpm) = &mut self.tpm {
+            let _ = tpm.wait();
+        }
     }
 }
 
@@ -267,6 +285,25 @@ impl Drop for Machine {
     fn drop(&mut self) {
         self.off();
     }
+}
+
+/// A TPM in software, that ends with the machine that it is connected to.
+fn start_tpm(state: &Path, socket: &Path) -> Result<Child, Error> {
+    let _ = fs::remove_file(socket);
+    let mut swtpm = Command::new("setpriv");
+    swtpm.args(["--pdeathsig", "KILL", "swtpm", "socket", "--tpm2", "--terminate", "--tpmstate"]);
+    swtpm.arg(format!("dir={}", state.display())).arg("--ctrl");
+    swtpm.arg(format!("type=unixio,path={}", socket.display()));
+    let tpm = swtpm
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .map_err(system("cannot start the TPM (Debian package swtpm)"))?;
+    let until = Instant::now() + Duration::from_secs(10);
+    while !socket.exists() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(tpm)
 }
 
 /// What the firmware tells the image: more words for the kernel (systemd-stub(7)) and credentials (systemd.system-credentials(7)).

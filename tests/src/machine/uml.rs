@@ -33,6 +33,32 @@ pub struct Options {
     pub processor: Option<usize>,
 }
 
+impl Options {
+    /// A machine with the sticks as its second, third… disk, that runs `script` once the booth runs; what it prints goes to the console.
+    #[must_use]
+    pub fn with_sticks(sticks: &[PathBuf], script: &str) -> Self {
+        let disks = sticks.iter().enumerate().map(|(n, stick)| format!("ubd{}={}", n + 1, stick.display()));
+        let service = format!(
+            "[Unit]\nAfter=holobooth.service\n[Service]\nStandardOutput=journal+console\nExecStart=/bin/sh -c '{script}'\n"
+        );
+        let credentials = [
+            ("systemd.extra-unit.script.service", service),
+            ("systemd.unit-dropin.multi-user.target", "[Unit]\nWants=script.service\n".to_owned()),
+            // A disk of this machine is no SCSI disk.
+            (
+                "systemd.unit-dropin.holobooth-stick@.service",
+                "[Service]\nDeviceAllow=block-ubd rw\n".to_owned(),
+            ),
+        ];
+        Self {
+            memory_mib: 1024,
+            kernel: disks.collect(),
+            credentials: credentials.map(|(name, text)| (name.to_owned(), text)).into(),
+            processor: None,
+        }
+    }
+}
+
 /// A machine that is switched on. Dropped, it has no power any more.
 pub struct Machine {
     kernel: Child,

@@ -18,6 +18,7 @@ pub(crate) mod power_cuts;
 pub(crate) mod rate_step;
 pub(crate) mod relay_cluster;
 pub(crate) mod roam;
+pub(crate) mod stick_network;
 pub(crate) mod stick_roundtrip;
 pub(crate) mod two_way;
 pub(crate) mod unplug;

@@ -48,7 +48,7 @@ fn cuts(context: &Context) -> Result<Report, Error> {
     let sticks = sticks(folder)?;
     let turns =
         "while :; do systemctl start holobooth-stick@ubdb; systemctl start holobooth-stick@ubdc; done";
-    let options = options(&sticks, turns);
+    let options = uml::Options::with_sticks(&sticks, turns);
     let wanted = if context.quick { 5 } else { CUTS_WANTED };
     let mut random = fastrand::Rng::with_seed(5);
     let (mut seen, mut troubles, mut slowest) = ([0; 2], Vec::new(), Duration::ZERO);
@@ -98,7 +98,8 @@ fn full(context: &Context) -> Result<Report, Error> {
     let sticks = sticks(folder)?;
     let fill = "systemctl start holobooth-stick@ubdb; dd if=/dev/zero of=/var/fill bs=1M; sync; echo the disk is full; \
                 systemctl start holobooth-stick@ubdc; echo the second stick was read";
-    let mut machine = uml::Machine::start("m", &disk, None, folder, &options(&sticks, fill))?;
+    let mut machine =
+        uml::Machine::start("m", &disk, None, folder, &uml::Options::with_sticks(&sticks, fill))?;
     machine.wait("the second stick", PATIENCE, |machine| {
         machine.console().contains("the second stick was read").then_some(())
     })?;
@@ -114,7 +115,8 @@ fn full(context: &Context) -> Result<Report, Error> {
     );
     machine.cut_power();
     let _ = fs::remove_file(folder.join("m.console"));
-    let mut machine = uml::Machine::start("m", &disk, None, folder, &options(&sticks, "sleep infinity"))?;
+    let mut machine =
+        uml::Machine::start("m", &disk, None, folder, &uml::Options::with_sticks(&sticks, "sleep infinity"))?;
     let name = machine.wait("a booth with a full disk", PATIENCE, |machine| named(&machine.console()))?;
     report.check("with a full disk it starts, as the first stick said", name == "north", name);
     Ok(report)
@@ -145,26 +147,6 @@ fn sticks(folder: &Path) -> Result<Vec<PathBuf>, Error> {
             Ok(stick.image().to_owned())
         })
         .collect()
-}
-
-/// A machine with the sticks as its second and third disk, that runs `script`.
-fn options(sticks: &[PathBuf], script: &str) -> uml::Options {
-    let disks = sticks.iter().enumerate().map(|(n, stick)| format!("ubd{}={}", n + 1, stick.display()));
-    let service = format!(
-        "[Unit]\nAfter=holobooth.service\n[Service]\nStandardOutput=journal+console\nExecStart=/bin/sh -c '{script}'\n"
-    );
-    let credentials = [
-        ("systemd.extra-unit.script.service", service),
-        ("systemd.unit-dropin.multi-user.target", "[Unit]\nWants=script.service\n".to_owned()),
-        // A disk of this machine is no SCSI disk.
-        ("systemd.unit-dropin.holobooth-stick@.service", "[Service]\nDeviceAllow=block-ubd rw\n".to_owned()),
-    ];
-    uml::Options {
-        memory_mib: 1024,
-        kernel: disks.collect(),
-        credentials: credentials.map(|(name, text)| (name.to_owned(), text)).into(),
-        processor: None,
-    }
 }
 
 #[cfg(test)]

@@ -146,6 +146,12 @@ impl Machine {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// How often it was started: its firmware says so each time.
+    #[must_use]
+    pub fn starts(&self) -> usize {
+        self.console().matches("BdsDxe: starting").count()
+    }
+
     /// Waits until the console has `text`; gives how long the machine had been on.
     ///
     /// # Errors

@@ -40,7 +40,7 @@ fn run(context: &Context) -> Result<Report, Error> {
     // Not version 2: a booth takes no bundle with the sums of the one before, whatever the signature says.
     forge(&bundle("3+broken", "3")?, &forged)?;
     let stick = Stick::with(folder.join("forged.img"), &[("evil.update", &forged)])?;
-    let before = starts(&machine);
+    let before = machine.starts();
     let name = machine.plug(stick.image(), false)?;
     machine.wait_for("Update refused", PATIENCE)?;
     report.check(
@@ -50,7 +50,7 @@ fn run(context: &Context) -> Result<Report, Error> {
     );
     std::thread::sleep(RESTARTS_WITHIN);
     machine.pull(&name)?;
-    let after = starts(&machine);
+    let after = machine.starts();
     report.check(
         "the machine did not start again",
         before > 0 && after == before,
@@ -79,11 +79,6 @@ fn run(context: &Context) -> Result<Report, Error> {
     let tries = machine.console().matches("the booth is not well").count();
     report.check("version 3 had three tries", tries == 3, tries);
     Ok(report)
-}
-
-/// How often the machine was started: its firmware says so each time.
-fn starts(machine: &Machine) -> usize {
-    machine.console().matches("BdsDxe: starting").count()
 }
 
 /// The bundle with a signature that fits nothing; all else is as it was.

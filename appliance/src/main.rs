@@ -1,5 +1,6 @@
 //! The command line of a booth.
 
+mod rescue;
 mod upkeep;
 
 use std::path::{Path, PathBuf};
@@ -89,6 +90,13 @@ enum Command {
         /// How long it may take, in seconds.
         #[arg(long, default_value_t = 180)]
         patience_s: u64,
+    },
+    /// Count a start without the data partition, and make it anew at the third; the appliance does it instead of an emergency shell.
+    #[command(hide = true)]
+    Rescue {
+        /// Where they are counted.
+        #[arg(long, default_value = rescue::COUNT)]
+        count: PathBuf,
     },
     /// Updates of the image; units of the appliance call these.
     #[command(hide = true)]
@@ -381,6 +389,7 @@ fn run(cli: Cli) -> Result<(), ExitCode> {
             upkeep::card(&config.screen, &until)
         }
         Command::Healthy { socket, patience_s } => upkeep::healthy(&socket, Duration::from_secs(patience_s)),
+        Command::Rescue { count } => rescue::rescue(&count),
         Command::Update { command, origin } => upkeep::update(&command, || origin.load()),
         Command::Status { json, socket } => {
             let status = health::ask(&socket).map_err(|e| no_answer(&socket, &e))?;

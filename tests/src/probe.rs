@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::scanout::{Picture, Screen};
+use crate::machine::picture::bars;
+use crate::scanout::Screen;
 use crate::vivid::{Pattern, Scene, Vivid};
 
 /// The booth's socket on an appliance.
@@ -16,9 +17,6 @@ const SOCKET: &str = "/run/holobooth/status.sock";
 /// The camera's bus address, and the screen's device.
 const CAMERA: &str = "platform:vivid-000";
 const SCREEN: &str = "vkms";
-/// Brighter than this is lit, darker than the other is dark.
-const LIT: u8 = 180;
-const DARK: u8 = 60;
 
 /// What it is told.
 #[derive(clap::Args, Debug)]
@@ -63,32 +61,11 @@ fn screen(out: &Path) -> Value {
         Ok(Some(picture)) => {
             let _ = picture.save(&out.with_extension("png"));
             let (width, height) = picture.size();
-            json!({"shows": shows(&picture), "width": width, "height": height})
+            let at = |x: usize, y: usize| picture.at(x as u32, y as u32);
+            json!({"shows": bars(width as usize, height as usize, at), "width": width, "height": height})
         }
         Ok(None) => json!({"shows": "nothing"}),
         Err(e) => json!({"shows": "unknown", "why": e.to_string()}),
-    }
-}
-
-/// Which way bars lie: both patterns begin with white and end with black.
-fn shows(picture: &Picture) -> &'static str {
-    let (width, height) = picture.size();
-    // The camera's picture is wider than the screen: above and below it is black.
-    let (shown, above) = (width * 9 / 16, (height - (width * 9 / 16).min(height)) / 2);
-    let at = |x: u32, y: u32| {
-        let pixel = picture.at(width * x / 16, above + shown * y / 16);
-        if pixel.iter().all(|&v| v > LIT) {
-            'w'
-        } else if pixel.iter().all(|&v| v < DARK) {
-            'b'
-        } else {
-            '-'
-        }
-    };
-    match (at(1, 1), at(15, 1), at(1, 15), at(15, 15)) {
-        ('w', 'w', 'b', 'b') => "lying bars",
-        ('w', 'b', 'w', 'b') => "upright bars",
-        _ => "something else",
     }
 }
 
@@ -133,14 +110,4 @@ fn used_kb() -> Option<u64> {
         text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse::<u64>().ok())
     };
     Some(of("MemTotal:")?.saturating_sub(of("MemAvailable:")?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn black_is_no_bars() {
-        assert_eq!(shows(&Picture::black(64, 64)), "something else");
-    }
 }

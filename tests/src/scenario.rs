@@ -171,6 +171,7 @@ pub const ALL: &[Scenario] = &[
     scenarios::power_cuts::CUTS,
     scenarios::image_corrupt::SCENARIO,
     scenarios::image_boot::TPM,
+    scenarios::image_boot::LOST,
     scenarios::update_rollback::SCENARIO,
     bench::BOOT,
     bench::LATENCY,

@@ -187,11 +187,14 @@ pub(crate) fn for_tests(versions: &[String]) -> Result<PathBuf> {
 
 /// Makes the Debian that a booth's start is measured beside; with the tools that the booth's image was made with.
 fn debian(place: &Path) -> Result<()> {
-    let tools = folders::cache_of("image/tree")?.join("mkosi.output/tools");
+    let output = folders::cache_of("image/tree")?.join("mkosi.output");
+    let tools = output.join("tools");
     if !tools.is_dir() {
         bail!("make an image first: `cargo xtask image`");
     }
-    let wanted = hash_of(&["image-build/mkosi-debian"])?;
+    // Of the same kernel as the booth's image, which is lent a module of it.
+    let kernel = Sha256::digest(of_a_file(&output.join("kernel.config"))?.1);
+    let wanted = format!("{} {:x}", hash_of(&["image-build/mkosi-debian"])?, kernel);
     let made = folders::cache_of("image")?.join("debian.made");
     let tree = tree::lay_out_debian()?;
     if fs::read_to_string(&made).is_ok_and(|last| last == wanted) {

@@ -6,6 +6,8 @@ mod qmp;
 pub mod stick;
 pub mod uml;
 
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -79,6 +81,18 @@ fn system(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
 /// When there is no room.
 pub fn copy(from: &Path, to: &Path) -> Result<(), Error> {
     run(Command::new("cp").args(["--sparse=always", "--reflink=auto"]).arg(from).arg(to)).map(drop)
+}
+
+/// Lets the program that `command` starts have this descriptor, under its number.
+fn inherit(command: &mut Command, descriptor: &OwnedFd) {
+    let fd = descriptor.as_raw_fd();
+    // SAFETY: between fork and exec only fcntl is called, which is async-signal-safe, and of a number that is none it says so.
+    unsafe {
+        command.pre_exec(move || {
+            let keep = nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty());
+            nix::fcntl::fcntl(BorrowedFd::borrow_raw(fd), keep).map(|_| ()).map_err(Into::into)
+        });
+    }
 }
 
 /// Runs a program to its end.

@@ -4,6 +4,36 @@ use std::path::Path;
 
 use super::{Error, system};
 
+/// Brighter than this is lit, darker than the other is dark.
+const LIT: u8 = 180;
+const DARK: u8 = 60;
+
+/// Which way bars lie on a screen of `width` by `height`: both patterns begin with white and end with black. `at` gives a pixel's colour.
+pub fn bars(width: usize, height: usize, at: impl Fn(usize, usize) -> [u8; 3]) -> &'static str {
+    // The camera's picture is wider than the screen: above and below it is black.
+    let (shown, above) = (width * 9 / 16, (height - (width * 9 / 16).min(height)) / 2);
+    let at = |x: usize, y: usize| {
+        let pixel = at(width * x / 16, above + shown * y / 16);
+        if pixel.iter().all(|&v| v > LIT) {
+            'w'
+        } else if pixel.iter().all(|&v| v < DARK) {
+            'b'
+        } else {
+            '-'
+        }
+    };
+    match (at(1, 1), at(15, 1), at(1, 15), at(15, 15)) {
+        ('w', 'w', 'b', 'b') => LYING,
+        ('w', 'b', 'w', 'b') => UPRIGHT,
+        _ => "something else",
+    }
+}
+
+/// What [`bars`] says of either pattern.
+pub const LYING: &str = "lying bars";
+/// The other one.
+pub const UPRIGHT: &str = "upright bars";
+
 /// The colour of the ring on the cards of a booth that is well.
 pub const WELL: [u8; 3] = [0x7f, 0xd1, 0xff];
 
@@ -65,6 +95,12 @@ impl Screenshot {
             && dark.iter().all(|&(x, y)| self.pixel(x, y).iter().all(|&v| v < 16))
     }
 
+    /// Which [`bars`] it shows.
+    #[must_use]
+    pub fn bars(&self) -> &'static str {
+        bars(self.width, self.height, |x, y| self.pixel(x, y))
+    }
+
     /// The words of a QR code on it.
     #[must_use]
     pub fn qr(&self) -> Option<String> {
@@ -93,6 +129,14 @@ impl Screenshot {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn black_is_no_bars_and_each_pattern_is_known() {
+        let show = |at: fn(usize, usize) -> u8| bars(64, 64, |x, y| [at(x, y); 3]);
+        assert_eq!(show(|_, _| 0), "something else");
+        assert_eq!(show(|x, _| if x < 32 { 255 } else { 0 }), UPRIGHT);
+        assert_eq!(show(|_, y| if y < 32 { 255 } else { 0 }), LYING);
+    }
 
     #[test]
     fn a_ppm_is_read_and_anything_else_is_not() {

@@ -1,6 +1,7 @@
-//! A PC in QEMU, without KVM: UEFI, a disk, a screen of 3840x2160, USB, a network that leads nowhere.
+//! A PC in QEMU, without KVM: UEFI, a disk, a screen of 3840x2160, USB, a network that leads nowhere or a cable to another machine.
 
 use std::fs;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::qmp::Qmp;
-use super::{Error, Screenshot, run, system};
+use super::{Error, Screenshot, inherit, run, system};
 
 /// Where Debian's package ovmf has the firmware, and its empty variables.
 const FIRMWARE: [&str; 2] = ["/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"];
@@ -34,6 +35,8 @@ pub struct Options {
     pub kernel: Vec<String>,
     /// Credentials for systemd (systemd.system-credentials(7)): units besides the image's, and the like.
     pub credentials: Vec<(String, String)>,
+    /// A second disk, that it can only read.
+    pub second_disk: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -46,6 +49,7 @@ impl Default for Options {
             console: true,
             kernel: Vec::new(),
             credentials: Vec::new(),
+            second_disk: None,
         }
     }
 }
@@ -78,6 +82,19 @@ impl Machine {
     /// # Errors
     /// When QEMU or its firmware are missing, or it does not come up.
     pub fn start(disk: &Path, folder: &Path, options: &Options) -> Result<Self, Error> {
+        Self::start_on(None, disk, folder, options)
+    }
+
+    /// The same, with its network port on this end of a [cable](super::uml::cable).
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_on(
+        port: Option<&OwnedFd>,
+        disk: &Path,
+        folder: &Path,
+        options: &Options,
+    ) -> Result<Self, Error> {
         let variables = folder.join("firmware.fd");
         if !variables.exists() {
             fs::copy(FIRMWARE[1], &variables).map_err(system("the firmware (Debian package ovmf)"))?;
@@ -93,12 +110,24 @@ impl Machine {
         qemu.args(["-uuid", "1f6a5a2e-70b7-4f59-9f1b-3f0a3c8f6d11"]);
         qemu.args(["-device", &format!("virtio-gpu-pci,id=screen,xres={width},yres={height}")]);
         qemu.args(["-device", "qemu-xhci,id=usb", "-device", "virtio-rng-pci"]);
-        qemu.args(["-netdev", "user,id=net,restrict=on", "-device", "virtio-net-pci,netdev=net"]);
+        let network = match port {
+            Some(port) => {
+                inherit(&mut qemu, port);
+                format!("dgram,id=net,local.type=fd,local.str={}", port.as_raw_fd())
+            }
+            None => "user,id=net,restrict=on".to_owned(),
+        };
+        qemu.args(["-netdev", &network, "-device", "virtio-net-pci,netdev=net"]);
         qemu.arg("-drive").arg(format!("if=pflash,format=raw,readonly=on,file={}", FIRMWARE[0]));
         qemu.arg("-drive").arg(format!("if=pflash,format=raw,file={}", variables.display()));
         qemu.arg("-drive")
             .arg(format!("if=none,id=disk,format=qcow2,discard=unmap,cache=unsafe,file={}", disk.display()));
         qemu.args(["-device", "virtio-blk-pci,drive=disk"]);
+        if let Some(second) = &options.second_disk {
+            let file = second.display();
+            qemu.arg("-drive").arg(format!("if=none,id=second,format=raw,readonly=on,file={file}"));
+            qemu.args(["-device", "virtio-blk-pci,drive=second,serial=second"]);
+        }
         qemu.arg("-serial").arg(format!("file:{}", folder.join("console").display()));
         qemu.arg("-qmp").arg(format!("unix:{},server=on,wait=off", socket.display()));
         let tpm = if options.tpm {
@@ -268,6 +297,17 @@ impl Machine {
                 pressed = Some(Instant::now());
             }
             Ok(false)
+        })?;
+        Ok(())
+    }
+
+    /// Waits until it has switched itself off.
+    ///
+    /// # Errors
+    /// When it stays on.
+    pub fn wait_off(mut self, patience: Duration) -> Result<(), Error> {
+        self.wait("the end", patience, |machine| {
+            Ok(machine.qemu.try_wait().map_err(system("QEMU"))?.is_some())
         })?;
         Ok(())
     }

@@ -2,7 +2,7 @@
 //! camera (vivid) and a screen (vkms). A disk is a file; a network cable joins two machines.
 
 use std::fs::{self, File};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair, sockopt};
 use nix::unistd::Pid;
 
-use super::{Error, copy, system};
+use super::{Error, copy, inherit, system};
 
 /// How large a disk is, in bytes; what the image leaves of it becomes the data partition.
 const DISK: u64 = 6 << 30;
@@ -78,6 +78,29 @@ pub fn cable() -> Result<(OwnedFd, OwnedFd), Error> {
         nix::sys::socket::setsockopt(end, sockopt::SndBuf, &CABLE).map_err(refused)?;
     }
     Ok((a, b))
+}
+
+/// Units that let the host's program `probe` look out of the machine: the host's files, and the program in them. What it sees is in
+/// `folder`/`name`.json. The camera sees upright bars, or `lying` ones.
+#[must_use]
+pub fn eyes(folder: &Path, name: &str, lying: bool) -> [(String, String); 3] {
+    let program = std::env::current_exe().unwrap_or_default();
+    let mount = "[Mount]\nWhat=eyes\nWhere=/run/eyes\nType=hostfs\nOptions=hostfs=/\n";
+    let probe = format!(
+        "[Unit]\nRequires=run-eyes.mount\nAfter=run-eyes.mount holobooth.service\n\
+         [Service]\nRootDirectory=/run/eyes\nMountAPIVFS=yes\nBindPaths=/run/holobooth\nRestart=always\nRestartSec=1\n\
+         ExecStart={} probe --out {}{}\n",
+        program.display(),
+        folder.join(format!("{name}.json")).display(),
+        if lying { " --lying" } else { "" },
+    );
+    let wanted = "[Unit]\nWants=probe.service\n";
+    [
+        ("systemd.extra-unit.run-eyes.mount", mount.to_owned()),
+        ("systemd.extra-unit.probe.service", probe),
+        ("systemd.unit-dropin.multi-user.target~eyes", wanted.to_owned()),
+    ]
+    .map(|(name, text)| (name.to_owned(), text))
 }
 
 /// Writes the image to a disk of its own in `folder`.
@@ -147,15 +170,7 @@ impl Machine {
         command.arg(&kernel);
         if let Some(port) = port {
             words.push(format!("vec0:transport=fd,fd={},mac={}", port.as_raw_fd(), mac(name)));
-            let fd = port.as_raw_fd();
-            // SAFETY: between fork and exec only fcntl is called, which is async-signal-safe; the descriptor is open, for `port` lives.
-            unsafe {
-                command.pre_exec(move || {
-                    let keep = nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty());
-                    let fd = BorrowedFd::borrow_raw(fd);
-                    nix::fcntl::fcntl(fd, keep).map(|_| ()).map_err(Into::into)
-                });
-            }
+            inherit(&mut command, port);
         }
         words.extend(options.kernel.iter().cloned());
         words.extend(options.credentials.iter().map(|(name, text)| credential(name, text)));

@@ -19,6 +19,17 @@ pub(crate) const TPM: Scenario = Scenario {
     run: tpm,
 };
 
+/// `image-lost`
+pub(crate) const LOST: Scenario = Scenario {
+    name: "image-lost",
+    summary: "a data partition that is lost is made anew after three starts, and the booth is there again",
+    kind: Kind::Long,
+    place: Place::Machines(&["1"]),
+    relay: false,
+    time_limit_s: 1800,
+    run: lost,
+};
+
 /// `image-boot`
 pub(crate) const SCENARIO: Scenario = Scenario {
     name: "image-boot",
@@ -85,5 +96,31 @@ fn tpm(context: &Context) -> Result<Report, Error> {
         machine.power_button(PATIENCE)?;
     }
     report.check("it is the same booth", !names[0].is_empty() && names[0] == names[1], names.join(", "));
+    Ok(report)
+}
+
+fn lost(context: &Context) -> Result<Report, Error> {
+    let mut report = Report::default();
+    let folder = context.dir();
+    let disk = qemu::flashed(&machine::image("1")?, folder, "disk.qcow2")?;
+    // Once the booth is there, the beginning of its data partition is overwritten, and the machine is off.
+    let loses = "[Unit]\nAfter=holobooth.service\n[Service]\n\
+                 ExecStart=dd if=/dev/zero of=/dev/disk/by-partlabel/holobooth-data bs=1M count=64 oflag=direct\n\
+                 ExecStartPost=systemctl --force --force poweroff\nType=oneshot\n";
+    let credentials = [
+        ("systemd.extra-unit.loses.service", loses),
+        ("systemd.unit-dropin.multi-user.target~loses", "[Unit]\nWants=loses.service\n"),
+    ];
+    let options = Options {
+        credentials: credentials.map(|(name, text)| (name.to_owned(), text.to_owned())).into(),
+        ..Options::default()
+    };
+    Machine::start(&disk, folder, &options)?.wait_off(PATIENCE)?;
+    let mut machine = Machine::start(&disk, folder, &Options::default())?;
+    let anew = machine.wait_for("the data partition was made anew", 4 * PATIENCE)?;
+    report.figure("made_anew_s", anew.as_secs_f64());
+    let card = machine.wait_for_picture("the card with a code", PATIENCE, |shot| shot.qr().is_some())?;
+    report.figure("card_s", card.as_secs_f64());
+    report.check("it took three starts, and one that is well", machine.starts() == 4, machine.starts());
     Ok(report)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::machine::picture::{LYING, UPRIGHT};
 use crate::machine::{self, uml};
 use crate::report::Report;
 use crate::scenario::{Context, Error, Kind, Place, Scenario};
@@ -53,7 +54,7 @@ const EXPOSED_MOST: f64 = 1.6;
 /// Stands before the name of each unit's file that is judged.
 const NAMED: &str = "judging ";
 /// The names of the two machines, and what each sees the other's camera show.
-const BOTH: [(&str, &str); 2] = [("a", "lying bars"), ("b", "upright bars")];
+const BOTH: [(&str, &str); 2] = [("a", LYING), ("b", UPRIGHT)];
 
 fn pair(context: &Context) -> Result<Report, Error> {
     let mut report = Report::default();
@@ -208,7 +209,7 @@ impl Meeting {
         for ((n, (name, _)), end) in BOTH.iter().enumerate().zip([&end_a, &end_b]) {
             let options = uml::Options {
                 memory_mib: MEMORY_MIB,
-                credentials: eyes(folder, name, n == 1),
+                credentials: uml::eyes(folder, name, n == 1).into_iter().chain(judge(folder, name)).collect(),
                 processor: Some(n),
                 ..uml::Options::default()
             };
@@ -236,19 +237,8 @@ impl Meeting {
     }
 }
 
-/// Units that let the host's program `probe` look out of the machine: the host's files, and the program in them; and the judgement of
-/// the units by systemd itself.
-fn eyes(folder: &Path, name: &str, lying: bool) -> Vec<(String, String)> {
-    let program = std::env::current_exe().unwrap_or_default();
-    let mount = "[Mount]\nWhat=eyes\nWhere=/run/eyes\nType=hostfs\nOptions=hostfs=/\n";
-    let probe = format!(
-        "[Unit]\nRequires=run-eyes.mount\nAfter=run-eyes.mount holobooth.service\n\
-         [Service]\nRootDirectory=/run/eyes\nMountAPIVFS=yes\nBindPaths=/run/holobooth\nRestart=always\nRestartSec=1\n\
-         ExecStart={} probe --out {}{}\n",
-        program.display(),
-        folder.join(format!("{name}.json")).display(),
-        if lying { " --lying" } else { "" },
-    );
+/// A unit that has systemd itself judge every unit of the booth.
+fn judge(folder: &Path, name: &str) -> [(String, String); 2] {
     let judge = format!(
         "[Unit]\nRequires=run-eyes.mount\nAfter=run-eyes.mount multi-user.target\n\
          [Service]\nType=oneshot\nStandardOutput=truncate:/run/eyes{}\n\
@@ -256,15 +246,11 @@ fn eyes(folder: &Path, name: &str, lying: bool) -> Vec<(String, String)> {
          systemd-analyze security --offline=true --no-pager $$u | tail -1; done; systemd-analyze security --no-pager; echo; echo end'\n",
         folder.join(format!("{name}.exposure")).display(),
     );
-    let both = "[Unit]\nWants=probe.service judge.service\n";
+    let wanted = "[Unit]\nWants=judge.service\n";
     [
-        ("systemd.extra-unit.run-eyes.mount", mount.to_owned()),
-        ("systemd.extra-unit.probe.service", probe),
-        ("systemd.extra-unit.judge.service", judge),
-        ("systemd.unit-dropin.multi-user.target", both.to_owned()),
+        ("systemd.extra-unit.judge.service".to_owned(), judge),
+        ("systemd.unit-dropin.multi-user.target~judge".to_owned(), wanted.to_owned()),
     ]
-    .map(|(name, text)| (name.to_owned(), text))
-    .into()
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
-//! Room to write: the data folder; and that nothing else can be written on an image.
+//! Room to write: the data folder; that nothing else can be written on an image, and that a TPM there is made use of.
 //!
 //! Source: statvfs(3).
 
+use std::fs;
 use std::path::Path;
 
 use nix::sys::statvfs::{FsFlags, statvfs};
@@ -13,6 +14,10 @@ const NOTHING_MIB: u64 = 8;
 /// Less than this is little.
 const LITTLE_MIB: u64 = 64;
 
+/// The TPM's version, and what the data partition is unlocked to, on the appliance.
+const TPM: &str = "/sys/class/tpm/tpm0/tpm_version_major";
+const UNLOCKED: &str = "/dev/mapper/holobooth-data";
+
 /// What is known of the file system under a folder.
 #[derive(Debug, Clone, Copy)]
 struct Room {
@@ -20,12 +25,24 @@ struct Room {
     read_only: bool,
 }
 
+/// The image that runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Image {
+    /// Its data is encrypted where there is a TPM.
+    AsMade,
+    /// There is a TPM, and its data is not encrypted to it.
+    TpmIdle,
+}
+
 pub(super) fn check(subject: &Subject) -> Judgement {
     let data = &subject.config.booth.data;
     // Before the first start the folder is not there: then what it would lie on counts.
     let there = data.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
     let root_read_only = room(Path::new("/")).is_ok_and(|room| room.read_only);
-    let image = crate::update::running().is_some();
+    let image = crate::update::running().map(|_| {
+        let tpm = fs::read_to_string(TPM).is_ok_and(|version| version.trim() == "2");
+        if !tpm || Path::new(UNLOCKED).exists() { Image::AsMade } else { Image::TpmIdle }
+    });
     judge(&data.display().to_string(), room(there), root_read_only, image)
 }
 
@@ -35,7 +52,7 @@ fn room(path: &Path) -> nix::Result<Room> {
     Ok(Room { free_mib: free >> 20, read_only: found.flags().contains(FsFlags::ST_RDONLY) })
 }
 
-fn judge(data: &str, room: nix::Result<Room>, root_read_only: bool, image: bool) -> Judgement {
+fn judge(data: &str, room: nix::Result<Room>, root_read_only: bool, image: Option<Image>) -> Judgement {
     let advice = "make room there, or set booth.data to a folder with more";
     let Room { free_mib, read_only } = match room {
         Ok(room) => room,
@@ -54,8 +71,14 @@ fn judge(data: &str, room: nix::Result<Room>, root_read_only: bool, image: bool)
         Judgement::wrong(found, advice)
     } else if free_mib < LITTLE_MIB {
         Judgement::warning(found, advice)
-    } else if image && !root_read_only {
+    } else if image.is_some() && !root_read_only {
         Judgement::warning(found, "this image is not to be changed: flash it again")
+    } else if image == Some(Image::TpmIdle) {
+        let found = format!("{found}, its data is not encrypted though there is a TPM");
+        Judgement::warning(
+            found,
+            "the TPM refused when the disk first started: see to it in the firmware, flash the disk again",
+        )
     } else {
         Judgement::ok(found)
     }
@@ -70,13 +93,14 @@ mod tests {
     fn the_data_folder_must_be_writable_and_have_room() {
         let room = |free_mib, read_only| Ok(Room { free_mib, read_only });
         for (found, root_read_only, image, verdict) in [
-            (room(1_000, false), true, true, Fine),
-            (room(1_000, false), false, false, Fine),
-            (room(1_000, false), false, true, Warning),
-            (room(20, false), true, true, Warning),
-            (room(1, false), true, true, Wrong),
-            (room(1_000, true), true, true, Wrong),
-            (Err(nix::errno::Errno::EIO), true, true, Wrong),
+            (room(1_000, false), true, Some(Image::AsMade), Fine),
+            (room(1_000, false), true, Some(Image::TpmIdle), Warning),
+            (room(1_000, false), false, None, Fine),
+            (room(1_000, false), false, Some(Image::AsMade), Warning),
+            (room(20, false), true, Some(Image::AsMade), Warning),
+            (room(1, false), true, Some(Image::AsMade), Wrong),
+            (room(1_000, true), true, Some(Image::AsMade), Wrong),
+            (Err(nix::errno::Errno::EIO), true, Some(Image::AsMade), Wrong),
         ] {
             assert_eq!(judge("/d", found, root_read_only, image).verdict, verdict, "{found:?}");
         }

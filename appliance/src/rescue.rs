@@ -17,11 +17,8 @@ const TRIES: u32 = 3;
 /// What has to be mounted, and where the system says so (proc_pid_mountinfo(5)).
 const DATA: &str = "/var";
 const MOUNTS: &str = "/proc/self/mountinfo";
-/// The partition's definitions: encrypted to a TPM, and as it is.
-const ENCRYPTED: &str = "/usr/lib/holobooth/disk-tpm2";
-const PLAIN: &str = "/usr/lib/holobooth/disk";
-/// The TPM's device (tpm(4), the kernel's resource manager).
-const TPM: &str = "/dev/tpmrm0";
+/// The partition's definition, not encrypted: a TPM that does not give its key back may be why it was lost.
+const DEFINITIONS: &str = "/usr/lib/holobooth/disk";
 
 /// What is to be done.
 #[derive(Debug, PartialEq, Eq)]
@@ -79,13 +76,9 @@ fn anew() -> io::Result<()> {
     // A partition that is in use stays; this one was unlocked, perhaps.
     let _ =
         Command::new("systemd-cryptsetup").args(["detach", "holobooth-data"]).stderr(Stdio::null()).status();
-    let repart = |definitions: &[&str]| {
-        let mut repart = Command::new("systemd-repart");
-        repart.args(["--dry-run=no", "--factory-reset=yes", "--tpm2-pcrs="]);
-        repart.args(definitions.iter().map(|folder| format!("--definitions={folder}")));
-        repart.status().map(|status| status.success())
-    };
-    if Path::new(TPM).exists() && repart(&[ENCRYPTED, PLAIN])? || repart(&[PLAIN])? {
+    let mut repart = Command::new("systemd-repart");
+    repart.args(["--dry-run=no", "--factory-reset=yes", "--definitions", DEFINITIONS]);
+    if repart.status()?.success() {
         return Ok(());
     }
     Err(io::Error::other("systemd-repart cannot make the data partition: the disk is broken, replace it"))

@@ -90,6 +90,8 @@ fn tpm(context: &Context) -> Result<Report, Error> {
         machine.wait_for_picture("the card with a code", PATIENCE, |shot| shot.qr().is_some())?;
         let console = machine.console();
         report.check(format!("the {start} start unlocks the data"), console.contains(UNLOCKED), "");
+        let repaired = console.contains("start 1 of 3 without data");
+        report.check(format!("the {start} start finds its data"), !repaired, "");
         let words = machine.screenshot()?.qr().unwrap_or_default();
         names.push(words.rsplit(' ').next().unwrap_or_default().to_owned());
         // What was written must reach the disk first: a booth's key is synced, its journal is not.

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use holobooth_tests::attack::Attack;
 use holobooth_tests::bench::link;
 use holobooth_tests::child::Side;
+use holobooth_tests::machine::server;
 use holobooth_tests::scenario::{ALL, Context, Scenario};
 use holobooth_tests::{demo, flood, probe, stand_in};
 
@@ -85,6 +86,9 @@ enum Command {
     /// Looks at a booth from inside its machine; scenarios that boot the image have systemd start it there.
     #[command(hide = true)]
     Probe(probe::Arguments),
+    /// Answers one HTTPS request on standard input and output; QEMU starts it for a machine that asks.
+    #[command(hide = true)]
+    Serve(server::Arguments),
     /// Throws random datagrams at a port; the scenario `garbage` runs it in the peer's network.
     #[command(hide = true)]
     Flood {
@@ -133,6 +137,9 @@ fn main() -> ExitCode {
         },
         Command::Probe(arguments) => {
             probe::run(&arguments).map_or_else(|error| fail(&error.to_string()), |()| ExitCode::SUCCESS)
+        }
+        Command::Serve(arguments) => {
+            server::serve(&arguments).map_or_else(|error| fail(&error.to_string()), |()| ExitCode::SUCCESS)
         }
         Command::Flood { to, packets } => match flood::send(to, packets, 1) {
             Ok(sent) => {

@@ -173,6 +173,7 @@ pub const ALL: &[Scenario] = &[
     scenarios::image_boot::TPM,
     scenarios::image_boot::LOST,
     scenarios::update_rollback::SCENARIO,
+    scenarios::update_rollback::SERVER,
     bench::BOOT,
     bench::LATENCY,
     bench::LINK,

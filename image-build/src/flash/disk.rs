@@ -59,7 +59,7 @@ impl Disk {
             fs::read_to_string("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo")?;
         let swaps = fs::read_to_string("/proc/swaps").unwrap_or_default();
         for (part, number) in parts(&sys, name) {
-            if let Some(place) = mounted(&mounts, &number) {
+            if let Some(place) = mounted(&mounts, &number, &format!("/dev/{part}")) {
                 bail!("/dev/{part} is mounted at {place}: unmount it first, if this is the right disk");
             }
             if swaps.lines().any(|line| line.split_whitespace().next() == Some(&format!("/dev/{part}"))) {
@@ -107,11 +107,14 @@ fn parts(sys: &Path, name: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Where a device is mounted: the third field of mountinfo is its number, the fifth the place (proc_pid_mountinfo(5)).
-fn mounted<'a>(mounts: &'a str, number: &str) -> Option<&'a str> {
+/// Where a device is mounted: the third field of mountinfo is its number, the fifth the place, and behind the dash and the file system's
+/// type stands the device (proc_pid_mountinfo(5)). Btrfs has a number of its own.
+fn mounted<'a>(mounts: &'a str, number: &str, path: &str) -> Option<&'a str> {
     mounts.lines().find_map(|line| {
-        let mut fields = line.split_whitespace();
-        (fields.nth(2)? == number).then(|| fields.nth(1))?
+        let (mount, system) = line.split_once(" - ")?;
+        let mut fields = mount.split_whitespace().skip(2);
+        let same = fields.next()? == number || system.split_whitespace().nth(1)? == path;
+        same.then(|| fields.nth(1))?
     })
 }
 
@@ -131,10 +134,12 @@ mod tests {
     #[test]
     fn what_is_mounted_is_known_by_its_number() {
         let mounts = "22 1 254:1 / / rw,noatime shared:1 - ext4 /dev/vda1 rw\n\
-                      30 22 8:17 / /media/stick rw - vfat /dev/sdb1 rw\n";
-        assert_eq!(mounted(mounts, "8:17"), Some("/media/stick"));
-        assert_eq!(mounted(mounts, "254:1"), Some("/"));
-        assert_eq!(mounted(mounts, "8:1"), None);
+                      30 22 8:17 / /media/stick rw - vfat /dev/sdb1 rw\n\
+                      31 22 0:27 /home /home rw - btrfs /dev/sdc2 rw,subvol=/home\n";
+        assert_eq!(mounted(mounts, "8:17", "/dev/sdb1"), Some("/media/stick"));
+        assert_eq!(mounted(mounts, "254:1", "/dev/vda1"), Some("/"));
+        assert_eq!(mounted(mounts, "8:34", "/dev/sdc2"), Some("/home"));
+        assert_eq!(mounted(mounts, "8:1", "/dev/sda1"), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub mod picture;
 pub mod qemu;
 mod qmp;
+pub mod server;
 pub mod stick;
 pub mod uml;
 

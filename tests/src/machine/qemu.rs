@@ -35,6 +35,8 @@ pub struct Options {
     pub kernel: Vec<String>,
     /// Credentials for systemd (systemd.system-credentials(7)): units besides the image's, and the like.
     pub credentials: Vec<(String, String)>,
+    /// A program that is started for each connection to [`super::server::ADDRESS`], port 443; there is no other way out.
+    pub server: Option<String>,
     /// A second disk, that it can only read.
     pub second_disk: Option<PathBuf>,
 }
@@ -49,6 +51,7 @@ impl Default for Options {
             console: true,
             kernel: Vec::new(),
             credentials: Vec::new(),
+            server: None,
             second_disk: None,
         }
     }
@@ -115,7 +118,7 @@ impl Machine {
                 inherit(&mut qemu, port);
                 format!("dgram,id=net,local.type=fd,local.str={}", port.as_raw_fd())
             }
-            None => "user,id=net,restrict=on".to_owned(),
+            None => user_network(options.server.as_deref()),
         };
         qemu.args(["-netdev", &network, "-device", "virtio-net-pci,netdev=net"]);
         qemu.arg("-drive").arg(format!("if=pflash,format=raw,readonly=on,file={}", FIRMWARE[0]));
@@ -331,6 +334,12 @@ impl Drop for Machine {
     fn drop(&mut self) {
         self.off();
     }
+}
+
+/// A network that leads nowhere but to `server`.
+fn user_network(server: Option<&str>) -> String {
+    let forward = server.map(|server| format!(",guestfwd=tcp:{}:443-cmd:{server}", super::server::ADDRESS));
+    format!("user,id=net,restrict=on{}", forward.unwrap_or_default())
 }
 
 /// A TPM in software, that ends with the machine that it is connected to.

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::machine::server::{ADDRESS, Server};
 use crate::machine::stick::Stick;
 use crate::machine::{self, Machine, Options, qemu};
 use crate::report::Report;
@@ -17,6 +18,17 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     relay: false,
     time_limit_s: 2400,
     run,
+};
+
+/// `update-server`
+pub(crate) const SERVER: Scenario = Scenario {
+    name: "update-server",
+    summary: "a booth downloads version 2 from the HTTPS server that a stick names, and runs it",
+    kind: Kind::Long,
+    place: Place::Machines(&["1", "2"]),
+    relay: false,
+    time_limit_s: 1800,
+    run: from_server,
 };
 
 /// A machine in emulation takes its time.
@@ -78,6 +90,46 @@ fn run(context: &Context) -> Result<Report, Error> {
     report.figure("rollback_s", (back - plugged).as_secs_f64());
     let tries = machine.console().matches("the booth is not well").count();
     report.check("version 3 had three tries", tries == 3, tries);
+    Ok(report)
+}
+
+fn from_server(context: &Context) -> Result<Report, Error> {
+    let mut report = Report::default();
+    let folder = context.dir();
+    let files = machine::image("2")?;
+    let server = Server::new(files.parent().unwrap_or(folder), folder)?;
+    // The machine has no root that knows this server; and nobody waits for the night.
+    let trusts = "[Service]\nLoadCredential=server\nEnvironment=CURL_CA_BUNDLE=%d/server\n";
+    let asks = "[Unit]\nAfter=holobooth.service\n[Service]\n\
+                ExecStart=/bin/sh -c 'until grep -qs update /var/lib/holobooth-config/*; do sleep 1; done; \
+                systemctl start holobooth-fetch.service'\n";
+    let credentials = [
+        ("server", server.certificate.as_str()),
+        ("systemd.unit-dropin.holobooth-fetch.service~trusts", trusts),
+        ("systemd.extra-unit.asks.service", asks),
+        ("systemd.unit-dropin.multi-user.target~asks", "[Unit]\nWants=asks.service\n"),
+    ];
+    let options = Options {
+        credentials: credentials.map(|(name, text)| (name.to_owned(), text.to_owned())).into(),
+        server: Some(server.command),
+        ..Options::default()
+    };
+    let disk = qemu::flashed(&machine::image("1")?, folder, "disk.qcow2")?;
+    let mut machine = Machine::start(&disk, folder, &options)?;
+    machine.wait_for_picture("the card with a code", PATIENCE, |shot| shot.qr().is_some())?;
+    let file = folder.join("holobooth.toml");
+    let config = format!("[update]\nurl = \"https://{ADDRESS}\"\n");
+    std::fs::write(&file, config).map_err(failed(file.display().to_string()))?;
+    let stick = Stick::with(folder.join("stick.img"), &[("holobooth.toml", &file)])?;
+    let plugged = machine.uptime();
+    machine.plug(stick.image(), false)?;
+    let waits = machine.wait_for("version 2 waits to be installed", PATIENCE)?;
+    report.figure("download_s", (waits - plugged).as_secs_f64());
+    let runs = machine.wait_for("version 2 came after 1", PATIENCE)?;
+    report.figure("update_s", (runs - plugged).as_secs_f64());
+    report.check("version 2 runs", machine.console().contains("image 2 runs"), "");
+    let again = machine.wait_for("nothing newer", PATIENCE)?;
+    report.figure("asked_again_s", (again - plugged).as_secs_f64());
     Ok(report)
 }
 

@@ -11,18 +11,28 @@ pub(crate) fn checkout() -> &'static Path {
 
 /// `$XDG_CACHE_HOME/holobooth`, or `~/.cache/holobooth`; made when absent.
 pub(crate) fn cache() -> Result<PathBuf> {
-    let base = match std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from) {
-        Some(folder) if folder.is_absolute() => folder,
-        _ => {
-            std::env::home_dir().context("no home folder is set: set HOME or XDG_CACHE_HOME")?.join(".cache")
-        }
-    };
-    made(base.join("holobooth"))
+    made(base("XDG_CACHE_HOME", ".cache")?.join("holobooth"))
 }
 
 /// A folder inside [`cache`]; made when absent.
 pub(crate) fn cache_of(what: &str) -> Result<PathBuf> {
     made(cache()?.join(what))
+}
+
+/// A folder in `$XDG_DATA_HOME/holobooth`, or `~/.local/share/holobooth`, for what cannot be made again; made when absent.
+pub(crate) fn data_of(what: &str) -> Result<PathBuf> {
+    made(base("XDG_DATA_HOME", ".local/share")?.join("holobooth").join(what))
+}
+
+/// The folder that a variable names, or the one in the home folder (XDG Base Directory Specification).
+fn base(variable: &str, in_home: &str) -> Result<PathBuf> {
+    match std::env::var_os(variable).map(PathBuf::from) {
+        Some(folder) if folder.is_absolute() => Ok(folder),
+        _ => {
+            let home = std::env::home_dir();
+            Ok(home.with_context(|| format!("no home folder is set: set HOME or {variable}"))?.join(in_home))
+        }
+    }
 }
 
 /// Cargo's build folder: `$CARGO_TARGET_DIR`, or `target` in the checkout.

@@ -32,7 +32,7 @@ Start with:
   cargo xtask test     every check there is
 
 What the machine lacks is installed on the way (`cargo xtask setup` does it all at once). What takes long to
-make is kept in ~/.cache/holobooth, which may be deleted at any time."
+make is kept in ~/.cache/holobooth, which may be deleted at any time; keys of yours are in ~/.local/share/holobooth."
 )]
 enum Command {
     /// Two booths in the rig, live: a table here, the screens in your browser

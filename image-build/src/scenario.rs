@@ -1,6 +1,7 @@
 //! Scenarios and benches: what the program `holobooth-tests` can do, each in the rig that it asks for.
 
 use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
@@ -21,11 +22,15 @@ Examples:
   cargo xtask scenario --list
   cargo xtask scenario colour-bars
   cargo xtask scenario two-way --json | tail -n 1
+  cargo xtask scenario image-pair --image target/image/holobooth_0.1.0.raw.zst -- --keep /tmp/pair
 
 The exit status is 0 only when the scenario passed.")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     common: Common,
+    /// Boot this image, as `cargo xtask image` made it, in the place of one made for the scenario: for those that boot a single one
+    #[arg(long, value_name = "FILE", conflicts_with = "list")]
+    image: Option<PathBuf>,
 }
 
 /// `cargo xtask bench`.
@@ -105,15 +110,15 @@ pub(crate) enum Kind {
 
 /// Runs or lists scenarios.
 pub(crate) fn main(arguments: Arguments) -> Result<ExitCode> {
-    run_or_list(arguments.common, &[Kind::Scenario, Kind::Long])
+    run_or_list(arguments.common, arguments.image.as_deref(), &[Kind::Scenario, Kind::Long])
 }
 
 /// Runs or lists benches.
 pub(crate) fn bench(arguments: BenchArguments) -> Result<ExitCode> {
-    run_or_list(arguments.common, &[Kind::Bench])
+    run_or_list(arguments.common, None, &[Kind::Bench])
 }
 
-fn run_or_list(arguments: Common, kinds: &[Kind]) -> Result<ExitCode> {
+fn run_or_list(arguments: Common, image: Option<&Path>, kinds: &[Kind]) -> Result<ExitCode> {
     let programs = cargo::build()?;
     let all = list(&programs, kinds)?;
     let Some(name) = arguments.name else {
@@ -131,7 +136,7 @@ fn run_or_list(arguments: Common, kinds: &[Kind]) -> Result<ExitCode> {
     if arguments.json {
         flags.insert(0, "--json".into());
     }
-    let status = run(scenario, &programs, &flags, &mut rig::pass_on)?;
+    let status = run(scenario, &programs, image, &flags, &mut rig::pass_on)?;
     Ok(ExitCode::from(status))
 }
 
@@ -160,17 +165,21 @@ pub(crate) fn list(programs: &Programs, kinds: &[Kind]) -> Result<Vec<Scenario>>
     Ok(all.into_iter().filter(|scenario| kinds.contains(&scenario.kind)).collect())
 }
 
-/// Runs one in its rig and gives its exit status: 0 when it passed.
+/// Runs one in its rig and gives its exit status: 0 when it passed. One that boots a single image may be given it.
 pub(crate) fn run(
     scenario: &Scenario,
     programs: &Programs,
+    image: Option<&Path>,
     flags: &[String],
     on_output: &mut dyn FnMut(Stream, &[u8]),
 ) -> Result<u8> {
     let mut command = vec![programs.tests.display().to_string(), "run".into(), scenario.name.clone()];
     command.extend(flags.iter().cloned());
     if !scenario.images.is_empty() {
-        return on_host(scenario, &command, on_output);
+        return on_host(scenario, image, &command, on_output);
+    }
+    if image.is_some() {
+        bail!("{} boots no image", scenario.name);
     }
     let options = Options { time_limit_s: scenario.time_limit_s, ..scenario.rig.clone() };
     let mut environment = programs.environment();
@@ -181,10 +190,19 @@ pub(crate) fn run(
 }
 
 /// Runs one that switches machines on itself.
-fn on_host(scenario: &Scenario, command: &[String], on_output: &mut dyn FnMut(Stream, &[u8])) -> Result<u8> {
+fn on_host(
+    scenario: &Scenario,
+    image: Option<&Path>,
+    command: &[String],
+    on_output: &mut dyn FnMut(Stream, &[u8]),
+) -> Result<u8> {
     setup::ensure(&[setup::Group::Machine])?;
-    let images = image::for_tests(&scenario.images)?;
     let work = rig::run::work_folder()?;
+    let images = match (image, &scenario.images[..]) {
+        (None, versions) => image::for_tests(versions)?,
+        (Some(file), [version]) => image::given(file, version, &work.path().join("images"))?,
+        (Some(_), versions) => bail!("{} boots several images: {}", scenario.name, versions.join(", ")),
+    };
     let length = work.path().as_os_str().len();
     if length > LONGEST_PATH {
         bail!(
@@ -253,7 +271,8 @@ pub(crate) struct Report {
 /// Runs one quietly.
 pub(crate) fn report(scenario: &Scenario, programs: &Programs) -> Report {
     let mut output = Vec::new();
-    let result = run(scenario, programs, &["--json".into()], &mut |_, bytes| output.extend_from_slice(bytes));
+    let result =
+        run(scenario, programs, None, &["--json".into()], &mut |_, bytes| output.extend_from_slice(bytes));
     if let Err(error) = &result {
         output.extend_from_slice(format!("error: {error:#}\n").as_bytes());
     }

@@ -186,6 +186,9 @@ fn run(
         }
     };
     print!("{}: {}\n{table}", scenario.name, if passed { "passed" } else { "FAILED" });
+    if kept && !as_json {
+        println!("  what it left is in {}", dir.display());
+    }
     if as_json {
         println!("{object}");
     }

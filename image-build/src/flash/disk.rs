@@ -4,10 +4,15 @@ use std::fs::{self, File};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 /// Block devices that are no disks.
 const NO_DISKS: [&str; 6] = ["loop", "ram", "zram", "sr", "dm-", "md"];
+
+/// What to do with a wrong name.
+const LOOK: &str = "`cargo xtask flash` names the disks";
+/// Where the system itself is mounted.
+const SYSTEM: [&str; 5] = ["/", "/boot", "/boot/efi", "/usr", "/var"];
 
 /// A whole disk that nobody uses.
 pub(crate) struct Disk {
@@ -25,9 +30,13 @@ impl Disk {
     /// # Errors
     /// When it is no whole disk, or in use: says by what.
     pub(crate) fn find(path: &Path) -> Result<Self> {
-        let path = path.canonicalize().with_context(|| format!("there is no {}", path.display()))?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Self::of(&name)
+        let given = path.display();
+        let path = path.canonicalize().map_err(|_| anyhow!("there is no {given}: {LOOK}"))?;
+        let name = match path.strip_prefix("/dev").map(Path::to_str) {
+            Ok(Some(name)) => name,
+            _ => bail!("{given} is no disk: {LOOK}"),
+        };
+        Self::of(name).with_context(|| format!("{given} is not written"))
     }
 
     /// All that could be disks, by name.
@@ -42,9 +51,7 @@ impl Disk {
     fn of(name: &str) -> Result<Self> {
         let sys = Path::new("/sys/block").join(name);
         if !sys.is_dir() {
-            bail!(
-                "/dev/{name} is no whole disk (a partition, or no block device): name the disk, such as /dev/sdb"
-            );
+            bail!("it is no whole disk (a partition, or no block device): {LOOK}");
         }
         let text = |file: &str| fs::read_to_string(sys.join(file)).unwrap_or_default().trim().to_owned();
         if text("ro") == "1" {
@@ -60,6 +67,9 @@ impl Disk {
         let swaps = fs::read_to_string("/proc/swaps").unwrap_or_default();
         for (part, number) in parts(&sys, name) {
             if let Some(place) = mounted(&mounts, &number, &format!("/dev/{part}")) {
+                if SYSTEM.contains(&place) {
+                    bail!("the system that runs here is on it ({place})");
+                }
                 bail!("/dev/{part} is mounted at {place}: unmount it first, if this is the right disk");
             }
             if swaps.lines().any(|line| line.split_whitespace().next() == Some(&format!("/dev/{part}"))) {

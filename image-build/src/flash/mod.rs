@@ -44,12 +44,12 @@ pub(crate) struct Arguments {
 /// Writes an image, or names the disks.
 pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     let Some(device) = &arguments.device else { return list() };
+    let disk = Disk::find(device)?;
     let image = match &arguments.image {
         Some(image) => image.clone(),
         None => newest(&folders::target().join("image"))?,
     };
     check_sum(&image)?;
-    let disk = Disk::find(device)?;
     let mut target = disk.open()?;
     if !arguments.yes {
         confirm(&disk)?;
@@ -75,7 +75,10 @@ fn list() -> Result<()> {
             Err(why) => println!("/dev/{name}  no: {why:#}"),
         }
     }
-    if all.is_empty() { bail!("there is no disk that could be written: plug one in") } else { Ok(()) }
+    if all.iter().any(|(_, disk)| disk.is_ok()) {
+        return Ok(());
+    }
+    bail!("no disk can be written: plug one in, of 8 GB or more")
 }
 
 /// The image in a folder; of several, the one made last.

@@ -1,4 +1,4 @@
-//! The keys of an image: one that signs what the firmware starts, one that signs updates. Made once, kept in the cache and nowhere else.
+//! The keys of an image: one that signs what the firmware starts, one that signs updates. Made once, kept in a folder of the user's and nowhere else.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

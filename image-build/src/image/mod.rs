@@ -9,8 +9,9 @@ mod tree;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use sha2::{Digest, Sha256};
 
 use crate::image::keys::Keys;
@@ -18,7 +19,7 @@ use crate::image::tree::Additions;
 use crate::kernel::required;
 use crate::progress::{self, Step};
 use crate::setup::{self, Group};
-use crate::{cargo, folders};
+use crate::{cargo, folders, interrupt};
 
 /// Gives partitions and file systems the same identities in every build.
 const SEED: &str = "6d1b0d6c-5c0e-4f0a-9d0d-7b1c3f1e8a55";
@@ -37,7 +38,7 @@ const TEST_ROOM: &str = "7YZJLAN-N7HCFTU-3IRT5SG-3HHSFL2-2HS3RTN-DYXUBCT-37FEZ6K
 Examples:
   cargo xtask image                                  booths that show a code to be paired by
   cargo xtask image --room new                       booths of a new room, that find each other at once
-  cargo xtask image --room \"$(cat room.key)\"         the same room again
+  cargo xtask image --room kept --image-version 1.1  the same room again
   cargo xtask image --config venue.toml --image-version 1.2
 
 Makes, in target/image (or --out):
@@ -46,11 +47,11 @@ Makes, in target/image (or --out):
   holobooth_VERSION.*          the same as files, for a folder on a server: kernel image, root, hashes
   holobooth_VERSION.cdx.json   what is in it (CycloneDX)
   SHA256SUMS, SHA256SUMS.gpg   over all of them
-The keys that sign it are in --keys (~/.cache/holobooth/keys unless given), made there if there are none. Without root it needs
-user namespaces. The first build takes about twelve minutes on two cores. The next ones spare only the making of the tools: Debian's
+The keys that sign it are in --keys (~/.local/share/holobooth/keys unless given), made there if there are none: keep that folder.
+Without root it needs user namespaces. The first build takes about twelve minutes on two cores. The next ones spare only the making of the tools: Debian's
 packages are installed and the booth is compiled anew, so that the image has what Debian has on the day.")]
 pub(crate) struct Arguments {
-    /// The room key to bake in, as `holobooth room new` prints it; `new` makes one and keeps it as room.key beside the keys
+    /// The room key to bake in, as `holobooth room new` prints it; `new` makes one and keeps it as room.key beside the keys, `kept` takes that
     #[arg(long, value_name = "KEY", conflicts_with = "config")]
     room: Option<String>,
     /// The configuration to bake in
@@ -76,6 +77,12 @@ pub(crate) struct Arguments {
     kept_packages: bool,
 }
 
+/// The file of a room's key, beside the others.
+const ROOM: &str = "room.key";
+
+/// How often the lock is tried.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
 /// What was made.
 struct Made {
     /// The folder of all files.
@@ -99,6 +106,10 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     let _lock = lock()?;
     let made = make(arguments)?;
     println!("{}", made.folder.display());
+    eprintln!(
+        "Next: `cargo xtask flash` names the disks that can be written. Without hardware: `cargo xtask scenario image-pair --image {}`.",
+        made.folder.join(format!("holobooth_{}.raw.zst", arguments.image_version)).display()
+    );
     Ok(())
 }
 
@@ -107,7 +118,12 @@ fn lock() -> Result<fs::File> {
     let lock = fs::File::create(folders::cache_of("image")?.join("lock"))?;
     if lock.try_lock().is_err() {
         let step = Step::begin("Waiting for another xtask that makes an image");
-        lock.lock().context("cannot lock the cache of images")?;
+        while lock.try_lock().is_err() {
+            if interrupt::requested() {
+                bail!("stopped while another xtask makes an image");
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
         step.done("");
     }
     Ok(lock)
@@ -119,7 +135,7 @@ fn lock() -> Result<fs::File> {
 /// When something that it needs cannot be had, the configuration is refused, a kernel option is missing, or mkosi fails.
 fn make(arguments: &Arguments) -> Result<Made> {
     setup::ensure(&[Group::Image])?;
-    let safe = arguments.keys.clone().map_or_else(|| folders::cache_of("keys"), Ok)?;
+    let safe = arguments.keys.clone().map_or_else(|| folders::data_of("keys"), Ok)?;
     let keys = Keys::in_folder(&safe)?;
     let config = configuration(arguments, &safe)?;
     let tree = tree::lay_out(&Additions {
@@ -173,7 +189,8 @@ pub(crate) fn for_tests(versions: &[String]) -> Result<PathBuf> {
             room: (variant == "room").then(|| TEST_ROOM.to_owned()),
             config: None,
             image_version: number.to_owned(),
-            keys: None,
+            // Made with the first of them: a version takes no update with another's signature.
+            keys: Some(folder.join("keys")),
             out: Some(place.clone()),
             raw: false,
             broken: variant == "broken",
@@ -183,6 +200,24 @@ pub(crate) fn for_tests(versions: &[String]) -> Result<PathBuf> {
         copy_sparse(&raw, &place.join("disk.raw"))?;
     }
     Ok(folder)
+}
+
+/// Lays out `file`, an image that was made before, in `folder` as [`for_tests`] does `version`; gives the folder.
+///
+/// # Errors
+/// When it is no image that zstd packed.
+pub(crate) fn given(file: &Path, version: &str, folder: &Path) -> Result<PathBuf> {
+    let place = folder.join(version);
+    fs::create_dir_all(&place)?;
+    let file = file.canonicalize().with_context(|| format!("cannot find {}", file.display()))?;
+    let step = Step::begin("Unpacking the image");
+    let mut zstd = Command::new("zstd");
+    zstd.args(["--decompress", "--sparse", "--quiet", "-o"]).arg(place.join("disk.raw")).arg(&file);
+    progress::logged(&mut zstd, &folders::cache_of("image")?.join("copy.log"), |_| {})
+        .with_context(|| format!("{} is no image as `cargo xtask image` makes it", file.display()))?;
+    step.done("");
+    std::os::unix::fs::symlink(&file, place.join("holobooth_1.raw.zst"))?;
+    Ok(folder.to_owned())
 }
 
 /// Makes the Debian that a booth's start is measured beside; with the tools that the booth's image was made with.
@@ -270,11 +305,15 @@ fn of_a_file(path: &Path) -> Result<(&'static str, Vec<u8>)> {
 }
 
 fn configuration(arguments: &Arguments, safe: &Path) -> Result<String> {
+    let kept = match arguments.room.as_deref() {
+        Some("kept") => Some(kept_room(safe)?),
+        _ => None,
+    };
     // The booth itself makes a room's key and judges the file: what it would refuse must not be baked in.
     let booth = cargo::build()?.booth;
     let text = match (&arguments.room, &arguments.config) {
         (Some(room), _) if room == "new" => with_room(&new_room(&booth, safe)?),
-        (Some(room), _) => with_room(room),
+        (Some(room), _) => with_room(kept.as_ref().unwrap_or(room)),
         (None, Some(file)) => {
             fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?
         }
@@ -308,18 +347,29 @@ fn new_room(booth: &Path, safe: &Path) -> Result<String> {
     let made: serde_json::Value =
         serde_json::from_slice(&out.stdout).context("the booth's program made no room key")?;
     let key = made["key"].as_str().context("the booth's program made no room key")?;
-    let file = safe.join("room.key");
+    let file = safe.join(ROOM);
     fs::OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(&file)
         .and_then(|mut file| std::io::Write::write_all(&mut file, key.as_bytes()))
-        .with_context(|| {
-            format!("{} stays as it is: give it with --room, or move it away", file.display())
+        .map_err(|e| match e.kind() {
+            std::io::ErrorKind::AlreadyExists => anyhow!(
+                "there is a room already: `--room kept` makes booths of it, and {} moved away makes room for a new one",
+                file.display()
+            ),
+            _ => anyhow!("cannot keep the room's key in {}: {e}", file.display()),
         })?;
     eprintln!("The room's key is in {}; whoever has it belongs to the room.", file.display());
     Ok(key.to_owned())
+}
+
+/// The room key that an earlier image made.
+fn kept_room(safe: &Path) -> Result<String> {
+    let file = safe.join(ROOM);
+    fs::read_to_string(&file)
+        .with_context(|| format!("no room was made yet, `--room new` does: cannot read {}", file.display()))
 }
 
 fn run_mkosi(tree: &Path, version: &str, kept_packages: bool) -> Result<()> {

@@ -14,7 +14,7 @@ pub fn take(path: &Path) -> Result<String, String> {
     let folders = Folders::default();
     match folders.take(path) {
         Ok(true) => Ok(format!("{name}: copied; the card says what becomes of it")),
-        Ok(false) => Ok(format!("{name}: taken before")),
+        Ok(false) => Ok(format!("{name}: installed before, so there is nothing to do")),
         Err(e) => Err(format!("{name}: {e}")),
     }
 }

@@ -50,12 +50,15 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
         None => newest(&folders::target().join("image"))?,
     };
     check_sum(&image)?;
+    let size = unpacked_size(&image).unwrap_or(0);
+    if size > disk.bytes {
+        bail!("the image has {} MB, {} only {}", size / 1_000_000, device.display(), disk.bytes / 1_000_000);
+    }
     let mut target = disk.open()?;
     if !arguments.yes {
         confirm(&disk)?;
     }
     let (mut unpacking, mut content) = unpacked(&image)?;
-    let size = unpacked_size(&image).unwrap_or(0);
     let written = write(&mut content, &mut target, disk.bytes, size)
         .with_context(|| format!("cannot write {}", device.display()))?;
     let status = unpacking.wait()?;
@@ -142,7 +145,7 @@ struct Written {
     sum: Vec<u8>,
 }
 
-/// The image's size in bytes once unpacked, as zstd says; only the progress bar depends on it.
+/// The image's size in bytes once unpacked, as zstd says; for the progress bar, and to refuse a disk that is too small.
 fn unpacked_size(image: &Path) -> Option<u64> {
     let out = Command::new("zstd").args(["--list", "--verbose"]).arg(image).output().ok()?;
     let text = String::from_utf8_lossy(&out.stdout).into_owned();

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::folders;
 use crate::progress::{self, Step};
 
 /// Days that the certificate for Secure Boot holds; the firmware does not look at it.
@@ -22,6 +23,23 @@ pub(crate) struct Keys {
     pub(crate) updates_home: PathBuf,
     /// What a booth judges updates by.
     pub(crate) updates_public: PathBuf,
+}
+
+/// Where they are unless somebody says otherwise. Once they were in the cache, which may be deleted: then they are moved.
+///
+/// # Errors
+/// When no folder can be made there.
+pub(crate) fn folder() -> Result<PathBuf> {
+    let (folder, before) = (folders::data_of("keys")?, folders::cache_of("keys")?);
+    let empty = |folder: &Path| std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
+    if empty(&folder) && !empty(&before) {
+        let mut mv = Command::new("mv");
+        mv.arg("--no-target-directory").arg(&before).arg(&folder);
+        progress::logged(&mut mv, &folders::cache_of("image")?.join("copy.log"), |_| {})
+            .with_context(|| format!("cannot move {} to {}", before.display(), folder.display()))?;
+        eprintln!("The keys of your images were moved to {}: keep a copy.", folder.display());
+    }
+    Ok(folder)
 }
 
 impl Keys {

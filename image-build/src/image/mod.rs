@@ -106,10 +106,11 @@ pub(crate) fn main(arguments: &Arguments) -> Result<()> {
     let _lock = lock()?;
     let made = make(arguments)?;
     println!("{}", made.folder.display());
-    eprintln!(
-        "Next: `cargo xtask flash` names the disks that can be written. Without hardware: `cargo xtask scenario image-pair --image {}`.",
-        made.folder.join(format!("holobooth_{}.raw.zst", arguments.image_version)).display()
-    );
+    eprintln!("Next: `cargo xtask flash` names the disks that can be written.");
+    if arguments.room.is_some() {
+        let image = made.folder.join(format!("holobooth_{}.raw.zst", arguments.image_version));
+        eprintln!("Without hardware: `cargo xtask scenario image-pair --image {}`.", image.display());
+    }
     Ok(())
 }
 
@@ -135,7 +136,7 @@ fn lock() -> Result<fs::File> {
 /// When something that it needs cannot be had, the configuration is refused, a kernel option is missing, or mkosi fails.
 fn make(arguments: &Arguments) -> Result<Made> {
     setup::ensure(&[Group::Image])?;
-    let safe = arguments.keys.clone().map_or_else(|| folders::data_of("keys"), Ok)?;
+    let safe = arguments.keys.clone().map_or_else(keys::folder, Ok)?;
     let keys = Keys::in_folder(&safe)?;
     let config = configuration(arguments, &safe)?;
     let tree = tree::lay_out(&Additions {
@@ -150,7 +151,10 @@ fn make(arguments: &Arguments) -> Result<Made> {
     for entry in fs::read_dir(&output)?.flatten().filter(|entry| entry.file_name() != "tools") {
         let _ = fs::remove_file(entry.path());
     }
-    run_mkosi(&tree, version, arguments.kept_packages)?;
+    let ran = run_mkosi(&tree, version, arguments.kept_packages);
+    // Nobody needs it there any more.
+    let _ = fs::remove_file(tree.join("mkosi.key"));
+    ran?;
     required::check(&output.join("kernel.config"))?;
     let folder = arguments.out.clone().unwrap_or_else(|| folders::target().join("image"));
     fs::create_dir_all(&folder)?;

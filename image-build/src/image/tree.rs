@@ -1,6 +1,7 @@
 //! The folder that mkosi works in: `image-build/mkosi`, and what is added at build time.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -22,6 +23,7 @@ const PLACES: [(&str, &str); 14] = [
     ("tmpfiles", "usr/lib/tmpfiles.d"),
     ("sysusers", "usr/lib/sysusers.d"),
     ("sysctl", "usr/lib/sysctl.d"),
+    ("libexec", "usr/lib/holobooth"),
     ("disk", "usr/lib/holobooth/disk"),
     ("disk-tpm2", "usr/lib/holobooth/disk-tpm2"),
     ("update", "usr/lib/holobooth/update"),
@@ -79,6 +81,8 @@ fn outside(tree: &Path) -> Result<()> {
 pub(super) fn lay_out(additions: &Additions<'_>) -> Result<PathBuf> {
     let tree = folders::cache_of("image/tree")?;
     clear(&tree)?;
+    // A key for Secure Boot and perhaps a room's are in it.
+    fs::set_permissions(&tree, fs::Permissions::from_mode(0o700))?;
     let checkout = folders::checkout();
     copy(&checkout.join("image-build/mkosi"), &tree)?;
     outside(&tree)?;

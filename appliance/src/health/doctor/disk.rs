@@ -77,7 +77,7 @@ fn judge(data: &str, room: nix::Result<Room>, root_read_only: bool, image: Optio
         let found = format!("{found}, its data is not encrypted though there is a TPM");
         Judgement::warning(
             found,
-            "the TPM refused when the disk first started: see to it in the firmware, flash the disk again",
+            "the TPM refused when the data was made: see to it in the firmware, flash the disk again",
         )
     } else {
         Judgement::ok(found)

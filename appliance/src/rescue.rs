@@ -1,20 +1,24 @@
 //! The data partition cannot be had: lost with its TPM, or beyond what fsck repairs. The booth is started again, and after three such
 //! starts in a row, or twenty where a TPM has the key, the partition is made anew. What goes with it is what came after the flashing: the booth's key, what sticks brought.
 //!
-//! The starts are counted on the EFI system partition, the only other place that can be written.
+//! The starts are counted on the EFI system partition, the only other place that can be written; a good start leaves that alone, so a count
+//! that is an hour old is over.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::fail;
 
-/// Where starts without data are counted; holobooth-kept.service removes it at a good start.
+/// Where starts without data are counted: how many, and when the last was, in seconds of the Unix epoch.
 pub(crate) const COUNT: &str = "/boot/holobooth-starts-without-data";
 /// So many are tried; more where a TPM has to give its key, which it may be kept from for a while.
 const TRIES: u32 = 3;
 const TRIES_SEALED: u32 = 20;
+/// From one to the next they are not further apart, in seconds.
+const APART_S: u64 = 3600;
 /// What the TPM is to unlock.
 const SEALED: &str = "/dev/holobooth/sealed";
 /// While a version is on trial: that may be why, and systemd-boot goes back by itself (The Boot Loader Interface).
@@ -41,11 +45,13 @@ pub(crate) fn rescue(count: &Path) -> Result<(), ExitCode> {
     let mounts = fs::read_to_string(MOUNTS).map_err(|e| fail(1, &e))?;
     let blameless = is_mounted(&mounts, DATA) || Path::new(ON_TRIAL).exists();
     let tries = if Path::new(SEALED).exists() { TRIES_SEALED } else { TRIES };
-    match step(blameless, fs::read_to_string(count).ok().as_deref(), tries) {
+    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let before = fs::read_to_string(count).ok().and_then(|text| Count::parse(&text));
+    match step(blameless, before, now_s, tries) {
         Step::Nothing => println!("the data is there, or a version on trial does not find it"),
         Step::Count(starts) => {
             println!("start {starts} of {tries} without data; then its partition is made anew");
-            write(count, starts).map_err(|e| fail(1, &e))?;
+            write(count, Count { starts, last_s: now_s }).map_err(|e| fail(1, &e))?;
         }
         Step::Anew => {
             println!("{tries} starts without data: its partition is made anew");
@@ -57,12 +63,26 @@ pub(crate) fn rescue(count: &Path) -> Result<(), ExitCode> {
     Ok(())
 }
 
-/// `counted` is what the count's file holds; one that cannot be read counts as none.
-fn step(blameless: bool, counted: Option<&str>, tries: u32) -> Step {
+/// Starts without data, in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Count {
+    starts: u32,
+    last_s: u64,
+}
+
+impl Count {
+    fn parse(text: &str) -> Option<Self> {
+        let (starts, last_s) = text.trim().split_once(' ')?;
+        Some(Self { starts: starts.parse().ok()?, last_s: last_s.parse().ok()? })
+    }
+}
+
+fn step(blameless: bool, before: Option<Count>, now_s: u64, tries: u32) -> Step {
     if blameless {
         return Step::Nothing;
     }
-    let starts = counted.and_then(|text| text.trim().parse::<u32>().ok()).unwrap_or(0).saturating_add(1);
+    let in_a_row = before.filter(|count| count.last_s.abs_diff(now_s) < APART_S);
+    let starts = in_a_row.map_or(0, |count| count.starts).saturating_add(1);
     if starts < tries { Step::Count(starts) } else { Step::Anew }
 }
 
@@ -71,10 +91,10 @@ fn is_mounted(mounts: &str, place: &str) -> bool {
     mounts.lines().any(|line| line.split_whitespace().nth(4) == Some(place))
 }
 
-fn write(count: &Path, starts: u32) -> io::Result<()> {
+fn write(path: &Path, count: Count) -> io::Result<()> {
     use io::Write;
-    let mut file = fs::File::create(count)?;
-    writeln!(file, "{starts}")?;
+    let mut file = fs::File::create(path)?;
+    writeln!(file, "{} {}", count.starts, count.last_s)?;
     file.sync_all()
 }
 
@@ -97,14 +117,24 @@ mod tests {
 
     #[test]
     fn the_third_start_without_data_is_the_last() {
-        let third = |counted| step(false, counted, TRIES);
-        assert_eq!(third(None), Step::Count(1));
-        assert_eq!(third(Some("1\n")), Step::Count(2));
-        assert_eq!(third(Some("2\n")), Step::Anew);
-        assert_eq!(third(Some("\u{0}half")), Step::Count(1));
-        assert_eq!(third(Some("4294967295")), Step::Anew);
-        assert_eq!(step(false, Some("2\n"), TRIES_SEALED), Step::Count(3));
-        assert_eq!(step(true, Some("2\n"), TRIES), Step::Nothing);
+        let after = |starts, last_s| step(false, Some(Count { starts, last_s }), 10_000, TRIES);
+        assert_eq!(step(false, None, 10_000, TRIES), Step::Count(1));
+        assert_eq!(after(1, 9_900), Step::Count(2));
+        assert_eq!(after(2, 9_900), Step::Anew);
+        assert_eq!(after(u32::MAX, 10_100), Step::Anew, "a clock that went back a little");
+        assert_eq!(after(2, 10_000 - APART_S), Step::Count(1));
+        assert_eq!(after(2, 99_999), Step::Count(1));
+        let two = Some(Count { starts: 2, last_s: 10_000 });
+        assert_eq!(step(false, two, 10_000, TRIES_SEALED), Step::Count(3));
+        assert_eq!(step(true, two, 10_000, TRIES), Step::Nothing);
+    }
+
+    #[test]
+    fn a_count_that_cannot_be_read_is_none() {
+        assert_eq!(Count::parse("2 1764111111\n"), Some(Count { starts: 2, last_s: 1_764_111_111 }));
+        for text in ["", "2", "2 ", "x 1", "\u{0}half 3", "-1 5"] {
+            assert_eq!(Count::parse(text), None, "{text}");
+        }
     }
 
     #[test]

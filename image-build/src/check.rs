@@ -146,7 +146,15 @@ fn has_nextest() -> bool {
 fn shell_scripts(log: &Path) -> Result<Verdict> {
     let out = Command::new("git")
         .current_dir(folders::checkout())
-        .args(["ls-files", "--cached", "--others", "--exclude-standard", "*.sh", ".ci/run", "systemd/libexec"])
+        .args([
+            "ls-files",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+            "*.sh",
+            ".ci/run",
+            "systemd/libexec",
+        ])
         .output()
         .context("cannot run git")?;
     let listing = String::from_utf8_lossy(&out.stdout);

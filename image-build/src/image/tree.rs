@@ -11,7 +11,7 @@ use crate::debian::mirror;
 use crate::{folders, progress};
 
 /// Where the folders of `systemd/` go in the image.
-const PLACES: [(&str, &str); 14] = [
+const PLACES: [(&str, &str); 15] = [
     ("system", "usr/lib/systemd/system"),
     ("preset", "usr/lib/systemd/system-preset"),
     ("system-conf", "usr/lib/systemd/system.conf.d"),

@@ -125,6 +125,9 @@ fn lost(context: &Context) -> Result<Report, Error> {
     report.figure("made_anew_s", anew.as_secs_f64());
     let card = machine.wait_for_picture("the card with a code", PATIENCE, |shot| shot.qr().is_some())?;
     report.figure("card_s", card.as_secs_f64());
-    report.check("it took three starts, and one that is well", machine.starts() == 4, machine.starts());
+    // Not how often it started: QEMU's emulation now and then lets a kernel die early, and the machine starts once more.
+    let console = machine.console();
+    let counted = [1, 2].map(|start| console.matches(&format!("start {start} of 3 without data")).count());
+    report.check("it took three starts without data", counted == [1, 1], format!("{counted:?}"));
     Ok(report)
 }

@@ -70,7 +70,9 @@ fn run(context: &Context) -> Result<Report, Error> {
     report.figure("card_s", card);
     report.figure("live_s", live);
     report.figure("debian_login_s", prompt);
-    println!("to the card {card:.1} s, to the other booth's picture {live:.1} s, Debian's prompt {prompt:.1} s");
+    println!(
+        "to the card {card:.1} s, to the other booth's picture {live:.1} s, Debian's prompt {prompt:.1} s"
+    );
     report.figure("debian_panics", panics);
     report.figure("ratio", card / prompt);
     report.figure("live_ratio", live / prompt);

@@ -30,16 +30,25 @@ pub(crate) struct Keys {
 /// # Errors
 /// When no folder can be made there.
 pub(crate) fn folder() -> Result<PathBuf> {
-    let (folder, before) = (folders::data_of("keys")?, folders::cache_of("keys")?);
-    let empty = |folder: &Path| std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
-    if empty(&folder) && !empty(&before) {
-        let mut mv = Command::new("mv");
-        mv.arg("--no-target-directory").arg(&before).arg(&folder);
-        progress::logged(&mut mv, &folders::cache_of("image")?.join("copy.log"), |_| {})
-            .with_context(|| format!("cannot move {} to {}", before.display(), folder.display()))?;
+    let folder = folders::data_of("keys")?;
+    if take_over(&folders::cache()?.join("keys"), &folder, &folders::cache_of("image")?.join("copy.log"))? {
         eprintln!("The keys of your images were moved to {}: keep a copy.", folder.display());
     }
     Ok(folder)
+}
+
+/// Moves the keys from `before` to `folder`, if that is still empty. Whether there were any.
+fn take_over(before: &Path, folder: &Path, log: &Path) -> Result<bool> {
+    let any = |folder: &Path| std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+    if any(folder) || !any(before) {
+        return Ok(false);
+    }
+    // They may lie on different disks, which mv minds.
+    let mut mv = Command::new("mv");
+    mv.arg("--no-target-directory").arg(before).arg(folder);
+    progress::logged(&mut mv, log, |_| {})
+        .with_context(|| format!("cannot move {} to {}", before.display(), folder.display()))?;
+    Ok(true)
 }
 
 impl Keys {
@@ -108,4 +117,26 @@ fn private(folder: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))
         .with_context(|| format!("cannot keep others out of {}", folder.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_moved_once_and_never_over_others() {
+        let place = tempfile::tempdir().unwrap();
+        let (before, folder, log) =
+            (place.path().join("a"), place.path().join("b"), place.path().join("log"));
+        std::fs::create_dir(&folder).unwrap();
+        assert!(!take_over(&before, &folder, &log).unwrap(), "there are none");
+        std::fs::create_dir(&before).unwrap();
+        std::fs::write(before.join("room.key"), "old").unwrap();
+        assert!(take_over(&before, &folder, &log).unwrap());
+        assert_eq!(std::fs::read_to_string(folder.join("room.key")).unwrap(), "old");
+        std::fs::create_dir_all(&before).unwrap();
+        std::fs::write(before.join("room.key"), "other").unwrap();
+        assert!(!take_over(&before, &folder, &log).unwrap());
+        assert_eq!(std::fs::read_to_string(folder.join("room.key")).unwrap(), "old");
+    }
 }

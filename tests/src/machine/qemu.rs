@@ -129,7 +129,7 @@ impl Machine {
         if let Some(second) = &options.second_disk {
             let file = second.display();
             qemu.arg("-drive").arg(format!("if=none,id=second,format=raw,readonly=on,file={file}"));
-            qemu.args(["-device", "virtio-blk-pci,drive=second,serial=second"]);
+            qemu.args(["-device", "virtio-blk-pci,drive=second"]);
         }
         qemu.arg("-serial").arg(format!("file:{}", folder.join("console").display()));
         qemu.arg("-qmp").arg(format!("unix:{},server=on,wait=off", socket.display()));

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::feedback::{Arrivals, MAX_ARRIVALS};
+use super::feedback::{Arrivals, MAX_ARRIVALS, MAX_SPAN_US};
 
 /// Datagrams that are remembered; a repetition of an older one counts as one all the same.
 const KEPT: usize = 8_192;
@@ -76,11 +76,23 @@ impl ArrivalLog {
         let from = if self.told.0.wrapping_sub(base) < 1 << 31 { self.told.0 } else { base };
         let mut at = from.wrapping_sub(base) as usize;
         while at < self.came.len() {
-            let count = MAX_ARRIVALS.min(self.came.len() - at);
+            let count = self.tellable(at);
             tell(Arrivals::write(base.wrapping_add(at as u32), self.came.range(at..at + count).copied()));
             at += count;
         }
         self.told = (self.told.1, end);
+    }
+
+    /// How many from the `at`th on one message can tell. After a pause of the camera a second one is needed.
+    fn tellable(&self, at: usize) -> usize {
+        let (mut earliest_us, mut latest_us) = (u64::MAX, 0);
+        let fits = |came: &&Option<u64>| {
+            if let Some(us) = **came {
+                (earliest_us, latest_us) = (us.min(earliest_us), us.max(latest_us));
+            }
+            latest_us.saturating_sub(earliest_us) <= MAX_SPAN_US
+        };
+        self.came.range(at..).take(MAX_ARRIVALS).take_while(fits).count()
     }
 }
 
@@ -109,6 +121,17 @@ mod tests {
         log.push(14, 3_200);
         assert_eq!(told(&mut log), [(13, vec![Some(2_400), Some(3_200)])]);
         assert!(told(&mut log).is_empty(), "nothing new");
+    }
+
+    #[test]
+    fn what_comes_after_a_pause_is_told_with_its_own_time() {
+        let mut log = ArrivalLog::default();
+        log.push(10, 800);
+        log.push(11, 1_600);
+        log.push(13, 900_000);
+        log.push(14, 900_800);
+        let after = vec![Some(900_000), Some(900_800)];
+        assert_eq!(told(&mut log), [(10, vec![Some(800), Some(1_600), None]), (13, after)]);
     }
 
     #[test]

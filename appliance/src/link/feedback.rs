@@ -24,6 +24,8 @@ const KEYFRAME: u8 = 1;
 const CAMERA: u8 = 2;
 const MISSING: u16 = u16::MAX;
 const AFTER_UNIT_US: u64 = 8;
+/// The longest time from the earliest to the latest arrival that one `arrivals` can tell, in µs: about half a second.
+pub(super) const MAX_SPAN_US: u64 = (MISSING as u64 - 1) * AFTER_UNIT_US;
 /// The most datagrams that one `arrivals` tells of.
 pub(super) const MAX_ARRIVALS: usize = 512;
 /// The most runs of missing shards that are told of one frame.
@@ -121,7 +123,8 @@ pub(super) struct Arrivals {
 }
 
 impl Arrivals {
-    /// `came`: the arrival of each from `base` on, in µs; the first is there.
+    /// `came`: the arrival of each from `base` on, in µs, up to [`MAX_ARRIVALS`] and within [`MAX_SPAN_US`]; what is later than that
+    /// is told too early.
     pub(super) fn write(base: u32, came: impl ExactSizeIterator<Item = Option<u64>> + Clone) -> Bytes {
         let base_us = came.clone().flatten().min().unwrap_or(0);
         let count = came.len().min(MAX_ARRIVALS);

@@ -197,6 +197,8 @@ struct Stage {
     actors: [Actor; 2],
     /// When each camera gives its next frame.
     camera_us: [u64; 2],
+    /// Meanwhile they give none.
+    pause_us: std::ops::Range<u64>,
     /// When the lines change next.
     fault_us: u64,
     /// What they change to, and when that changes again, in µs; when there is nothing more, faults.
@@ -210,6 +212,22 @@ struct Stage {
 }
 
 impl Stage {
+    fn new(seed: u64, max_kbps: u32, script: impl IntoIterator<Item = ([Line; 2], u64)>) -> Self {
+        Self {
+            world: World::new(seed, START_US),
+            rng: Rng::with_seed(seed ^ 0x9E37_79B9),
+            actors: Default::default(),
+            camera_us: [START_US, START_US + FRAME_US / 2],
+            pause_us: 0..0,
+            fault_us: START_US,
+            script: script.into_iter().collect(),
+            max_kbps,
+            clean: None,
+            #[cfg(test)]
+            looks: Vec::new(),
+        }
+    }
+
     /// Does what is due. While all is well, whoever shows nothing new for long is stuck.
     fn tick(&mut self, ports: &[Ports; 2]) {
         let now_us = self.world.borrow().now_us();
@@ -217,7 +235,7 @@ impl Stage {
             actor.decode(ports, now_us);
             if now_us >= self.camera_us[side] {
                 self.camera_us[side] += FRAME_US;
-                if actor.encode(ports, now_us, &mut self.rng) {
+                if !self.pause_us.contains(&now_us) && actor.encode(ports, now_us, &mut self.rng) {
                     self.world.borrow_mut().outgoing[side] = true;
                 }
             }
@@ -313,20 +331,12 @@ fn run(
     max_kbps: u32,
     script: impl IntoIterator<Item = ([Line; 2], u64)>,
 ) -> nix::Result<(Outcome, Stage)> {
-    let start_us = START_US;
-    let end_us = start_us + seconds * 1_000_000;
-    let mut stage = Stage {
-        world: World::new(seed, start_us),
-        rng: Rng::with_seed(seed ^ 0x9E37_79B9),
-        actors: Default::default(),
-        camera_us: [start_us, start_us + FRAME_US / 2],
-        fault_us: start_us,
-        script: script.into_iter().collect(),
-        max_kbps,
-        clean: None,
-        #[cfg(test)]
-        looks: Vec::new(),
-    };
+    play(Stage::new(seed, max_kbps, script), seconds)
+}
+
+/// Lets `stage` go on for `seconds`.
+fn play(mut stage: Stage, seconds: u64) -> nix::Result<(Outcome, Stage)> {
+    let end_us = START_US + seconds * 1_000_000;
     let ports = [Ports::new()?, Ports::new()?];
     let now_us = |stage: &Stage| stage.world.borrow().now_us();
     let mut outcome = Outcome { seconds, ..Outcome::default() };
@@ -395,6 +405,28 @@ mod tests {
             );
             assert!(outcome.overhead < overhead, "{loss} {burst}: {outcome:?}");
             assert_eq!((outcome.freezes, outcome.violations.len()), (0, 0), "{loss} {burst}: {outcome:?}");
+        }
+    }
+
+    /// Nothing for longer than one message can tell of arrivals, then pictures as before.
+    #[test]
+    fn a_camera_that_comes_back_finds_the_line_as_wide_as_it_was() {
+        const S: u64 = 1_000_000;
+        let line = Line { delay_us: 20_000, ..Line::CLEAN };
+        for pause_us in [S / 4, 3 * S / 5, S, 3 * S] {
+            let mut stage = Stage::new(5, 8_000, [([line; 2], u64::MAX)]);
+            let back_us = START_US + 3 * S + pause_us;
+            stage.pause_us = START_US + 3 * S..back_us;
+            let (_, stage) = play(stage, 9).unwrap();
+            let carried = |us: u64| {
+                let at = stage.looks.partition_point(|look| look.now_us < us);
+                stage.looks[at].carried_bytes
+            };
+            let kbps = |from_us: u64| (carried(from_us + S / 2) - carried(from_us)) * 8_000 / (S / 2);
+            let (before, after) =
+                (kbps(START_US + 5 * S / 2), [0, S / 4, S / 2].map(|us| kbps(back_us + us)));
+            println!("{pause_us}: {before}, {after:?}");
+            assert!(after.iter().all(|&after| after > before * 4 / 5), "{pause_us}: {before}, {after:?}");
         }
     }
 

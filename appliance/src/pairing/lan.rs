@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
 use data_encoding::BASE32_NOPAD;
-use mdns_sd::{DaemonEvent, ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo};
+use mdns_sd::{DaemonEvent, IfKind, ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo};
 use ring::hmac;
 use tokio::sync::mpsc;
 
@@ -114,6 +114,7 @@ impl Lan {
         let daemon = ServiceDaemon::new()?;
         let lan = Self { own: own.clone(), daemon, names: HashMap::new(), strangers: HashSet::new() };
         lan.daemon.set_ip_check_interval(ADDRESSES_S)?;
+        lan.daemon.disable_interface(unusable(own.listen))?;
         lan.daemon.register(record(own)?)?;
         Ok(lan)
     }
@@ -219,6 +220,13 @@ impl Drop for Lan {
             let _ = done.recv_timeout(Duration::from_millis(500));
         }
     }
+}
+
+/// Where nothing is to be asked or answered: what comes from there holds no address that a booth could dial, and whoever has heard it
+/// once asks for nothing more (RFC 6762, section 7.1).
+fn unusable(listen: SocketAddr) -> Vec<IfKind> {
+    let other = if listen.is_ipv4() { IfKind::IPv6 } else { IfKind::IPv4 };
+    vec![IfKind::LoopbackV4, IfKind::LoopbackV6, other]
 }
 
 fn record(own: &Announcement) -> Result<ServiceInfo, mdns_sd::Error> {

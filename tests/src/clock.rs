@@ -1,5 +1,6 @@
 //! Time as the kernel's drivers stamp it.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use nix::sys::time::TimeValLike;
@@ -18,17 +19,25 @@ pub fn sleep_until_us(target_us: i64) {
     }
 }
 
-/// The same, and how much later than it asked to be woken this thread was woken at worst, in µs: when nothing here runs for long, it is
-/// the machine under the rig that stood still.
-pub fn sleep_and_watch_until_us(target_us: i64) -> i64 {
+/// While something happens, how much later than it asked a thread was woken at worst that does nothing but sleep, in µs: so long
+/// the machine under the rig stood still, or the kernel was busy with itself.
+pub fn longest_pause_us(happens: impl FnOnce()) -> i64 {
     const EVERY_US: i64 = 10_000;
-    let mut worst_us = 0;
-    while now_us() < target_us {
-        let due_us = (now_us() + EVERY_US).min(target_us);
-        sleep_until_us(due_us);
-        worst_us = worst_us.max(now_us() - due_us);
-    }
-    worst_us
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let sleeper = scope.spawn(|| {
+            let mut worst_us = 0;
+            while !over.load(Relaxed) {
+                let due_us = now_us() + EVERY_US;
+                sleep_until_us(due_us);
+                worst_us = worst_us.max(now_us() - due_us);
+            }
+            worst_us
+        });
+        happens();
+        over.store(true, Relaxed);
+        sleeper.join().unwrap_or(i64::MAX)
+    })
 }
 
 /// Asks `ready` every `every_ms` until it says yes; the milliseconds that took, or `None` after `within_ms`.

@@ -21,7 +21,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     kind: Kind::Scenario,
     place: TWO_BOOTHS,
     relay: false,
-    time_limit_s: 280,
+    time_limit_s: 450,
     run,
 };
 
@@ -139,7 +139,7 @@ fn meeting(context: &Context, report: &mut Report, pair: &mut Pair, packets: &Pa
     let (to, packets) = (format!("{}:{PORT}", Side::A.address()), packets.display().to_string());
     let records = RECORDS.to_string();
     let (mut took_us, mut replayed, mut ended) = (0, Ok(0.0), Vec::new());
-    let spans = watch_while(pair, || {
+    let (spans, _) = watch_while(pair, || {
         let start_us = now_us();
         for words in [
             &["half-open", "--to", &to[..], "--packets", &packets][..],
@@ -202,7 +202,7 @@ fn relayed(context: &Context, report: &mut Report, pair: &mut Pair) -> Result<()
         let live = |status: &Status| status.route() == "relay" && status.shows_picture();
         booth.wait("live through the relay", PATIENCE_MS, live)?;
     }
-    let spans = watch_while(pair, || sleep_until_us(now_us() + RELAYED_S * 1_000_000));
+    let (spans, _) = watch_while(pair, || sleep_until_us(now_us() + RELAYED_S * 1_000_000));
     direction(report, "faithless relay, A to B", &spans[0], &spans[1], RELAYED_S);
     direction(report, "faithless relay, B to A", &spans[1], &spans[0], RELAYED_S);
     for (span, name) in spans.iter().zip(["A", "B"]) {

@@ -2,7 +2,7 @@
 
 use super::meeting;
 use crate::booth::{Booth, MISSING, Pair, Plan, Status};
-use crate::clock::{now_us, sleep_and_watch_until_us, sleep_until_us};
+use crate::clock::{longest_pause_us, now_us, sleep_until_us};
 use crate::report::Report;
 use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS};
 
@@ -12,19 +12,22 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     kind: Kind::Scenario,
     place: TWO_BOOTHS,
     relay: false,
-    time_limit_s: 180,
+    time_limit_s: 400,
     run,
 };
 
 /// Frames that may be between two counters at the moment they are read.
 const IN_FLIGHT: i64 = 4;
 const SETTLE_US: i64 = 2_000_000;
+/// A camera gives a picture every 33 ms, and has lost one when it was kept from it for longer.
+const STOOD_STILL_MS: i64 = 25;
+const TRIES: u32 = 3;
 
 fn run(context: &Context) -> Result<Report, Error> {
     let mut report = Report::default();
     let (long_s, short_s) = if context.quick { (10, 10) } else { (60, 30) };
     let mut pair = meeting(context)?;
-    let (spans, stall_ms) = watch(&mut pair, long_s);
+    let (spans, stall_ms) = watch(&pair, long_s);
     report.figure("480p_rig_stood_still_ms", stall_ms);
     direction(&mut report, "480p A to B", &spans[0], &spans[1], long_s);
     mailboxes(&mut report, "480p A to B", &spans[0], &spans[1]);
@@ -42,7 +45,7 @@ fn run(context: &Context) -> Result<Report, Error> {
 
     let size = (1280, 720);
     pair.start(Plan::sends(size), Plan::shows(size))?;
-    let (spans, stall_ms) = watch(&mut pair, short_s);
+    let (spans, stall_ms) = watch(&pair, short_s);
     report.figure("720p_rig_stood_still_ms", stall_ms);
     direction(&mut report, "720p A to B", &spans[0], &spans[1], short_s);
     mailboxes(&mut report, "720p A to B", &spans[0], &spans[1]);
@@ -71,22 +74,25 @@ impl Span {
 }
 
 /// Lets both run for so many seconds; the longest that the rig itself stood still meanwhile, in ms.
-fn watch(pair: &mut Pair, seconds: i64) -> ([Span; 2], i64) {
-    let mut worst_us = 0;
-    let spans = watch_while(pair, || worst_us = sleep_and_watch_until_us(now_us() + seconds * 1_000_000));
-    (spans, worst_us / 1000)
+fn watch(pair: &Pair, seconds: i64) -> ([Span; 2], i64) {
+    watch_while(pair, || sleep_until_us(now_us() + seconds * 1_000_000))
 }
 
-/// Lets both run while something happens.
-pub(super) fn watch_while(pair: &mut Pair, happens: impl FnOnce()) -> [Span; 2] {
-    sleep_until_us(now_us() + SETTLE_US);
-    let booths: [&Booth; 2] = [&pair.a, &pair.b];
-    let start = booths.map(Booth::status);
-    happens();
-    let end = booths.map(Booth::status);
-    let mut pairs = start.into_iter().zip(end).map(|(start, end)| Span { start, end });
-    let none = || Span { start: Status::default(), end: Status::default() };
-    [pairs.next().unwrap_or_else(none), pairs.next().unwrap_or_else(none)]
+/// Lets both run while something happens; the longest that the rig itself stood still meanwhile, in ms. Where the machine under it took away
+/// a picture's time, this says nothing of the booths, and it happens again, a few times at most.
+pub(super) fn watch_while(pair: &Pair, mut happens: impl FnMut()) -> ([Span; 2], i64) {
+    let mut left = TRIES;
+    loop {
+        sleep_until_us(now_us() + SETTLE_US);
+        let [a, b] = [&pair.a, &pair.b].map(Booth::status);
+        let still_ms = longest_pause_us(&mut happens) / 1000;
+        let spans = [Span { start: a, end: pair.a.status() }, Span { start: b, end: pair.b.status() }];
+        left -= 1;
+        if still_ms < STOOD_STILL_MS || left == 0 {
+            return (spans, still_ms);
+        }
+        eprintln!("the rig stood still for {still_ms} ms; once more");
+    }
 }
 
 /// No mailbox between `from`'s camera and `to`'s screen ever held more than one.

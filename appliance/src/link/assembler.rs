@@ -26,7 +26,7 @@ const FAR_AHEAD: u32 = 1_000;
 const REORDER_US: u64 = 2_000;
 /// A frame whose last shards are missing is thought to have ended after so long a silence, in µs, or after so many times the longest
 /// of late between two shards, but not after more.
-const TAIL_US: std::ops::RangeInclusive<u64> = 7_000..=40_000;
+const TAIL_US: std::ops::RangeInclusive<u64> = 5_000..=40_000;
 const TAIL_GAPS: u64 = 2;
 /// What an answer may take beyond the round trip, in µs.
 const ANSWER_US: u64 = 6_000;
@@ -150,7 +150,8 @@ impl Assembler {
         if frame.whole.is_some() || frame.have.get(index) != Some(&false) {
             return Made::Late;
         }
-        if frame.got > 0 && index > 0 {
+        // What was asked for says nothing of how the line delivers what is on its way.
+        if frame.got > 0 && index > 0 && frame.asked.is_none() {
             let gap_us = now_us.saturating_sub(self.last_us);
             self.gap_us = gap_us.max(self.gap_us - self.gap_us / 64);
         }
@@ -480,6 +481,21 @@ mod tests {
             true
         });
         assert_eq!(runs, Some((2, u16::MAX, 0)));
+    }
+
+    #[test]
+    fn what_was_asked_for_does_not_make_the_end_of_the_next_frame_wait() {
+        let mut a = Assembler::default();
+        let mut holed = shards(&unit(1, 10_000), 1, 0);
+        let missing = holed.pop();
+        push(&mut a, holed, 0);
+        let due = a.next_us(RTT_US);
+        assert_eq!((due, ask(&mut a, due)), (*TAIL_US.start(), vec![(1, 1)]));
+        assert_eq!(push(&mut a, missing, due + RTT_US), [(1, 0)]);
+        let mut holed = shards(&unit(2, 10_000), 2, 0);
+        holed.pop();
+        push(&mut a, holed, 60_000);
+        assert_eq!(a.next_us(RTT_US), 60_000 + TAIL_US.start());
     }
 
     #[test]

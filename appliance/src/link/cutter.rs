@@ -13,7 +13,7 @@ pub(super) const AROUND: usize = 90;
 /// has become narrower, and then everything that was cut for more is lost, repairs included.
 const LOSSY: f32 = 0.025;
 /// How often a frame may be beyond its own parity, when a repair comes in time, and when none does.
-const MISS: (f32, f32) = (2e-3, 1e-4);
+const MISS: (f32, f32) = (3e-3, 1e-4);
 /// Where repairs come in time, parity is at most a third of the data and this: against long bursts they are the cheaper way.
 const MORE: usize = 3;
 

@@ -306,7 +306,9 @@ mod tests {
         let begun = Cell::new(false);
         let mut said = String::new();
         let mut command = Command::new("timeout");
-        command.args(["60", "sh", "-c", "trap 'echo ended; exit' TERM; echo begun; while :; do :; done"]);
+        // timeout hands on only what comes after it has taken note of its child, which may have run before.
+        let script = "sleep 0.2; trap 'echo ended; exit' TERM; echo begun; while :; do :; done";
+        command.args(["60", "sh", "-c", script]);
         let status = follow(&mut command, || begun.get(), &mut |_, piece| {
             begun.set(true);
             said.push_str(&String::from_utf8_lossy(piece));

@@ -113,14 +113,18 @@ pub(crate) fn ensure(groups: &[Group]) -> Result<usize> {
         return Ok(0);
     }
     eprintln!("This machine lacks {} Debian packages:", missing.len());
+    // All of a group, for what is there and not named may be of a version that apt would rather remove.
+    let mut named = Vec::new();
     for group in groups {
         let of_group: Vec<_> = group.packages().iter().filter(|p| missing.contains(p)).copied().collect();
         if !of_group.is_empty() {
             eprintln!("  {}\n      {}", group.why(), of_group.join(" "));
+            named.extend(group.packages());
         }
     }
     apt(&["update"], &missing)?;
-    apt(&[&["install", "--yes", "--no-install-recommends"], missing.as_slice()].concat(), &missing)?;
+    let install = ["install", "--yes", "--no-install-recommends", "--no-remove"];
+    apt(&[&install, named.as_slice()].concat(), &missing)?;
     Ok(missing.len())
 }
 

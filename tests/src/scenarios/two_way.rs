@@ -78,8 +78,9 @@ fn watch(pair: &Pair, seconds: i64) -> ([Span; 2], i64) {
     watch_while(pair, || sleep_until_us(now_us() + seconds * 1_000_000))
 }
 
-/// Lets both run while something happens; the longest that the rig itself stood still meanwhile, in ms. Where the machine under it took away
-/// a picture's time, this says nothing of the booths, and it happens again, a few times at most.
+/// Lets both run while something happens; the longest that the rig itself stood still meanwhile, in ms. A picture that a camera lost while
+/// the machine under the rig took away its time says nothing of the booths: then it happens again, a few times at most. Whatever
+/// else went wrong stands.
 pub(super) fn watch_while(pair: &Pair, mut happens: impl FnMut()) -> ([Span; 2], i64) {
     let mut left = TRIES;
     loop {
@@ -88,7 +89,8 @@ pub(super) fn watch_while(pair: &Pair, mut happens: impl FnMut()) -> ([Span; 2],
         let still_ms = longest_pause_us(&mut happens) / 1000;
         let spans = [Span { start: a, end: pair.a.status() }, Span { start: b, end: pair.b.status() }];
         left -= 1;
-        if still_ms < STOOD_STILL_MS || left == 0 {
+        let kept = spans.iter().all(|span| span.grew("/camera/lost") <= 0);
+        if kept || still_ms < STOOD_STILL_MS || left == 0 {
             return (spans, still_ms);
         }
         eprintln!("the rig stood still for {still_ms} ms; once more");

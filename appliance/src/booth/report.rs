@@ -213,6 +213,8 @@ fn status(shared: &Shared, choice: &Mutex<Option<Choice>>) -> Status {
         loss_permille,
         queue_us,
         line_kbps,
+        datagram_bytes,
+        narrowed,
     } = &shared.link.counters;
     let Counts { camera_frames, send_dropped, thinned, decode_errors, decode_skipped, shown, out_of_order } =
         &shared.counts;
@@ -268,6 +270,8 @@ fn status(shared: &Shared, choice: &Mutex<Option<Choice>>) -> Status {
             rate_kbps: line_kbps.load(Relaxed),
             queue_us: queue_us.load(Relaxed),
             loss_permille: loss_permille.load(Relaxed),
+            datagram_bytes: datagram_bytes.load(Relaxed),
+            narrowed: narrowed.load(Relaxed),
             repairs: repairs.load(Relaxed),
             nacks: nacks.load(Relaxed),
         },

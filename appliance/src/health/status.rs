@@ -159,6 +159,10 @@ pub struct Line {
     pub queue_us: u64,
     /// Share of our datagrams that are lost on it, in thousandths.
     pub loss_permille: u64,
+    /// The largest datagram that it carries, as far as is known, in bytes.
+    pub datagram_bytes: u64,
+    /// Times that this became less in a meeting.
+    pub narrowed: u64,
     /// Shards sent again because the other booth asked.
     pub repairs: u64,
     /// Times that we asked for a frame's missing shards.
@@ -327,12 +331,14 @@ impl fmt::Display for Status {
         let l = &self.line;
         writeln!(
             f,
-            "line     {} kbit/s, queue {:.1} ms, {:.1} % lost, {} shards repaired, {} asked for",
+            "line     {} kbit/s in {} bytes, queue {:.1} ms, {:.1} % lost, {} shards repaired, {} asked for, narrowed {} times",
             l.rate_kbps,
+            l.datagram_bytes,
             l.queue_us as f64 / 1e3,
             l.loss_permille as f64 / 10.0,
             l.repairs,
-            l.nacks
+            l.nacks,
+            l.narrowed
         )?;
         let (s, r) = (&self.sent, &self.received);
         let allowed = if s.target_kbps == 0 { String::new() } else { format!(" of {}", s.target_kbps) };

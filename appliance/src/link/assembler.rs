@@ -60,6 +60,7 @@ struct Frame {
     number: u32,
     /// Data and parity shards; 0 while nothing of it has come.
     counts: (usize, usize),
+    /// Bytes of a shard; those of the last data shard while nothing else has come.
     length: usize,
     buffer: BytesMut,
     have: Vec<bool>,
@@ -79,6 +80,27 @@ impl Frame {
     /// How many more shards it takes; `None` while that is unknown.
     fn need(&self) -> Option<usize> {
         (self.counts.0 > 0).then(|| self.counts.0.saturating_sub(self.got))
+    }
+
+    /// Makes places for shards of `length` bytes.
+    fn lay_out(&mut self, counts: (usize, usize), length: usize) {
+        let total = counts.0 + counts.1;
+        (self.counts, self.length) = (counts, length);
+        self.have.clear();
+        self.have.resize(total, false);
+        self.buffer.clear();
+        self.buffer.resize(total * length, 0);
+    }
+
+    /// Makes places for shards of `length` bytes, where the last data shard alone has come, which was shorter.
+    fn stretch(&mut self, length: usize) {
+        let last = self.counts.0 - 1;
+        let (was, short) = (last * self.length, self.length);
+        self.length = length;
+        self.buffer.resize(self.have.len() * length, 0);
+        self.buffer.copy_within(was..was + short, last * length);
+        let end = (was + short).min(last * length);
+        self.buffer[was..end].fill(0);
     }
 }
 
@@ -126,29 +148,33 @@ impl Assembler {
         let held_bytes = self.frames.iter().map(|f| f.buffer.len()).sum::<usize>();
         let Some(frame) = self.frames.get_mut(ahead) else { return Made::Late };
         let counts = (usize::from(shard.data), usize::from(shard.parity));
+        let (index, length) = (usize::from(shard.index), shard.piece.len());
+        let room = HELD_BYTES - held_bytes.saturating_sub(frame.buffer.len()).min(HELD_BYTES);
         if frame.counts.0 == 0 {
-            let total = counts.0 + counts.1;
-            let held: usize = held_bytes + total * shard.piece.len();
-            if held > HELD_BYTES {
+            if (counts.0 + counts.1) * length > room {
                 return Made::Nonsense;
             }
             if frame.buffer.capacity() == 0 {
                 frame.buffer = self.free.pop().unwrap_or_default();
             }
-            frame.counts = counts;
-            frame.length = shard.piece.len();
-            frame.have.clear();
-            frame.have.resize(total, false);
-            frame.buffer.clear();
-            frame.buffer.resize(total * shard.piece.len(), 0);
+            frame.lay_out(counts, length);
             frame.deadline_us = deadline_us;
         }
-        if frame.counts != counts || frame.length != shard.piece.len() {
+        if frame.counts != counts {
             return Made::Nonsense;
         }
-        let index = usize::from(shard.index);
         if frame.whole.is_some() || frame.have.get(index) != Some(&false) {
             return Made::Late;
+        }
+        let last = counts.0 - 1;
+        if length > frame.length && frame.got == 1 && frame.have[last] {
+            if (counts.0 + counts.1) * length > room {
+                return Made::Nonsense;
+            }
+            frame.stretch(length);
+        }
+        if length > frame.length || (length < frame.length && index != last) {
+            return Made::Nonsense;
         }
         // What was asked for says nothing of how the line delivers what is on its way.
         if frame.got > 0 && index > 0 && frame.asked.is_none() {
@@ -161,7 +187,7 @@ impl Assembler {
         frame.reached = frame.reached.max(index + 1);
         frame.heard_us = now_us;
         // The one copy of the coded bytes on this side: into their place.
-        frame.buffer[index * frame.length..][..frame.length].copy_from_slice(&shard.piece);
+        frame.buffer[index * frame.length..][..length].copy_from_slice(&shard.piece);
         if frame.got < counts.0 {
             return Made::Used;
         }
@@ -496,6 +522,30 @@ mod tests {
         holed.pop();
         push(&mut a, holed, 60_000);
         assert_eq!(a.next_us(RTT_US), 60_000 + TAIL_US.start());
+    }
+
+    #[test]
+    fn whichever_shard_comes_first_tells_how_long_they_are() {
+        for size in [700, 1_500, 2_300, 9_000] {
+            let original = unit(1, size);
+            let all = shards(&original, 1, 2);
+            let data = usize::from(all[0].data);
+            assert!(data == 1 || all[data - 1].piece.len() < all[0].piece.len());
+            for first in 0..all.len() {
+                for lost in [None, Some(0), Some(data - 1)] {
+                    let mut a = Assembler::default();
+                    let mut order = all.clone();
+                    order.swap(0, first);
+                    if let Some(lost) = lost {
+                        order.retain(|shard| usize::from(shard.index) != lost);
+                    }
+                    for shard in order {
+                        assert_ne!(a.push(shard, 0, 0), Made::Nonsense, "{size} {first} {lost:?}");
+                    }
+                    assert_eq!(a.take().map(|out| out.unit.data), Some(original.data.clone()));
+                }
+            }
+        }
     }
 
     #[test]

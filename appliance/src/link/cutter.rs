@@ -12,6 +12,11 @@ pub(super) const AROUND: usize = 90;
 /// Above this share of losses datagrams are no larger than any path carries. QUIC takes a few large packets lost in a row for a path that
 /// has become narrower, and then everything that was cut for more is lost, repairs included.
 const LOSSY: f32 = 0.025;
+/// A frame of so many data shards is cut into datagrams as large as the path allows, so that those of all such frames are of one size. By its
+/// search for black holes (RFC 8899, section 4.3, as quinn has it) QUIC takes a lost packet for an innocent one only once another as
+/// large has arrived: the end of a frame whose followers are cut into smaller ones would count against the path. Frames of fewer shards
+/// go in datagrams that any path carries, which never do.
+const MANY: usize = 8;
 /// How often a frame may be beyond its own parity, when a repair comes in time, and when none does.
 const MISS: (f32, f32) = (3e-3, 1e-4);
 /// Where repairs come in time, parity is at most a third of the data and this: against long bursts they are the cheaper way.
@@ -26,6 +31,8 @@ pub(super) struct Cut {
     pub(super) parity: u16,
     /// Bytes of a datagram, its header included.
     pub(super) slot: usize,
+    /// Bytes of the last data shard's datagram, which goes without the zeros behind the frame.
+    pub(super) last: usize,
 }
 
 /// Cuts the frames of one session.
@@ -50,11 +57,12 @@ impl Cutter {
         into: &mut BytesMut,
     ) -> Option<Cut> {
         let total = FRAME_HEADER + unit.data.len();
-        let data = total.div_ceil(most(datagram, loss));
+        let most = most(total, datagram, loss);
+        let data = total.div_ceil(most);
         if data > usize::from(MAX_DATA) {
             return None;
         }
-        let length = total.div_ceil(data).next_multiple_of(2);
+        let length = if data < MANY { total.div_ceil(data).next_multiple_of(2) } else { most };
         let parity = parity(&mut self.redundancy, data, loss, repairable);
         let slot = SHARD_HEADER + length;
         into.reserve((data + parity) * slot);
@@ -76,12 +84,13 @@ impl Cutter {
                 into.extend_from_slice(piece);
             }
         }
-        Some(Cut { data: data as u16, parity: parity as u16, slot })
+        let last = SHARD_HEADER + total.saturating_sub((data - 1) * length).next_multiple_of(2);
+        Some(Cut { data: data as u16, parity: parity as u16, slot, last })
     }
 
     /// Of what is sent for frames of `bytes` bytes, the share that is coded video.
     pub(super) fn share(&mut self, bytes: usize, datagram: usize, loss: Loss, repairable: bool) -> f32 {
-        let most = most(datagram, loss);
+        let most = most(bytes, datagram, loss);
         let data = (bytes / most).max(1);
         let parity = parity(&mut self.planning, data, loss, repairable);
         (data * most) as f32 / ((data + parity) * (SHARD_HEADER + most + AROUND)) as f32
@@ -93,10 +102,12 @@ impl Cutter {
     }
 }
 
-/// The most bytes of a frame in one datagram.
-fn most(datagram: usize, loss: Loss) -> usize {
-    let datagram = if loss.share > LOSSY { shard::SAFE_DATAGRAM } else { datagram };
-    datagram.clamp(shard::SAFE_DATAGRAM, shard::MAX_DATAGRAM).saturating_sub(SHARD_HEADER) & !1
+/// The most bytes of a frame of `total` bytes in one datagram.
+fn most(total: usize, datagram: usize, loss: Loss) -> usize {
+    let piece = |datagram: usize| (datagram - SHARD_HEADER) & !1;
+    let (safe, large) =
+        (piece(shard::SAFE_DATAGRAM), piece(datagram.clamp(shard::SAFE_DATAGRAM, shard::MAX_DATAGRAM)));
+    if loss.share > LOSSY || total.div_ceil(large) < MANY { safe } else { large }
 }
 
 /// How many parity shards go with `data` under `loss`.
@@ -116,6 +127,14 @@ mod tests {
         let mut into = BytesMut::new();
         let cut = Cutter::default().cut(&unit(0, bytes), 1_440, loss, repairable, &mut into).unwrap();
         assert_eq!(into.len(), (usize::from(cut.data) + usize::from(cut.parity)) * cut.slot);
+        assert!(
+            cut.last > SHARD_HEADER && cut.last <= cut.slot && (cut.last - SHARD_HEADER).is_multiple_of(2)
+        );
+        // What does not go is zeros, and what goes is all of the frame.
+        let behind = usize::from(cut.data - 1) * cut.slot + cut.last..usize::from(cut.data) * cut.slot;
+        assert!(into[behind].iter().all(|byte| *byte == 0), "{cut:?}");
+        let gone = usize::from(cut.data - 1) * (cut.slot - SHARD_HEADER) + cut.last - SHARD_HEADER;
+        assert!((0..2).contains(&(gone - FRAME_HEADER - bytes)), "{cut:?}");
         cut
     }
 
@@ -124,6 +143,16 @@ mod tests {
         assert!((1_300..=1_440).contains(&cut(40_000, LITTLE, true).slot));
         let lossy = cut(40_000, Loss { share: 0.05, burst: 1.0 }, true);
         assert!((1_000..=shard::SAFE_DATAGRAM).contains(&lossy.slot), "{lossy:?}");
+    }
+
+    #[test]
+    fn datagrams_of_all_frames_are_of_one_size_or_fit_any_path() {
+        let large = cut(40_000, LITTLE, true).slot;
+        for bytes in (20..200_000).step_by(491) {
+            let cut = cut(bytes, LITTLE, true);
+            assert!(cut.slot == large || cut.slot <= shard::SAFE_DATAGRAM, "{bytes}: {cut:?}");
+            assert!(cut.slot == large || bytes < 12_000, "{bytes}: {cut:?}");
+        }
     }
 
     #[test]

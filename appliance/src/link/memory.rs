@@ -9,9 +9,8 @@ use std::task::Poll;
 use bytes::Bytes;
 use fastrand::Rng;
 
-use super::seal;
 use super::session::Ended;
-use super::shard::SAFE_DATAGRAM;
+use super::shard::MAX_DATAGRAM;
 use super::wire::{Event, Track, Wire};
 
 /// What IP, UDP, QUIC and MoQ put around a datagram, in bytes.
@@ -38,6 +37,8 @@ pub(super) struct Line {
     pub(super) overtaken: f32,
     /// Chance of a datagram to be changed on the way, by one bit.
     pub(super) changed: f32,
+    /// The largest datagram that passes, in bytes.
+    pub(super) datagram: usize,
     /// Nothing passes at all.
     pub(super) down: bool,
 }
@@ -54,6 +55,7 @@ impl Line {
         double: 0.0,
         overtaken: 0.0,
         changed: 0.0,
+        datagram: MAX_DATAGRAM,
         down: false,
     };
 }
@@ -149,7 +151,7 @@ impl World {
         let leave = 1.0 / line.burst.max(1.0);
         way.losing = if way.losing { rng.f32() >= leave } else { rng.f32() < line.loss };
         let waits_us = way.free_us.saturating_sub(now_us);
-        if line.down || way.losing || waits_us > line.queue_us {
+        if line.down || datagram.len() > line.datagram || way.losing || waits_us > line.queue_us {
             return;
         }
         way.free_us = now_us.max(way.free_us) + bytes * 8_000 / line.kbps.max(1);
@@ -197,7 +199,7 @@ impl Wire for MemoryWire {
     }
 
     fn datagram(&self) -> usize {
-        SAFE_DATAGRAM + seal::OVERHEAD
+        self.world.borrow().ways[self.side].line.datagram
     }
 
     fn ready(&self) -> bool {

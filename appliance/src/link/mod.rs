@@ -273,6 +273,10 @@ pub struct Counters {
     pub queue_us: AtomicU64,
     /// What the line to the peer is thought to carry, in kbit/s.
     pub line_kbps: AtomicU64,
+    /// What the path to the peer carries at once, in bytes.
+    pub datagram_bytes: AtomicU64,
+    /// Times that it came to carry less at once.
+    pub narrowed: AtomicU64,
 }
 
 impl Counters {

@@ -52,8 +52,9 @@ const HEADROOM: f32 = 0.95;
 struct Frame {
     number: u32,
     counts: (u16, u16),
-    /// Bytes of a shard's datagram.
+    /// Bytes of a shard's datagram, and of the last data shard's.
     slot: usize,
+    last: usize,
     deadline_us: u64,
     /// Shards not yet sent.
     waiting: BytesMut,
@@ -185,7 +186,7 @@ impl Sender {
         let repairable = self.repairable(self.waiting_bytes + unit.data.len(), left_us);
         let (mut waiting, sent) = self.spare.pop().unwrap_or_default();
         let cut = self.cutter.cut(unit, datagram, loss, repairable, &mut waiting);
-        let Cut { data, parity, slot } = cut.ok_or(Refused::TooLarge)?;
+        let Cut { data, parity, slot, last } = cut.ok_or(Refused::TooLarge)?;
         self.needs_keyframe = false;
         let again = std::mem::take(&mut self.repaired_bytes) as f32;
         let wire = (usize::from(data + parity) * (slot + AROUND)) as f32 + again;
@@ -195,6 +196,7 @@ impl Sender {
             number: self.next_frame,
             counts: (data, parity),
             slot,
+            last,
             deadline_us,
             waiting,
             sent,
@@ -202,6 +204,20 @@ impl Sender {
         });
         self.next_frame = self.next_frame.wrapping_add(1);
         Ok(())
+    }
+
+    /// The path carries no more than `datagram` bytes at once any more: what was cut for more can neither go nor be sent again. Whether a
+    /// frame that is still due is lost by that; then the next that is taken is a keyframe.
+    pub(super) fn narrowed(&mut self, datagram: usize, now_us: u64) -> bool {
+        let mut lost = false;
+        for frame in self.frames.iter_mut().filter(|frame| frame.slot > datagram) {
+            lost |= now_us < frame.deadline_us;
+            self.waiting_bytes = self.waiting_bytes.saturating_sub(frame.waiting.len());
+            frame.waiting.clear();
+            frame.sent.clear();
+        }
+        self.needs_keyframe |= lost;
+        lost
     }
 
     /// Whether what is found missing of a frame, the last of `bytes` to be sent, can come in time when `left_us` are left.
@@ -379,6 +395,9 @@ impl Sender {
         self.waiting_bytes = self.waiting_bytes.saturating_sub(datagram.len());
         let left_us = frame.deadline_us.saturating_sub(now_us);
         let index = frame.sent.len() as u16;
+        if index + 1 == frame.counts.0 {
+            datagram.truncate(frame.last);
+        }
         let header = &mut datagram[..SHARD_HEADER];
         shard::put_header(header, self.history.next(), frame.number, index, frame.counts, left_us);
         let datagram = datagram.freeze();
@@ -420,11 +439,12 @@ pub(super) mod tests {
 
     const PLAN: Plan = Plan { max_kbps: 8_000, deadline_us: 100_000 };
 
-    /// The shards of `unit` as frame `number` with `parity` of them parity.
+    /// The shards of `unit` as frame `number` with `parity` of them parity, the last of the data as short as it may be.
     pub(crate) fn shards(unit: &AccessUnit, number: u32, parity: usize) -> Vec<Shard> {
         let length = 1_000;
         let mut whole = shard::frame_header(unit).to_vec();
         whole.extend_from_slice(&unit.data);
+        let end = whole.len().next_multiple_of(2);
         whole.resize(whole.len().next_multiple_of(length), 0);
         let data = whole.len() / length;
         if parity > 0 {
@@ -439,7 +459,9 @@ pub(super) mod tests {
             data: data as u16,
             parity: parity as u16,
             left_us: 80_000,
-            piece: Bytes::copy_from_slice(piece),
+            piece: Bytes::copy_from_slice(
+                &piece[..if index + 1 == data { end - index * length } else { length }],
+            ),
         };
         whole.chunks_exact(length).enumerate().map(shard).collect()
     }

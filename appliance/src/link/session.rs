@@ -91,7 +91,16 @@ pub(super) async fn drive(
     let mut sender = Sender::new(plan, receiver.rtt_us(), now);
     // What was made for the session before refers to pictures that this one never saw.
     doors.outgoing.clear();
+    let mut datagram = wire.datagram();
     loop {
+        let before = std::mem::replace(&mut datagram, wire.datagram());
+        if datagram < before {
+            Counters::add(&counters.narrowed, 1);
+            if sender.narrowed(datagram, now) {
+                signals.keyframe_for_peer.store(true, Relaxed);
+            }
+        }
+        Counters::set(&counters.datagram_bytes, datagram as u64);
         receiver.tick(now);
         sender.set_rtt_us(receiver.rtt_us(), receiver.shortest_us());
         sender.tick(now);
@@ -129,7 +138,7 @@ pub(super) async fn drive(
                     doors.outgoing.clear();
                 }
                 while let Some(unit) = doors.outgoing.take() {
-                    send(&mut sender, unit, wire.datagram(), now, doors);
+                    send(&mut sender, unit, datagram, now, doors);
                 }
             }
         }

@@ -6,7 +6,8 @@
 //! frame:    flags:8  length:32  capture_us:64  dequeued:32  staged:32  encoded:32  sent:32  access unit…  zeros…
 //! ```
 //! `packet` numbers the datagrams of the track in the order of sending, whatever they carry. Of a frame's `data + parity`
-//! shards, all of one length, any `data` give it back (see [`super::fec`]). `left` is what remained of the frame's deadline
+//! shards any `data` give it back (see [`super::fec`]). All are of one length, but the last data shard may go without the zeros
+//! behind the access unit. `left` is what remained of the frame's deadline
 //! when the datagram was sent, in tenths of a millisecond. The frame's four last times are µs since `capture_us`.
 
 use bytes::{Buf, BufMut, Bytes};
@@ -57,7 +58,7 @@ pub(super) struct Shard {
     pub(super) parity: u16,
     /// What was left of the deadline at sending, in µs.
     pub(super) left_us: u64,
-    /// The bytes; as many in every shard of a frame, an even number.
+    /// The bytes, an even number; as many in every shard of a frame, and no more in the last of its data.
     pub(super) piece: Bytes,
 }
 

@@ -14,9 +14,10 @@ use std::task::{Context, Waker};
 use fastrand::Rng;
 
 use super::memory::{Line, MemoryWire, World};
-use super::seal::{Seal, Sealed};
+use super::seal::{self, Seal, Sealed};
 use super::sender::Plan;
 use super::session::drive;
+use super::shard::{MAX_DATAGRAM, SAFE_DATAGRAM};
 use super::{Incoming, Ports};
 use crate::pairing::RoomKey;
 use crate::picture::{AccessUnit, Stamps};
@@ -153,7 +154,8 @@ impl Actor {
 
 /// Something is wrong with a line, or nothing.
 fn fault(rng: &mut Rng) -> Line {
-    let mut line = Line { delay_us: rng.u64(1_000..60_000), ..Line::CLEAN };
+    let datagram = rng.usize(SAFE_DATAGRAM + seal::OVERHEAD..=MAX_DATAGRAM);
+    let mut line = Line { delay_us: rng.u64(1_000..60_000), datagram, ..Line::CLEAN };
     match rng.u8(..9) {
         0 => line.loss = rng.f32() * 0.1,
         1 => (line.loss, line.burst) = (rng.f32() * 0.01, 1.0 + rng.f32() * 12.0),
@@ -405,6 +407,20 @@ mod tests {
             );
             assert!(outcome.overhead < overhead, "{loss} {burst}: {outcome:?}");
             assert_eq!((outcome.freezes, outcome.violations.len()), (0, 0), "{loss} {burst}: {outcome:?}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_carries_less_at_once_costs_no_freeze() {
+        let wide = Line { delay_us: 20_000, kbps: 30_000, ..Line::CLEAN };
+        let narrow = Line { datagram: SAFE_DATAGRAM + seal::OVERHEAD, ..wide };
+        for seed in 0..40 {
+            let narrows_us = START_US + 3_000_000 + seed * 4_100;
+            let script = [([wide; 2], narrows_us), ([narrow; 2], u64::MAX)];
+            let (outcome, _) = run(seed, 6, 8_000, script).unwrap();
+            assert_eq!((outcome.freezes, outcome.violations.len()), (0, 0), "{seed}: {outcome:?}");
+            let missed = outcome.sent.saturating_sub(outcome.decoded);
+            assert!(missed < 20, "{seed}: {outcome:?}");
         }
     }
 

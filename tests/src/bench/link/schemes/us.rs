@@ -86,7 +86,7 @@ impl Drop for Running {
         let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Relaxed);
         eprintln!(
             "sent {} (keyframes {}), dropped {}, received {}, lost {}, keyframes asked for {}, shards asked for {}, \
-             repaired {}, sessions {}, loss {} ‰, line {} kbit/s",
+             repaired {}, sessions {}, loss {} ‰, line {} kbit/s in {} bytes, narrowed {} times",
             read(&c.sent_frames),
             read(&c.sent_keyframes),
             read(&c.dropped_frames),
@@ -98,6 +98,8 @@ impl Drop for Running {
             read(&c.connects),
             read(&c.loss_permille),
             read(&c.line_kbps),
+            read(&c.datagram_bytes),
+            read(&c.narrowed),
         );
     }
 }

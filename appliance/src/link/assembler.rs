@@ -276,19 +276,28 @@ impl Assembler {
         Some(Out { unit, lost: std::mem::take(&mut self.lost) })
     }
 
-    /// What comes after a hole can be decoded from a keyframe on: gives up what stands before the newest whole one.
-    fn skip_to_keyframe(&mut self) {
-        let keyframe = self.frames.iter().rposition(|f| f.whole.as_ref().is_some_and(|unit| unit.keyframe));
-        let before = keyframe.unwrap_or(0);
-        if !self.frames.iter().take(before).all(|f| f.whole.is_some()) {
-            (0..before).for_each(|_| self.give_up());
+    /// The newest whole keyframe with a hole before it, and until when the hole may still be filled.
+    fn keyframe_behind_a_hole(&self, rtt_us: u64) -> Option<(usize, u64)> {
+        let keyframe =
+            self.frames.iter().rposition(|f| f.whole.as_ref().is_some_and(|unit| unit.keyframe))?;
+        let holes = self.frames.iter().take(keyframe).filter(|f| f.whole.is_none());
+        Some((keyframe, holes.map(|f| in_time_until_us(f, rtt_us)).min()?))
+    }
+
+    /// What comes after a hole can be decoded from a keyframe on: gives up what stands before the newest whole one, unless the hole may
+    /// still be filled in time.
+    fn skip_to_keyframe(&mut self, now_us: u64, rtt_us: u64) {
+        if let Some((keyframe, until_us)) = self.keyframe_behind_a_hole(rtt_us)
+            && now_us >= until_us
+        {
+            (0..keyframe).for_each(|_| self.give_up());
         }
     }
 
     /// Lets time pass: gives up what is beyond hope, and tells through `ask` what to ask for again, until that says that it is
     /// enough for now. Whether it takes a keyframe to go on.
     pub(super) fn tick(&mut self, now_us: u64, rtt_us: u64, mut ask: impl FnMut(Nack) -> bool) -> bool {
-        self.skip_to_keyframe();
+        self.skip_to_keyframe(now_us, rtt_us);
         let mut broken = false;
         while let Some(front) = self.frames.front()
             && front.whole.is_none()
@@ -323,6 +332,7 @@ impl Assembler {
         let due = self.frames.iter().enumerate().filter(|(_, f)| f.whole.is_none());
         due.map(|(at, f)| due_us(f, at < newest, self.tail_us(), rtt_us))
             .chain(front)
+            .chain(self.keyframe_behind_a_hole(rtt_us).map(|(_, until_us)| until_us))
             .min()
             .unwrap_or(u64::MAX)
     }
@@ -358,6 +368,15 @@ fn given_up_us(frame: &Frame, rtt_us: u64) -> u64 {
     let hope = frame.deadline_us.saturating_add(OVERTIME.0 * rtt_us + OVERTIME.1);
     let silence = frame.heard_us.saturating_add(rtt_us + SILENCE_US);
     hope.max(silence).min(frame.deadline_us.saturating_add(PATIENCE_US))
+}
+
+/// Until when a `frame` that a later one has followed may be whole in time: what was asked for is on its way, or soon will be.
+fn in_time_until_us(frame: &Frame, rtt_us: u64) -> u64 {
+    let asked_us = frame.asked.map_or_else(|| due_us(frame, true, 0, rtt_us), |(asked_us, _)| asked_us);
+    if asked_us.saturating_add(rtt_us) > frame.deadline_us {
+        return 0;
+    }
+    (asked_us + rtt_us + ANSWER_US).min(frame.deadline_us)
 }
 
 /// When `frame` is to be asked for (again); `followed` when a later one has begun, otherwise after `tail_us` of silence.
@@ -549,12 +568,26 @@ mod tests {
     }
 
     #[test]
-    fn a_keyframe_behind_a_hole_goes_out_at_once() {
-        let mut a = Assembler::default();
-        push(&mut a, shards(&unit(28, 900), 28, 0), 0);
-        assert!(push(&mut a, shards(&unit(30, 900), 30, 0), 0).is_empty());
-        assert!(!a.tick(1, RTT_US, |_| true), "no keyframe needed");
-        assert_eq!(a.take().map(|out| (out.unit.number, out.lost)), Some((30, 1)));
+    fn a_keyframe_behind_a_hole_goes_out_once_the_hole_cannot_be_filled_in_time() {
+        let gone_by = |rtt_us: u64, answered: bool| {
+            let mut a = Assembler::default();
+            push(&mut a, shards(&unit(28, 900), 28, 0), 0);
+            assert!(push(&mut a, shards(&unit(30, 900), 30, 0), 0).is_empty());
+            let mut now_us = 0;
+            let mut out = Vec::new();
+            while out.is_empty() {
+                now_us = a.next_us(rtt_us).max(now_us + 1);
+                assert!(!a.tick(now_us, rtt_us, |_| true), "no keyframe needed");
+                out.extend(std::iter::from_fn(|| a.take()).map(|out| (out.unit.number, out.lost)));
+                if answered && out.is_empty() {
+                    out = push(&mut a, shards(&unit(29, 900), 29, 0), now_us);
+                }
+            }
+            (now_us, out)
+        };
+        assert_eq!(gone_by(RTT_US, true), (REORDER_US, vec![(29, 0), (30, 0)]));
+        assert_eq!(gone_by(RTT_US, false), (REORDER_US + RTT_US + ANSWER_US, vec![(30, 1)]));
+        assert_eq!(gone_by(2 * RTT_US, false), (1, vec![(30, 1)]), "no answer can come in time");
     }
 
     #[test]

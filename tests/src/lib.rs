@@ -25,4 +25,5 @@ pub mod scenario;
 mod scenarios;
 pub mod stand_in;
 pub mod stick;
+pub mod urgency;
 pub mod vivid;

@@ -15,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::fec;
 use super::feedback::{MAX_RUNS, Nack, Run};
-use super::shard::{self, Shard};
+use super::shard::{self, Part, Shard};
 use crate::picture::AccessUnit;
 
 /// Frames under way at once, from the first that is not out to the newest seen.
@@ -64,6 +64,8 @@ struct Frame {
     length: usize,
     buffer: BytesMut,
     have: Vec<bool>,
+    /// Shards of which one half has come.
+    halves: Vec<(usize, Part)>,
     got: usize,
     /// One past the last shard that has come in the first sending.
     reached: usize,
@@ -82,12 +84,45 @@ impl Frame {
         (self.counts.0 > 0).then(|| self.counts.0.saturating_sub(self.got))
     }
 
+    /// Whether the last data shard alone has come, so that it is not known how long the others are.
+    fn only_last(&self) -> bool {
+        self.got == 1 && self.have[self.counts.0 - 1] && self.halves.is_empty()
+    }
+
+    /// Where in its shard's place a part begins, and how many bytes it has.
+    fn room(&self, part: Part) -> (usize, usize) {
+        let half = shard::half(self.length);
+        match part {
+            Part::Whole => (0, self.length),
+            Part::First => (0, half),
+            Part::Second => (half, self.length - half),
+        }
+    }
+
+    /// A part of shard `index` has come. Whether the shard is whole with it.
+    fn whole_with(&mut self, index: usize, part: Part) -> bool {
+        let other = self.halves.iter().position(|&(of, _)| of == index);
+        match other {
+            _ if part == Part::Whole => true,
+            Some(at) if self.halves[at].1 != part => {
+                self.halves.swap_remove(at);
+                true
+            }
+            Some(_) => false,
+            None => {
+                self.halves.push((index, part));
+                false
+            }
+        }
+    }
+
     /// Makes places for shards of `length` bytes.
     fn lay_out(&mut self, counts: (usize, usize), length: usize) {
         let total = counts.0 + counts.1;
         (self.counts, self.length) = (counts, length);
         self.have.clear();
         self.have.resize(total, false);
+        self.halves.clear();
         self.buffer.clear();
         self.buffer.resize(total * length, 0);
     }
@@ -148,7 +183,7 @@ impl Assembler {
         let held_bytes = self.frames.iter().map(|f| f.buffer.len()).sum::<usize>();
         let Some(frame) = self.frames.get_mut(ahead) else { return Made::Late };
         let counts = (usize::from(shard.data), usize::from(shard.parity));
-        let (index, length) = (usize::from(shard.index), shard.piece.len());
+        let (index, length) = (usize::from(shard.index), shard.length);
         let room = HELD_BYTES - held_bytes.saturating_sub(frame.buffer.len()).min(HELD_BYTES);
         if frame.counts.0 == 0 {
             if (counts.0 + counts.1) * length > room {
@@ -166,14 +201,16 @@ impl Assembler {
         if frame.whole.is_some() || frame.have.get(index) != Some(&false) {
             return Made::Late;
         }
-        let last = counts.0 - 1;
-        if length > frame.length && frame.got == 1 && frame.have[last] {
+        if length > frame.length && frame.only_last() {
             if (counts.0 + counts.1) * length > room {
                 return Made::Nonsense;
             }
             frame.stretch(length);
         }
-        if length > frame.length || (length < frame.length && index != last) {
+        let ((from, most), size) = (frame.room(shard.part), shard.piece.len());
+        // The last of the data may be without the zeros behind the frame.
+        let fits = size == most || (size < most && index + 1 == counts.0);
+        if !fits || (shard.part != Part::Whole && length != frame.length) {
             return Made::Nonsense;
         }
         // What was asked for says nothing of how the line delivers what is on its way.
@@ -182,12 +219,15 @@ impl Assembler {
             self.gap_us = gap_us.max(self.gap_us - self.gap_us / 64);
         }
         self.last_us = now_us;
+        frame.heard_us = now_us;
+        // The one copy of the coded bytes on this side: into their place.
+        frame.buffer[index * frame.length + from..][..size].copy_from_slice(&shard.piece);
+        if !frame.whole_with(index, shard.part) {
+            return Made::Used;
+        }
         frame.have[index] = true;
         frame.got += 1;
         frame.reached = frame.reached.max(index + 1);
-        frame.heard_us = now_us;
-        // The one copy of the coded bytes on this side: into their place.
-        frame.buffer[index * frame.length..][..length].copy_from_slice(&shard.piece);
         if frame.got < counts.0 {
             return Made::Used;
         }
@@ -353,6 +393,7 @@ impl Frame {
             length: 0,
             buffer: BytesMut::new(),
             have: Vec::new(),
+            halves: Vec::new(),
             got: 0,
             reached: 0,
             heard_us: 0,
@@ -564,6 +605,37 @@ mod tests {
                     assert_eq!(a.take().map(|out| out.unit.data), Some(original.data.clone()));
                 }
             }
+        }
+    }
+
+    #[test]
+    fn halves_make_a_shard_and_nothing_else_does() {
+        let original = unit(1, 5_500);
+        let all = shards(&original, 1, 0);
+        let half = |shard: &Shard, part: Part| {
+            let at = shard::half(1_000).min(shard.piece.len());
+            let piece = if part == Part::First { shard.piece.slice(..at) } else { shard.piece.slice(at..) };
+            Shard { part, piece, length: 1_000, ..shard.clone() }
+        };
+        let halves: Vec<Shard> = all[1..]
+            .iter()
+            .flat_map(|shard| [Part::First, Part::Second].map(|part| half(shard, part)))
+            .collect();
+        for seed in 0..20 {
+            let mut a = Assembler::default();
+            let mut order = halves.clone();
+            order.push(all[0].clone());
+            fastrand::Rng::with_seed(seed).shuffle(&mut order);
+            let cut = Shard { piece: order[0].piece.slice(2..), ..order[0].clone() };
+            if cut.part != Part::Whole && cut.index + 1 != cut.data {
+                assert_eq!(a.push(cut, 0, 0), Made::Nonsense);
+            }
+            for (at, shard) in order.into_iter().enumerate() {
+                assert!(a.take().is_none(), "{seed}: whole with {at} of {}", halves.len() + 1);
+                assert_eq!(a.push(shard.clone(), 0, 0), Made::Used);
+                assert_ne!(a.push(shard, 0, 0), Made::Nonsense, "the same again");
+            }
+            assert_eq!(a.take().map(|out| out.unit.data), Some(original.data.clone()));
         }
     }
 

@@ -9,13 +9,12 @@ use crate::picture::AccessUnit;
 
 /// What IP, UDP, QUIC, MoQ and the seal put around a datagram of ours, in bytes.
 pub(super) const AROUND: usize = 90;
-/// Above this share of losses datagrams are no larger than any path carries. QUIC takes a few large packets lost in a row for a path that
-/// has become narrower, and then everything that was cut for more is lost, repairs included.
-const LOSSY: f32 = 0.025;
-/// A frame of so many data shards is cut into datagrams as large as the path allows, so that those of all such frames are of one size. By its
-/// search for black holes (RFC 8899, section 4.3, as quinn has it) QUIC takes a lost packet for an innocent one only once another as
-/// large has arrived: the end of a frame whose followers are cut into smaller ones would count against the path. Frames of fewer shards
-/// go in datagrams that any path carries, which never do.
+/// Above this share of losses datagrams are no larger than any path carries. QUIC takes several losses of large packets for a path that has
+/// become narrower (RFC 8899, section 4.3): quinn, when four that do not follow one another show at once and the largest packet that has
+/// arrived is older. What was cut for more then goes in halves (see [`super::sender`]), which costs more than small datagrams do.
+const LOSSY: f32 = 0.03;
+/// A frame of so many data shards is cut into datagrams as large as the path allows, so that those of all such frames are of one size:
+/// one that has arrived clears all that were lost before it. Frames of fewer shards go in datagrams that any path carries.
 const MANY: usize = 8;
 /// How often a frame may be beyond its own parity, when a repair comes in time, and when none does.
 const MISS: (f32, f32) = (3e-3, 1e-4);

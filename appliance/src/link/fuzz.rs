@@ -72,7 +72,7 @@ pub fn feedback(data: &[u8]) {
             let stamps = Stamps { capture_us: now_us, ..Stamps::default() };
             let data = Bytes::from(vec![number as u8; 5_000]);
             let unit = AccessUnit { data, keyframe: true, number: number as u32, stamps };
-            let _ = sender.frame(&unit, 1_100, now_us);
+            let _ = sender.frame(&unit, now_us);
             match Feedback::parse(datagram) {
                 Some(Feedback::Report(report)) => receiver.report(&report, now_us),
                 Some(Feedback::Arrivals(arrivals)) => {
@@ -130,7 +130,7 @@ mod tests {
         let shards = shards(&unit(number.into(), 4_000), number.into(), 2);
         let s = &shards[usize::from(index) % shards.len()];
         let mut out = Vec::new();
-        put_header(&mut out, packet.into(), s.frame, s.index, (s.data, s.parity), s.left_us);
+        put_header(&mut out, packet.into(), s.frame, (s.index, s.part), (s.data, s.parity), s.left_us);
         out.extend_from_slice(&s.piece);
         out
     }

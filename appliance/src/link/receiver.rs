@@ -303,7 +303,7 @@ mod tests {
     fn datagrams(number: u32, size: usize, packet: u32) -> Vec<Bytes> {
         let write = |(i, s): (usize, super::super::shard::Shard)| {
             let mut out = Vec::new();
-            put_header(&mut out, packet + i as u32, number, s.index, (s.data, s.parity), s.left_us);
+            put_header(&mut out, packet + i as u32, number, (s.index, s.part), (s.data, s.parity), s.left_us);
             out.extend_from_slice(&s.piece);
             out.into()
         };

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
 use super::cutter::{AROUND, Cut, Cutter};
 use super::estimator::{Estimator, Limits};
@@ -10,7 +10,7 @@ use super::feedback::{Arrivals, Nack, Run};
 use super::history::History;
 use super::pacer::Pacer;
 use super::redundancy::{Loss, LossMeter};
-use super::shard::{self, SHARD_HEADER};
+use super::shard::{self, Part, SHARD_HEADER};
 use crate::picture::AccessUnit;
 
 /// Sent frames that are kept for repair.
@@ -64,11 +64,28 @@ struct Frame {
     round: u8,
 }
 
+impl Frame {
+    /// Takes the next shard that waits: its index and its datagram, the header's place still free.
+    fn next_shard(&mut self) -> Option<(u16, BytesMut)> {
+        if self.waiting.is_empty() {
+            return None;
+        }
+        let index = self.sent.len() as u16;
+        let mut shard = self.waiting.split_to(self.slot.min(self.waiting.len()));
+        if index + 1 == self.counts.0 {
+            shard.truncate(self.last);
+        }
+        Some((index, shard))
+    }
+}
+
 /// A shard to be sent again.
 #[derive(Debug, Clone, Copy)]
 struct Repair {
     frame: u32,
     index: u16,
+    /// All of it, or the half that is still to come.
+    part: Part,
     not_before_us: u64,
 }
 
@@ -114,6 +131,8 @@ pub(super) struct Sender {
     spare: Vec<(BytesMut, Vec<(Bytes, u64)>)>,
     next_frame: u32,
     needs_keyframe: bool,
+    /// What the path carries at once, in bytes.
+    datagram: usize,
     rtt_us: u64,
     shortest_us: u64,
     waiting_bytes: usize,
@@ -149,6 +168,7 @@ impl Sender {
             spare: Vec::new(),
             next_frame: 0,
             needs_keyframe: true,
+            datagram: shard::SAFE_DATAGRAM,
             rtt_us,
             shortest_us: rtt_us,
             waiting_bytes: 0,
@@ -166,11 +186,11 @@ impl Sender {
         (self.rtt_us, self.shortest_us) = (rtt_us, shortest_us);
     }
 
-    /// Takes a frame to be sent in datagrams of up to `datagram` bytes.
+    /// Takes a frame to be sent.
     ///
     /// # Errors
     /// [`Refused`]; then the next that is taken is a keyframe.
-    pub(super) fn frame(&mut self, unit: &AccessUnit, datagram: usize, now_us: u64) -> Result<(), Refused> {
+    pub(super) fn frame(&mut self, unit: &AccessUnit, now_us: u64) -> Result<(), Refused> {
         if self.needs_keyframe && !unit.keyframe {
             return Err(Refused::NeedsKeyframe);
         }
@@ -181,11 +201,11 @@ impl Sender {
         let deadline_us = unit.stamps.capture_us + self.plan.deadline_us;
         let left_us = deadline_us.saturating_sub(now_us);
         let loss = self.meter.loss();
-        self.efficiency = self.plan_efficiency(datagram, loss, left_us);
+        self.efficiency = self.plan_efficiency(loss, left_us);
         self.forget(now_us);
         let repairable = self.repairable(self.waiting_bytes + unit.data.len(), left_us);
         let (mut waiting, sent) = self.spare.pop().unwrap_or_default();
-        let cut = self.cutter.cut(unit, datagram, loss, repairable, &mut waiting);
+        let cut = self.cutter.cut(unit, self.datagram, loss, repairable, &mut waiting);
         let Cut { data, parity, slot, last } = cut.ok_or(Refused::TooLarge)?;
         self.needs_keyframe = false;
         let again = std::mem::take(&mut self.repaired_bytes) as f32;
@@ -206,18 +226,21 @@ impl Sender {
         Ok(())
     }
 
-    /// The path carries no more than `datagram` bytes at once any more: what was cut for more can neither go nor be sent again. Whether a
-    /// frame that is still due is lost by that; then the next that is taken is a keyframe.
-    pub(super) fn narrowed(&mut self, datagram: usize, now_us: u64) -> bool {
-        let mut lost = false;
-        for frame in self.frames.iter_mut().filter(|frame| frame.slot > datagram) {
-            lost |= now_us < frame.deadline_us;
+    /// The path carries `datagram` bytes at once. When that is less than what waiting frames were cut for, they go as repairs do.
+    pub(super) fn fit(&mut self, datagram: usize, now_us: u64) {
+        self.datagram = datagram;
+        for frame in self.frames.iter_mut().filter(|f| !f.waiting.is_empty() && f.slot > datagram) {
             self.waiting_bytes = self.waiting_bytes.saturating_sub(frame.waiting.len());
-            frame.waiting.clear();
-            frame.sent.clear();
+            while let Some((index, shard)) = frame.next_shard() {
+                frame.sent.push((shard.freeze(), now_us));
+                self.repairs.push_back(Repair {
+                    frame: frame.number,
+                    index,
+                    part: Part::Whole,
+                    not_before_us: now_us,
+                });
+            }
         }
-        self.needs_keyframe |= lost;
-        lost
     }
 
     /// Whether what is found missing of a frame, the last of `bytes` to be sent, can come in time when `left_us` are left.
@@ -225,12 +248,12 @@ impl Sender {
         self.pacer.span_us(bytes) + self.rtt_us * 3 / 2 + REPAIR_US < left_us
     }
 
-    /// The share for video were the line full, in datagrams of `datagram` bytes: a small frame now, with as much around it as a large one,
+    /// The share for video were the line full: a small frame now, with as much around it as a large one,
     /// does not make the line narrower.
-    fn plan_efficiency(&mut self, datagram: usize, loss: Loss, left_us: u64) -> f32 {
+    fn plan_efficiency(&mut self, loss: Loss, left_us: u64) -> f32 {
         let bytes = self.estimator.target_kbps() as usize * 1000 / 8 / PLANNED_FPS * 3 / 4;
         let repairable = self.repairable(bytes, left_us);
-        self.cutter.share(bytes, datagram, loss, repairable) * (1.0 - self.repaired)
+        self.cutter.share(bytes, self.datagram, loss, repairable) * (1.0 - self.repaired)
     }
 
     /// Lets go of frames that nobody will ask for.
@@ -330,6 +353,7 @@ impl Sender {
         self.repairs.extend(chosen.map(|index| Repair {
             frame: nack.frame,
             index: index as u16,
+            part: Part::Whole,
             not_before_us: now_us,
         }));
         if self.repairs.len() > first {
@@ -371,14 +395,30 @@ impl Sender {
         loop {
             // Waiting ones stand behind those that are due, but for a few.
             let at = self.repairs.iter().position(|r| r.not_before_us <= now_us)?;
-            let Repair { frame, index, .. } = self.repairs.remove(at)?;
+            let Repair { frame, index, part, .. } = self.repairs.remove(at)?;
             let Some(frame) = self.frames.iter_mut().find(|f| f.number == frame) else { continue };
             let Some((before, at_us)) = frame.sent.get_mut(usize::from(index)) else { continue };
             *at_us = now_us;
-            let mut datagram = BytesMut::with_capacity(frame.slot);
+            let piece = &before[SHARD_HEADER..];
+            let half = shard::half(frame.slot - SHARD_HEADER).min(piece.len());
+            let (part, piece) = match part {
+                Part::Whole if before.len() <= self.datagram => (Part::Whole, piece),
+                Part::Whole | Part::First => {
+                    let rest =
+                        Repair { frame: frame.number, index, part: Part::Second, not_before_us: now_us };
+                    self.repairs.push_front(rest);
+                    (Part::First, &piece[..half])
+                }
+                Part::Second => (Part::Second, &piece[half..]),
+            };
+            let mut datagram = BytesMut::with_capacity(SHARD_HEADER + 2 + piece.len());
             let left_us = frame.deadline_us.saturating_sub(now_us);
-            shard::put_header(&mut datagram, self.history.next(), frame.number, index, frame.counts, left_us);
-            datagram.extend_from_slice(&before[SHARD_HEADER..]);
+            let packet = self.history.next();
+            shard::put_header(&mut datagram, packet, frame.number, (index, part), frame.counts, left_us);
+            if part != Part::Whole {
+                datagram.put_u16((frame.slot - SHARD_HEADER) as u16);
+            }
+            datagram.extend_from_slice(piece);
             self.history.push(now_us, (datagram.len() + AROUND) as u32, None, false);
             self.repaired_bytes += datagram.len() + AROUND;
             self.repairs_sent += 1;
@@ -391,15 +431,12 @@ impl Sender {
             return None;
         }
         let frame = self.frames.iter_mut().find(|f| !f.waiting.is_empty())?;
-        let mut datagram = frame.waiting.split_to(frame.slot.min(frame.waiting.len()));
-        self.waiting_bytes = self.waiting_bytes.saturating_sub(datagram.len());
+        let waited = frame.waiting.len();
+        let (index, mut datagram) = frame.next_shard()?;
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(waited - frame.waiting.len());
         let left_us = frame.deadline_us.saturating_sub(now_us);
-        let index = frame.sent.len() as u16;
-        if index + 1 == frame.counts.0 {
-            datagram.truncate(frame.last);
-        }
-        let header = &mut datagram[..SHARD_HEADER];
-        shard::put_header(header, self.history.next(), frame.number, index, frame.counts, left_us);
+        let (header, packet) = (&mut datagram[..SHARD_HEADER], self.history.next());
+        shard::put_header(header, packet, frame.number, (index, Part::Whole), frame.counts, left_us);
         let datagram = datagram.freeze();
         frame.sent.push((datagram.clone(), now_us));
         self.history.push(now_us, (datagram.len() + AROUND) as u32, Some(frame.number), false);
@@ -459,6 +496,8 @@ pub(super) mod tests {
             data: data as u16,
             parity: parity as u16,
             left_us: 80_000,
+            part: Part::Whole,
+            length: if index + 1 == data { end - index * length } else { length },
             piece: Bytes::copy_from_slice(
                 &piece[..if index + 1 == data { end - index * length } else { length }],
             ),
@@ -501,7 +540,7 @@ pub(super) mod tests {
     fn after_a_refusal_only_a_keyframe_goes() {
         let now = 1_000_000;
         let mut sender = warm(now);
-        let mut send = |n| sender.frame(&frame(n, 400_000, now), 1_100, now);
+        let mut send = |n| sender.frame(&frame(n, 400_000, now), now);
         assert_eq!(send(1), Err(Refused::NeedsKeyframe));
         assert_eq!(send(30), Ok(()));
         let full = (31..60).map(&mut send).find(Result::is_err);
@@ -513,7 +552,7 @@ pub(super) mod tests {
     fn what_is_asked_for_is_sent_again_with_some_to_spare_and_once() {
         let mut now = 1_000_000;
         let mut sender = warm(now);
-        sender.frame(&frame(0, 20_000, now), 1_100, now).unwrap();
+        sender.frame(&frame(0, 20_000, now), now).unwrap();
         let sent = drain(&mut sender, &mut now, 10);
         let shards: Vec<_> = sent.iter().filter_map(|d| d.shard.clone()).collect();
         assert!(shards.len() > 19 && shards[0].parity > 0);
@@ -561,7 +600,7 @@ pub(super) mod tests {
         let mut parity = Vec::new();
         for n in 0..200 {
             let loss = if n < 100 { 0.0 } else { 0.08 };
-            sender.frame(&frame(n * 30, 25_000, now), 1_100, now).unwrap();
+            sender.frame(&frame(n * 30, 25_000, now), now).unwrap();
             let sent = drain(&mut sender, &mut now, 33);
             parity.extend(sent.iter().find_map(|d| d.shard.as_ref()).map(|s| s.parity));
             let base = sent[0].packet;

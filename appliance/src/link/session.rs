@@ -94,12 +94,8 @@ pub(super) async fn drive(
     let mut datagram = wire.datagram();
     loop {
         let before = std::mem::replace(&mut datagram, wire.datagram());
-        if datagram < before {
-            Counters::add(&counters.narrowed, 1);
-            if sender.narrowed(datagram, now) {
-                signals.keyframe_for_peer.store(true, Relaxed);
-            }
-        }
+        Counters::add(&counters.narrowed, u64::from(datagram < before));
+        sender.fit(datagram, now);
         Counters::set(&counters.datagram_bytes, datagram as u64);
         receiver.tick(now);
         sender.set_rtt_us(receiver.rtt_us(), receiver.shortest_us());
@@ -138,7 +134,7 @@ pub(super) async fn drive(
                     doors.outgoing.clear();
                 }
                 while let Some(unit) = doors.outgoing.take() {
-                    send(&mut sender, unit, datagram, now, doors);
+                    send(&mut sender, unit, now, doors);
                 }
             }
         }
@@ -146,10 +142,10 @@ pub(super) async fn drive(
 }
 
 /// Gives a frame to the sender.
-fn send(sender: &mut Sender, mut unit: AccessUnit, datagram: usize, now: u64, doors: Doors<'_>) {
+fn send(sender: &mut Sender, mut unit: AccessUnit, now: u64, doors: Doors<'_>) {
     let counters = doors.counters;
     unit.stamps.sent_us = now;
-    match sender.frame(&unit, datagram, now) {
+    match sender.frame(&unit, now) {
         Ok(()) => {
             Counters::add(&counters.sent_frames, 1);
             Counters::add(&counters.sent_bytes, unit.data.len() as u64);

@@ -7,7 +7,8 @@
 //! ```
 //! `packet` numbers the datagrams of the track in the order of sending, whatever they carry. Of a frame's `data + parity`
 //! shards any `data` give it back (see [`super::fec`]). All are of one length, but the last data shard may go without the zeros
-//! behind the access unit. `left` is what remained of the frame's deadline
+//! behind the access unit. The two highest bits of `index` tell halves: 1 and 2 for the first and the second half of a shard that was
+//! cut for a path that has become narrower since; then `length:16`, that of a whole shard, stands before the piece. `left` is what remained of the frame's deadline
 //! when the datagram was sent, in tenths of a millisecond. The frame's four last times are µs since `capture_us`.
 
 use bytes::{Buf, BufMut, Bytes};
@@ -34,7 +35,26 @@ pub(super) const MAX_TIME_US: u64 = 1 << 52;
 const SHARD: u8 = 2;
 const PADDING: u8 = 3;
 const KEYFRAME: u8 = 1;
+/// In the order of their numbers, which stand above a shard's index.
+const PARTS: [Part; 3] = [Part::Whole, Part::First, Part::Second];
+const PART_SHIFT: u32 = 14;
 const LEFT_UNIT_US: u64 = 100;
+
+/// How much of a shard a datagram carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// All of it.
+    Whole,
+    /// The first [`half`] bytes.
+    First,
+    /// The rest.
+    Second,
+}
+
+/// Where the second half of a shard of `length` bytes begins.
+pub(super) fn half(length: usize) -> usize {
+    (length / 2).next_multiple_of(2)
+}
 
 /// A datagram of the track.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,13 +72,17 @@ pub(super) struct Shard {
     pub(super) frame: u32,
     /// Which shard: data first, then parity.
     pub(super) index: u16,
+    /// How much of it.
+    pub(super) part: Part,
+    /// Bytes of a whole shard of the frame; of the last data shard's whole, its own.
+    pub(super) length: usize,
     /// How many data shards the frame has.
     pub(super) data: u16,
     /// How many parity shards.
     pub(super) parity: u16,
     /// What was left of the deadline at sending, in µs.
     pub(super) left_us: u64,
-    /// The bytes, an even number; as many in every shard of a frame, and no more in the last of its data.
+    /// The bytes, an even number; as many in every whole shard of a frame, and no more in the last of its data.
     pub(super) piece: Bytes,
 }
 
@@ -75,14 +99,20 @@ impl Datagram {
         if kind != SHARD || bytes.len() <= SHARD_HEADER - 5 {
             return None;
         }
-        let (frame, index, data, parity) =
+        let (frame, place, data, parity) =
             (bytes.get_u32(), bytes.get_u16(), bytes.get_u16(), bytes.get_u16());
+        let part = *PARTS.get(usize::from(place >> PART_SHIFT))?;
+        let index = place & ((1 << PART_SHIFT) - 1);
         let left_us = u64::from(bytes.get_u16()) * LEFT_UNIT_US;
         let counts = (1..=MAX_DATA).contains(&data) && parity <= MAX_PARITY && index < data + parity;
-        let even = bytes.len().is_multiple_of(2);
+        let length = match part {
+            Part::Whole => bytes.len(),
+            Part::First | Part::Second => usize::from(bytes.try_get_u16().ok()?),
+        };
+        let even = !bytes.is_empty() && bytes.len().is_multiple_of(2) && length.is_multiple_of(2);
         (counts && even).then_some(Self {
             packet,
-            shard: Some(Shard { frame, index, data, parity, left_us, piece: bytes }),
+            shard: Some(Shard { frame, index, part, length, data, parity, left_us, piece: bytes }),
         })
     }
 }
@@ -92,14 +122,14 @@ pub(super) fn put_header(
     mut out: impl BufMut,
     packet: u32,
     frame: u32,
-    index: u16,
+    (index, part): (u16, Part),
     counts: (u16, u16),
     left_us: u64,
 ) {
     out.put_u8(SHARD);
     out.put_u32(packet);
     out.put_u32(frame);
-    out.put_u16(index);
+    out.put_u16(index | (part as u16) << PART_SHIFT);
     out.put_u16(counts.0);
     out.put_u16(counts.1);
     out.put_u16(u16::try_from(left_us / LEFT_UNIT_US).unwrap_or(u16::MAX));
@@ -169,7 +199,8 @@ pub(super) mod tests {
 
     fn datagram() -> Vec<u8> {
         let mut bytes = Vec::new();
-        put_header(&mut bytes, 77, 9, 3, (10, 2), 55_500);
+        put_header(&mut bytes, 77, 9, (3, Part::Second), (10, 2), 55_500);
+        bytes.extend([0, 200]);
         bytes.extend([5; 100]);
         bytes
     }
@@ -178,7 +209,16 @@ pub(super) mod tests {
     fn what_is_written_reads_again() {
         let read = Datagram::parse(datagram().into()).unwrap();
         let piece = Bytes::from(vec![5; 100]);
-        let shard = Shard { frame: 9, index: 3, data: 10, parity: 2, left_us: 55_500, piece };
+        let shard = Shard {
+            frame: 9,
+            index: 3,
+            part: Part::Second,
+            length: 200,
+            data: 10,
+            parity: 2,
+            left_us: 55_500,
+            piece,
+        };
         assert_eq!(read, Datagram { packet: 77, shard: Some(shard) });
         let mut padding = Vec::new();
         put_padding(&mut padding, 78, 600);
@@ -208,7 +248,8 @@ pub(super) mod tests {
             Datagram::parse(bytes.into())
         };
         assert!(change(0, 1).is_none(), "another kind");
-        assert!(change(9, 0xff).is_none(), "an index beyond the counts");
+        assert!(change(9, 0xc0).is_none(), "a part that there is not");
+        assert!(change(9, 0x3f).is_none(), "an index beyond the counts");
         assert!(change(11, 0xff).is_none(), "more data than a frame may have");
         assert!(change(13, 0xff).is_none(), "more parity than a frame may have");
         assert!(Datagram::parse(good[..good.len() - 1].to_vec().into()).is_none(), "an odd piece");

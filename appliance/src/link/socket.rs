@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{Connection, Endpoint, EndpointConfig, IdleTimeout, TransportConfig, VarInt};
+use quinn::{Connection, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -25,6 +25,8 @@ const INCOMING: usize = 64;
 const SOCKET_BUFFER: usize = 4 << 20;
 /// What waits for a line slower than the encoder, in bytes: a keyframe, and no more. A queue is latency.
 pub(super) const SEND_BUFFER: usize = 512 << 10;
+/// How long a path is taken to be narrower once QUIC thinks so: losses of a few large packets can look like it.
+const NARROW: Duration = Duration::from_secs(5);
 /// How long a dial may take. One that starts while the way is broken repeats its first packet ever more seldom, so a new one is
 /// sooner through when the way is back; every so many, one is patient, for ways with a long round trip.
 const IMPATIENT: Duration = Duration::from_secs(1);
@@ -168,12 +170,15 @@ async fn in_time(
 }
 
 fn transport(floor: &Floor) -> TransportConfig {
+    let mut search = MtuDiscoveryConfig::default();
+    search.black_hole_cooldown(NARROW);
     let mut transport = TransportConfig::default();
     transport
         .congestion_controller_factory(Arc::new(Guards(floor.clone())))
         .max_idle_timeout(IdleTimeout::try_from(IDLE).ok())
         .keep_alive_interval(Some(KEEP_ALIVE))
         .initial_rtt(INITIAL_RTT)
+        .mtu_discovery_config(Some(search))
         .datagram_receive_buffer_size(Some(SOCKET_BUFFER))
         .datagram_send_buffer_size(SEND_BUFFER)
         // Streams carry only MoQ's control messages here.

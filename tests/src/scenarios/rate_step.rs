@@ -13,6 +13,7 @@ use crate::line::{LINE, lay};
 use crate::network::tc;
 use crate::report::Report;
 use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS, failed};
+use crate::urgency;
 
 pub(crate) const SCENARIO: Scenario = Scenario {
     name: "rate-step",
@@ -62,9 +63,6 @@ impl Sample {
     }
 }
 
-/// The priority of a booth's link under SCHED_FIFO (sched(7)).
-const URGENCY: u8 = 20;
-
 fn run(context: &Context) -> Result<Report, Error> {
     let mut report = Report::default();
     let line = |verb: &str, mbit: i64| {
@@ -82,7 +80,8 @@ fn run(context: &Context) -> Result<Report, Error> {
     let start = |side: Side| {
         // As urgent as a booth's link is: a train of padding that waits for a core looks like one that waits for the line.
         let words = format!(
-            "-f {URGENCY} {} stand-in --side {} --dir {} --kbps {ENCODER_KBPS}",
+            "-f {} {} stand-in --side {} --dir {} --kbps {ENCODER_KBPS}",
+            urgency::LINK,
             own.display(),
             side.name(),
             context.dir().display()

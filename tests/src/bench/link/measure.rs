@@ -62,6 +62,8 @@ pub struct Figures {
     pub p50_us: Option<i64>,
     /// The 99th percentile of the same.
     pub p99_us: Option<i64>,
+    /// The mean bit rate of the renditions that the frames were taken from, in kbit/s.
+    pub video_kbps: f64,
     /// Bytes on the wire towards the receiver over those of the frames, less one.
     pub overhead: f64,
     /// Bytes on the wire back to the sender over those of the frames.
@@ -100,7 +102,7 @@ impl Figures {
             "frames": self.frames, "late": self.late, "never": self.never, "late_percent": self.late_percent(),
             "freezes": self.freezes, "longest_gap_ms": ms(Some(self.longest_gap_us)),
             "p50_ms": ms(self.p50_us), "p99_ms": ms(self.p99_us),
-            "overhead": self.overhead, "back": self.back,
+            "video_kbps": self.video_kbps, "overhead": self.overhead, "back": self.back,
         });
         if let Value::Object(fields) = fields {
             object.extend(fields);
@@ -130,6 +132,7 @@ pub fn judge(sent: &[Sent], seen: &HashMap<u32, i64>, wire: Wire, step: Option<S
         longest_gap_us,
         p50_us: percentile(&delays, 50),
         p99_us: percentile(&delays, 99),
+        video_kbps: sent.iter().map(|frame| f64::from(frame.kbps)).sum::<f64>() / sent.len().max(1) as f64,
         overhead: wire.out as f64 / media - 1.0,
         back: wire.back as f64 / media,
         recovery: step.map(|step| recovery(sent, delay_us, step)),

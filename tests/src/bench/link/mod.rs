@@ -25,7 +25,7 @@ use holobooth::pairing::Identity;
 use serde_json::Value;
 
 use self::cell::{Cell, Files, Network, Outcome, Part, Rate};
-use self::clip::{Clip, Extent, FPS};
+use self::clip::{Clip, Extent, FPS, KBPS};
 use self::player::WARM_UP;
 use self::schemes::{Scheme, Surroundings};
 use self::viewer::Viewer;
@@ -33,6 +33,7 @@ use crate::child::Side;
 use crate::line::{self, Loss};
 use crate::report::Report;
 use crate::scenario::{Context, Error, Kind, Place, Scenario};
+use crate::urgency;
 
 /// The bench `link`.
 pub(super) const LINK: Scenario = Scenario {
@@ -65,6 +66,8 @@ const QUICK_SECONDS: u32 = 5;
 /// What is promised at 40 ms and 30 Mbit/s.
 const LATE_PERCENT: f64 = 0.5;
 const OVERHEAD: f64 = 0.25;
+/// Of the clip's bit rate, what must have been sent.
+const WHOLE: f64 = 0.98;
 
 /// All cells, in the order in which they run: line by line.
 fn cells(quick: bool) -> Vec<Cell> {
@@ -126,10 +129,11 @@ fn run(context: &Context) -> Result<Report, Error> {
         .map_err(|why| system("the choice of cells")(io::Error::other(why)))?;
     let extent = Extent {
         keyframes: cells.iter().any(|cell| cell.scheme.asks()),
-        renditions: cells.iter().any(|cell| cell.scheme.is_ours() && cell.network.rate == Rate::Step),
+        renditions: cells.iter().any(|cell| cell.scheme.is_ours()),
     };
     prepare(context, extent).map_err(system("the clip"))?;
     line::lay().map_err(system("the line"))?;
+    urgency::as_urgent_as_a_link().map_err(system("the urgency of transports"))?;
     let mut outcomes = Vec::with_capacity(cells.len());
     let mut left_s: u32 = cells.iter().map(Cell::takes_s).sum();
     println!("{:<44}{}", "", table::HEAD);
@@ -201,6 +205,13 @@ fn check_promise(report: &mut Report, ours: &Outcome, outcomes: &[Outcome]) {
             found,
         );
     }
+    // Who sends less video than the peers has it easier than they.
+    let found = format!("{:.2} Mbit/s", figures.video_kbps / 1000.0);
+    report.check(
+        format!("{line}: the whole bit rate"),
+        figures.video_kbps >= WHOLE * f64::from(KBPS[0]),
+        found,
+    );
     let found = format!("{} of them, the longest gap {} ms", figures.freezes, figures.longest_gap_us / 1000);
     report.check(format!("{line}: no freeze over 200 ms"), figures.freezes == 0, found);
     if network.loss.is_none() {
@@ -264,6 +275,7 @@ impl End {
             Role::Send => {
                 let clip = Clip::load(&files.clip)?;
                 let mut carrier = schemes::sender(self.scheme, around)?;
+                urgency::as_any_other()?;
                 player::play(&clip, self.seconds * FPS, carrier.as_mut(), &files.sent)
             }
             Role::Receive => {

@@ -4,7 +4,7 @@ use super::cell::{Outcome, Rate};
 use super::measure::Figures;
 
 /// The head of every table.
-pub const HEAD: &str = "                        late %   never  freezes  longest ms   p50 ms   p99 ms  overhead %  back %  recovery s  busy %";
+pub const HEAD: &str = "                        late %   never  freezes  longest ms   p50 ms   p99 ms  Mbit/s  overhead %  back %  recovery s  busy %";
 
 /// One line: the figures of an outcome.
 pub fn row(outcome: &Outcome) -> String {
@@ -14,13 +14,14 @@ pub fn row(outcome: &Outcome) -> String {
         Ok(figures) => {
             let ms = |us: Option<i64>| us.map_or("-".to_owned(), |us| format!("{:.1}", us as f64 / 1000.0));
             format!(
-                "{title:<22} {:>7.2} {:>7} {:>8} {:>11} {:>8} {:>8} {:>11.1} {:>7.1}  {:>10} {:>7.0}",
+                "{title:<22} {:>7.2} {:>7} {:>8} {:>11} {:>8} {:>8} {:>7.1} {:>11.1} {:>7.1}  {:>10} {:>7.0}",
                 figures.late_percent(),
                 figures.never,
                 figures.freezes,
                 ms(Some(figures.longest_gap_us)),
                 ms(figures.p50_us),
                 ms(figures.p99_us),
+                figures.video_kbps / 1000.0,
                 100.0 * figures.overhead,
                 100.0 * figures.back,
                 recovery(figures, outcome.cell.network.rate),

@@ -19,6 +19,7 @@ use crate::bench::link::gdp;
 use crate::bench::link::measure::DEADLINE_US;
 use crate::bench::link::viewer::{Verdict, Viewer};
 use crate::child::Side;
+use crate::urgency;
 
 /// Access units whole, each with its time.
 const UNITS: &str = "video/x-h265,stream-format=byte-stream,alignment=au";
@@ -169,6 +170,7 @@ pub(super) fn receive(
     let (mut pipe, write) = io::pipe()?;
     fcntl(pipe.as_fd(), FcntlArg::F_SETPIPE_SZ(PIPE_BYTES))?;
     let launched = Launched::start(&receiving(scheme, around.rtt_ms), Stdio::null(), write.into())?;
+    urgency::as_any_other()?;
     let mut mouth = scheme.asks().then(Mouth::open).transpose()?;
     std::thread::scope(|scope| {
         // Its end closes the pipe, and that ends the reading.

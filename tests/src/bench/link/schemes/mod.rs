@@ -128,7 +128,7 @@ pub fn sender(scheme: Scheme, around: Surroundings<'_>) -> io::Result<Box<dyn Ca
 /// What a receiving end prints when it can be sent to; GStreamer's own word for it.
 pub const READY: &str = "PLAYING";
 
-/// Runs the receiving end until `stop`.
+/// Runs the receiving end until `stop`. What carries frames is as urgent as whoever calls; the viewer is not.
 ///
 /// # Errors
 /// When it does not start.

@@ -25,6 +25,7 @@ use crate::bench::link::stamp;
 use crate::bench::link::viewer::{Verdict, Viewer};
 use crate::child::Side;
 use crate::clock::now_us;
+use crate::urgency;
 
 const PORT: u16 = 5010;
 /// The name in a booth's certificate.
@@ -168,6 +169,7 @@ pub(super) fn receive(
             }
         }
     });
+    urgency::as_any_other()?;
     println!("{READY}");
     let mut order = Order::default();
     let mut mouth = Mouth::open()?;

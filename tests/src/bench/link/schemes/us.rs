@@ -21,6 +21,7 @@ use crate::child::Side;
 use crate::clock::wait_until;
 use crate::line::RELAY_ADDRESS;
 use crate::relay;
+use crate::urgency;
 
 /// What the deadline leaves for decoding, in µs.
 const DECODING_US: i64 = 5_000;
@@ -167,6 +168,7 @@ pub(super) fn receive(
     stop: &'static AtomicBool,
 ) -> io::Result<()> {
     let running = Running::start(scheme, Side::B, around)?;
+    urgency::as_any_other()?;
     println!("{READY}");
     while !stop.load(Relaxed) && !running.end.stop.load(Relaxed) {
         let Some(incoming) = running.end.ports.incoming.wait(LOOK_MS) else { continue };

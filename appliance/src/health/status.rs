@@ -159,7 +159,7 @@ pub struct Line {
     pub queue_us: u64,
     /// Share of our datagrams that are lost on it, in thousandths.
     pub loss_permille: u64,
-    /// The largest datagram that it carries, as far as is known, in bytes.
+    /// The largest datagram of ours that goes over it, in bytes.
     pub datagram_bytes: u64,
     /// Times that this became less in a meeting.
     pub narrowed: u64,

@@ -89,16 +89,6 @@ impl Frame {
         self.got == 1 && self.have[self.counts.0 - 1] && self.halves.is_empty()
     }
 
-    /// Where in its shard's place a part begins, and how many bytes it has.
-    fn room(&self, part: Part) -> (usize, usize) {
-        let half = shard::half(self.length);
-        match part {
-            Part::Whole => (0, self.length),
-            Part::First => (0, half),
-            Part::Second => (half, self.length - half),
-        }
-    }
-
     /// A part of shard `index` has come. Whether the shard is whole with it.
     fn whole_with(&mut self, index: usize, part: Part) -> bool {
         let other = self.halves.iter().position(|&(of, _)| of == index);
@@ -157,6 +147,8 @@ pub(super) struct Assembler {
     frames: VecDeque<Frame>,
     /// Frames given up since the last that came out.
     lost: u32,
+    /// One has been given up since the last keyframe that came out.
+    broken: bool,
     /// When the last shard came, and the longest time of late between two of one frame, in µs.
     last_us: u64,
     gap_us: u64,
@@ -184,9 +176,9 @@ impl Assembler {
         let Some(frame) = self.frames.get_mut(ahead) else { return Made::Late };
         let counts = (usize::from(shard.data), usize::from(shard.parity));
         let (index, length) = (usize::from(shard.index), shard.length);
-        let room = HELD_BYTES - held_bytes.saturating_sub(frame.buffer.len()).min(HELD_BYTES);
+        let most_bytes = HELD_BYTES - held_bytes.saturating_sub(frame.buffer.len()).min(HELD_BYTES);
         if frame.counts.0 == 0 {
-            if (counts.0 + counts.1) * length > room {
+            if (counts.0 + counts.1) * length > most_bytes {
                 return Made::Nonsense;
             }
             if frame.buffer.capacity() == 0 {
@@ -202,14 +194,14 @@ impl Assembler {
             return Made::Late;
         }
         if length > frame.length && frame.only_last() {
-            if (counts.0 + counts.1) * length > room {
+            if (counts.0 + counts.1) * length > most_bytes {
                 return Made::Nonsense;
             }
             frame.stretch(length);
         }
-        let ((from, most), size) = (frame.room(shard.part), shard.piece.len());
+        let (place, size) = (shard.part.bytes(frame.length), shard.piece.len());
         // The last of the data may be without the zeros behind the frame.
-        let fits = size == most || (size < most && index + 1 == counts.0);
+        let fits = size == place.len() || (size < place.len() && index + 1 == counts.0);
         if !fits || (shard.part != Part::Whole && length != frame.length) {
             return Made::Nonsense;
         }
@@ -221,7 +213,7 @@ impl Assembler {
         self.last_us = now_us;
         frame.heard_us = now_us;
         // The one copy of the coded bytes on this side: into their place.
-        frame.buffer[index * frame.length + from..][..size].copy_from_slice(&shard.piece);
+        frame.buffer[index * frame.length + place.start..][..size].copy_from_slice(&shard.piece);
         if !frame.whole_with(index, shard.part) {
             return Made::Used;
         }
@@ -259,6 +251,7 @@ impl Assembler {
             self.recycle(frame);
         }
         self.lost = self.lost.saturating_add(1);
+        self.broken = true;
         self.next = self.next.map(|next| next.wrapping_add(1));
     }
 
@@ -309,6 +302,7 @@ impl Assembler {
     /// The next frame that is ready, in order; what was given up before it is told with it.
     pub(super) fn take(&mut self) -> Option<Out> {
         let unit = self.frames.front_mut()?.whole.take()?;
+        self.broken &= !unit.keyframe;
         if let Some(frame) = self.frames.pop_front() {
             self.recycle(frame);
         }
@@ -316,12 +310,14 @@ impl Assembler {
         Some(Out { unit, lost: std::mem::take(&mut self.lost) })
     }
 
-    /// The newest whole keyframe with a hole before it, and until when the hole may still be filled.
+    /// The newest whole keyframe with a hole before it, and until when it waits for the hole to be filled. When what came before the hole
+    /// cannot be decoded, nor can what is in it.
     fn keyframe_behind_a_hole(&self, rtt_us: u64) -> Option<(usize, u64)> {
-        let keyframe =
-            self.frames.iter().rposition(|f| f.whole.as_ref().is_some_and(|unit| unit.keyframe))?;
+        let whole = |f: &Frame| f.whole.as_ref().is_some_and(|unit| unit.keyframe);
+        let keyframe = self.frames.iter().rposition(whole)?;
         let holes = self.frames.iter().take(keyframe).filter(|f| f.whole.is_none());
-        Some((keyframe, holes.map(|f| in_time_until_us(f, rtt_us)).min()?))
+        let until_us = holes.map(|f| waited_for_until_us(f, rtt_us)).min()?;
+        Some((keyframe, if self.broken { 0 } else { until_us }))
     }
 
     /// What comes after a hole can be decoded from a keyframe on: gives up what stands before the newest whole one, unless the hole may
@@ -411,13 +407,17 @@ fn given_up_us(frame: &Frame, rtt_us: u64) -> u64 {
     hope.max(silence).min(frame.deadline_us.saturating_add(PATIENCE_US))
 }
 
-/// Until when a `frame` that a later one has followed may be whole in time: what was asked for is on its way, or soon will be.
-fn in_time_until_us(frame: &Frame, rtt_us: u64) -> u64 {
-    let asked_us = frame.asked.map_or_else(|| due_us(frame, true, 0, rtt_us), |(asked_us, _)| asked_us);
-    if asked_us.saturating_add(rtt_us) > frame.deadline_us {
-        return 0;
+/// Until when a whole keyframe waits for `frame` before it: while a question about it can be answered before its deadline. The deadline of
+/// one of which nothing has come is not known.
+fn waited_for_until_us(frame: &Frame, rtt_us: u64) -> u64 {
+    let in_time = |asked_us: u64| frame.counts.0 > 0 && asked_us.saturating_add(rtt_us) <= frame.deadline_us;
+    match frame.asked {
+        Some((asked_us, _)) if in_time(asked_us) => frame.deadline_us,
+        Some(_) => 0,
+        None if in_time(due_us(frame, true, 0, rtt_us)) => frame.deadline_us,
+        // It may only have been overtaken.
+        None => frame.heard_us.saturating_add(REORDER_US),
     }
-    (asked_us + rtt_us + ANSWER_US).min(frame.deadline_us)
 }
 
 /// When `frame` is to be asked for (again); `followed` when a later one has begun, otherwise after `tail_us` of silence.
@@ -613,8 +613,8 @@ mod tests {
         let original = unit(1, 5_500);
         let all = shards(&original, 1, 0);
         let half = |shard: &Shard, part: Part| {
-            let at = shard::half(1_000).min(shard.piece.len());
-            let piece = if part == Part::First { shard.piece.slice(..at) } else { shard.piece.slice(at..) };
+            let bytes = part.bytes(1_000);
+            let piece = shard.piece.slice(bytes.start..bytes.end.min(shard.piece.len()));
             Shard { part, piece, length: 1_000, ..shard.clone() }
         };
         let halves: Vec<Shard> = all[1..]
@@ -639,27 +639,62 @@ mod tests {
         }
     }
 
+    /// When keyframe 30 goes out, whole at 0, with what before it, when a shard of frame 29 is missing and comes on being asked for the
+    /// `answered`th time.
+    fn keyframe_out(a: &mut Assembler, rtt_us: u64, answered: Option<usize>) -> (u64, Vec<(u32, u32)>) {
+        let mut holed = shards(&unit(29, 2_900), 29, 0);
+        let missing = holed.remove(1);
+        assert!(push(a, holed, 0).is_empty() && push(a, shards(&unit(30, 900), 30, 0), 0).is_empty());
+        let (mut now_us, mut asked, mut out) = (0, 0, Vec::new());
+        while out.is_empty() {
+            now_us = a.next_us(rtt_us).max(now_us + 1);
+            a.tick(now_us, rtt_us, |_| {
+                asked += 1;
+                true
+            });
+            out.extend(std::iter::from_fn(|| a.take()).map(|out| (out.unit.number, out.lost)));
+            if answered == Some(asked) && out.is_empty() {
+                now_us += rtt_us;
+                out = push(a, [missing.clone()], now_us);
+            }
+        }
+        (now_us, out)
+    }
+
     #[test]
     fn a_keyframe_behind_a_hole_goes_out_once_the_hole_cannot_be_filled_in_time() {
-        let gone_by = |rtt_us: u64, answered: bool| {
+        let begun = || {
             let mut a = Assembler::default();
             push(&mut a, shards(&unit(28, 900), 28, 0), 0);
-            assert!(push(&mut a, shards(&unit(30, 900), 30, 0), 0).is_empty());
-            let mut now_us = 0;
-            let mut out = Vec::new();
-            while out.is_empty() {
-                now_us = a.next_us(rtt_us).max(now_us + 1);
-                assert!(!a.tick(now_us, rtt_us, |_| true), "no keyframe needed");
-                out.extend(std::iter::from_fn(|| a.take()).map(|out| (out.unit.number, out.lost)));
-                if answered && out.is_empty() {
-                    out = push(&mut a, shards(&unit(29, 900), 29, 0), now_us);
-                }
-            }
-            (now_us, out)
+            // What comes first may be in the middle of a meeting.
+            a.broken = false;
+            a
         };
-        assert_eq!(gone_by(RTT_US, true), (REORDER_US, vec![(29, 0), (30, 0)]));
-        assert_eq!(gone_by(RTT_US, false), (REORDER_US + RTT_US + ANSWER_US, vec![(30, 1)]));
-        assert_eq!(gone_by(2 * RTT_US, false), (1, vec![(30, 1)]), "no answer can come in time");
+        let (filled, given_up) = (vec![(29, 0), (30, 0)], vec![(30, 1)]);
+        assert_eq!(keyframe_out(&mut begun(), RTT_US, Some(1)), (REORDER_US + RTT_US, filled.clone()));
+        let again_us = REORDER_US + RTT_US + ANSWER_US;
+        assert_eq!(keyframe_out(&mut begun(), RTT_US, None), (again_us + 1, given_up.clone()));
+        let twice_us = REORDER_US + RTT_US / 2 + ANSWER_US + RTT_US / 2;
+        assert_eq!(keyframe_out(&mut begun(), RTT_US / 2, Some(2)), (twice_us, filled));
+        assert_eq!(keyframe_out(&mut begun(), 2 * RTT_US, None), (REORDER_US, given_up), "no answer in time");
+    }
+
+    #[test]
+    fn a_keyframe_that_mends_waits_for_nothing() {
+        let mut a = Assembler::default();
+        push(&mut a, shards(&unit(27, 900), 27, 0), 0);
+        a.give_up();
+        assert_eq!(keyframe_out(&mut a, RTT_US, Some(1)), (1, vec![(30, 2)]));
+        assert!(!a.broken);
+    }
+
+    #[test]
+    fn a_keyframe_waits_for_nothing_of_which_nothing_came() {
+        let mut a = Assembler::default();
+        push(&mut a, shards(&unit(28, 900), 28, 0), 0);
+        assert!(push(&mut a, shards(&unit(30, 900), 30, 0), 0).is_empty());
+        assert!(!a.tick(REORDER_US, RTT_US, |_| true), "no keyframe needed");
+        assert_eq!(a.take().map(|out| (out.unit.number, out.lost)), Some((30, 1)));
     }
 
     #[test]

@@ -14,7 +14,8 @@ pub(super) const AROUND: usize = 90;
 /// arrived is older. What was cut for more then goes in halves (see [`super::sender`]), which costs more than small datagrams do.
 const LOSSY: f32 = 0.03;
 /// A frame of so many data shards is cut into datagrams as large as the path allows, so that those of all such frames are of one size:
-/// one that has arrived clears all that were lost before it. Frames of fewer shards go in datagrams that any path carries.
+/// one that has arrived clears nearly all that were lost before it (a packet also holds its number, of one or two bytes, and at times an
+/// acknowledgement). Frames of fewer shards go in datagrams that any path carries.
 const MANY: usize = 8;
 /// How often a frame may be beyond its own parity, when a repair comes in time, and when none does.
 const MISS: (f32, f32) = (3e-3, 1e-4);

@@ -10,6 +10,7 @@ use super::receiver::{ASTRAY, Receiver};
 use super::run::{Place, Runs};
 use super::seal::{Block, Seal};
 use super::sender::{Plan, Sender};
+use super::shard::{MAX_DATAGRAM, SAFE_DATAGRAM};
 use super::wire::Track;
 use super::{Doors, Ports};
 use crate::pairing::RoomKey;
@@ -70,8 +71,9 @@ pub fn feedback(data: &[u8]) {
         for (number, (us, datagram)) in things(data).enumerate() {
             now_us += us;
             let stamps = Stamps { capture_us: now_us, ..Stamps::default() };
-            let data = Bytes::from(vec![number as u8; 5_000]);
+            let data = Bytes::from(vec![number as u8; 12_000]);
             let unit = AccessUnit { data, keyframe: true, number: number as u32, stamps };
+            sender.fit(if us.is_multiple_of(2_000) { SAFE_DATAGRAM } else { MAX_DATAGRAM });
             let _ = sender.frame(&unit, now_us);
             match Feedback::parse(datagram) {
                 Some(Feedback::Report(report)) => receiver.report(&report, now_us),
@@ -115,7 +117,7 @@ pub fn announced(data: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::super::sender::tests::shards;
-    use super::super::shard::{put_header, tests::unit};
+    use super::super::shard::{Part, put_header, tests::unit};
     use super::*;
     use crate::link::feedback::{Arrivals, MAX_RUNS, Nack, Report, Run};
     use proptest::prelude::*;
@@ -129,9 +131,15 @@ mod tests {
     fn shard(number: u8, index: u8, packet: u16) -> Vec<u8> {
         let shards = shards(&unit(number.into(), 4_000), number.into(), 2);
         let s = &shards[usize::from(index) % shards.len()];
+        // Two of three in halves.
+        let part = [Part::Whole, Part::First, Part::Second][usize::from(packet % 3)];
         let mut out = Vec::new();
-        put_header(&mut out, packet.into(), s.frame, (s.index, s.part), (s.data, s.parity), s.left_us);
-        out.extend_from_slice(&s.piece);
+        put_header(&mut out, packet.into(), s.frame, (s.index, part), (s.data, s.parity), s.left_us);
+        if part != Part::Whole {
+            out.extend_from_slice(&1_000u16.to_be_bytes());
+        }
+        let bytes = part.bytes(1_000);
+        out.extend_from_slice(&s.piece[bytes.start.min(s.piece.len())..bytes.end.min(s.piece.len())]);
         out
     }
 

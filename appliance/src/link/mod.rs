@@ -273,7 +273,7 @@ pub struct Counters {
     pub queue_us: AtomicU64,
     /// What the line to the peer is thought to carry, in kbit/s.
     pub line_kbps: AtomicU64,
-    /// What the path to the peer carries at once, in bytes.
+    /// The largest datagram of ours that goes to the peer, in bytes, what MoQ, QUIC and the seal put around it not counted.
     pub datagram_bytes: AtomicU64,
     /// Times that it came to carry less at once.
     pub narrowed: AtomicU64,

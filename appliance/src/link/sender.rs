@@ -58,6 +58,8 @@ struct Frame {
     deadline_us: u64,
     /// Shards not yet sent.
     waiting: BytesMut,
+    /// The shard of which the second half has still to be sent.
+    rest: Option<u16>,
     /// Datagrams that went, in the order of their index, and when each last did, in µs.
     sent: Vec<(Bytes, u64)>,
     /// The newest question about it that was answered.
@@ -65,6 +67,11 @@ struct Frame {
 }
 
 impl Frame {
+    /// Whether all of it has been sent.
+    fn is_out(&self) -> bool {
+        self.waiting.is_empty() && self.rest.is_none()
+    }
+
     /// Takes the next shard that waits: its index and its datagram, the header's place still free.
     fn next_shard(&mut self) -> Option<(u16, BytesMut)> {
         if self.waiting.is_empty() {
@@ -77,6 +84,21 @@ impl Frame {
         }
         Some((index, shard))
     }
+
+    /// A datagram with a part of `shard`, a datagram itself.
+    fn datagram_of(&self, index: u16, part: Part, shard: &[u8], packet: u32, now_us: u64) -> Bytes {
+        let left_us = self.deadline_us.saturating_sub(now_us);
+        let (piece, length) = (&shard[SHARD_HEADER..], self.slot - SHARD_HEADER);
+        let bytes = part.bytes(length);
+        let piece = &piece[bytes.start.min(piece.len())..bytes.end.min(piece.len())];
+        let mut datagram = BytesMut::with_capacity(SHARD_HEADER + 2 + piece.len());
+        shard::put_header(&mut datagram, packet, self.number, (index, part), self.counts, left_us);
+        if part != Part::Whole {
+            datagram.put_u16(length as u16);
+        }
+        datagram.extend_from_slice(piece);
+        datagram.freeze()
+    }
 }
 
 /// A shard to be sent again.
@@ -84,7 +106,7 @@ impl Frame {
 struct Repair {
     frame: u32,
     index: u16,
-    /// All of it, or the half that is still to come.
+    /// All of it, or the half that has not gone yet.
     part: Part,
     not_before_us: u64,
 }
@@ -219,6 +241,7 @@ impl Sender {
             last,
             deadline_us,
             waiting,
+            rest: None,
             sent,
             round: 0,
         });
@@ -226,21 +249,9 @@ impl Sender {
         Ok(())
     }
 
-    /// The path carries `datagram` bytes at once. When that is less than what waiting frames were cut for, they go as repairs do.
-    pub(super) fn fit(&mut self, datagram: usize, now_us: u64) {
+    /// The path carries `datagram` bytes at once from now on. What was cut for more goes in halves.
+    pub(super) fn fit(&mut self, datagram: usize) {
         self.datagram = datagram;
-        for frame in self.frames.iter_mut().filter(|f| !f.waiting.is_empty() && f.slot > datagram) {
-            self.waiting_bytes = self.waiting_bytes.saturating_sub(frame.waiting.len());
-            while let Some((index, shard)) = frame.next_shard() {
-                frame.sent.push((shard.freeze(), now_us));
-                self.repairs.push_back(Repair {
-                    frame: frame.number,
-                    index,
-                    part: Part::Whole,
-                    not_before_us: now_us,
-                });
-            }
-        }
     }
 
     /// Whether what is found missing of a frame, the last of `bytes` to be sent, can come in time when `left_us` are left.
@@ -259,7 +270,7 @@ impl Sender {
     /// Lets go of frames that nobody will ask for.
     fn forget(&mut self, now_us: u64) {
         while let Some(oldest) = self.frames.front()
-            && oldest.waiting.is_empty()
+            && oldest.is_out()
             && (self.frames.len() >= KEPT || now_us > oldest.deadline_us + KEPT_US)
         {
             if let Some(Frame { mut waiting, mut sent, .. }) = self.frames.pop_front() {
@@ -397,32 +408,19 @@ impl Sender {
             let at = self.repairs.iter().position(|r| r.not_before_us <= now_us)?;
             let Repair { frame, index, part, .. } = self.repairs.remove(at)?;
             let Some(frame) = self.frames.iter_mut().find(|f| f.number == frame) else { continue };
-            let Some((before, at_us)) = frame.sent.get_mut(usize::from(index)) else { continue };
+            let Some((shard, at_us)) = frame.sent.get_mut(usize::from(index)) else { continue };
             *at_us = now_us;
-            let piece = &before[SHARD_HEADER..];
-            let half = shard::half(frame.slot - SHARD_HEADER).min(piece.len());
-            let (part, piece) = match part {
-                Part::Whole if before.len() <= self.datagram => (Part::Whole, piece),
-                Part::Whole | Part::First => {
-                    let rest =
-                        Repair { frame: frame.number, index, part: Part::Second, not_before_us: now_us };
-                    self.repairs.push_front(rest);
-                    (Part::First, &piece[..half])
-                }
-                Part::Second => (Part::Second, &piece[half..]),
-            };
-            let mut datagram = BytesMut::with_capacity(SHARD_HEADER + 2 + piece.len());
-            let left_us = frame.deadline_us.saturating_sub(now_us);
-            let packet = self.history.next();
-            shard::put_header(&mut datagram, packet, frame.number, (index, part), frame.counts, left_us);
-            if part != Part::Whole {
-                datagram.put_u16((frame.slot - SHARD_HEADER) as u16);
+            let shard = shard.clone();
+            let part = if part == Part::Whole && shard.len() > self.datagram { Part::First } else { part };
+            if part == Part::First {
+                let rest = Repair { frame: frame.number, index, part: Part::Second, not_before_us: now_us };
+                self.repairs.push_front(rest);
             }
-            datagram.extend_from_slice(piece);
+            let datagram = frame.datagram_of(index, part, &shard, self.history.next(), now_us);
             self.history.push(now_us, (datagram.len() + AROUND) as u32, None, false);
             self.repaired_bytes += datagram.len() + AROUND;
-            self.repairs_sent += 1;
-            return Some(datagram.freeze());
+            self.repairs_sent += u64::from(part != Part::Second);
+            return Some(datagram);
         }
     }
 
@@ -430,15 +428,28 @@ impl Sender {
         if self.waiting_bytes == 0 {
             return None;
         }
-        let frame = self.frames.iter_mut().find(|f| !f.waiting.is_empty())?;
-        let waited = frame.waiting.len();
-        let (index, mut datagram) = frame.next_shard()?;
-        self.waiting_bytes = self.waiting_bytes.saturating_sub(waited - frame.waiting.len());
-        let left_us = frame.deadline_us.saturating_sub(now_us);
-        let (header, packet) = (&mut datagram[..SHARD_HEADER], self.history.next());
-        shard::put_header(header, packet, frame.number, (index, Part::Whole), frame.counts, left_us);
-        let datagram = datagram.freeze();
-        frame.sent.push((datagram.clone(), now_us));
+        let frame = self.frames.iter_mut().find(|f| !f.is_out())?;
+        let packet = self.history.next();
+        let datagram = if let Some(index) = frame.rest.take() {
+            let (shard, _) = frame.sent.get(usize::from(index))?;
+            frame.datagram_of(index, Part::Second, shard, packet, now_us)
+        } else {
+            let (index, mut shard) = frame.next_shard()?;
+            let whole = shard.len() <= self.datagram;
+            if whole {
+                let left_us = frame.deadline_us.saturating_sub(now_us);
+                let header = &mut shard[..SHARD_HEADER];
+                shard::put_header(header, packet, frame.number, (index, Part::Whole), frame.counts, left_us);
+            } else {
+                frame.rest = Some(index);
+            }
+            let shard = shard.freeze();
+            frame.sent.push((shard.clone(), now_us));
+            if whole { shard } else { frame.datagram_of(index, Part::First, &shard, packet, now_us) }
+        };
+        if frame.rest.is_none() {
+            self.waiting_bytes = self.waiting_bytes.saturating_sub(frame.slot);
+        }
         self.history.push(now_us, (datagram.len() + AROUND) as u32, Some(frame.number), false);
         Some(datagram)
     }
@@ -469,6 +480,7 @@ impl Sender {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::assembler::{Assembler, Made};
     use super::super::fec;
     use super::super::feedback::{Feedback, MAX_RUNS};
     use super::super::shard::{Datagram, Shard, tests::unit};
@@ -490,6 +502,7 @@ pub(super) mod tests {
             let made = encoder.encode(copy.chunks_exact(length), parity, length).unwrap();
             made.recovery_iter().for_each(|piece| whole.extend_from_slice(piece));
         }
+        let size = |index: usize| if index + 1 == data { end - index * length } else { length };
         let shard = |(index, piece): (usize, &[u8])| Shard {
             frame: number,
             index: index as u16,
@@ -497,10 +510,8 @@ pub(super) mod tests {
             parity: parity as u16,
             left_us: 80_000,
             part: Part::Whole,
-            length: if index + 1 == data { end - index * length } else { length },
-            piece: Bytes::copy_from_slice(
-                &piece[..if index + 1 == data { end - index * length } else { length }],
-            ),
+            length: size(index),
+            piece: Bytes::copy_from_slice(&piece[..size(index)]),
         };
         whole.chunks_exact(length).enumerate().map(shard).collect()
     }
@@ -579,6 +590,55 @@ pub(super) mod tests {
         sender.nack(&Nack { round: 2, runs, ..nack }, now);
         sender.nack(&Nack { frame: 77, ..nack }, now);
         assert!(drain(&mut sender, &mut now, 30).is_empty());
+    }
+
+    /// What a receiver makes of what is sent while the path narrows after `before` datagrams, and of repairs.
+    #[test]
+    fn what_was_cut_for_a_wider_path_goes_in_halves_and_so_do_repairs() {
+        let mut now = 1_000_000;
+        for before in 0..18 {
+            let mut sender = warm(now);
+            let original = frame(0, 20_000, now);
+            sender.fit(1_369);
+            sender.frame(&original, now).unwrap();
+            let mut sent: Vec<Bytes> = Vec::new();
+            while sender.backlog_us() > 0 {
+                now += 200;
+                let narrow = sent.len() >= before;
+                sender.fit(if narrow { shard::SAFE_DATAGRAM } else { 1_369 });
+                let some = sender.poll(now);
+                assert!(some.iter().all(|datagram| !narrow || datagram.len() <= shard::SAFE_DATAGRAM));
+                sent.extend(some);
+            }
+            assert!(sender.frames[0].is_out() && sender.waiting_bytes == 0 && sender.next_us() == u64::MAX);
+            sender.fit(shard::SAFE_DATAGRAM);
+            let mut runs = [Run::default(); MAX_RUNS];
+            runs[0] = Run { start: 2, length: 3 };
+            now += 40_000;
+            sender.nack(&Nack { frame: 0, round: 1, need: 3, runs, count: 1 }, now);
+            let mut repairs: Vec<Bytes> = Vec::new();
+            while sender.next_us() < u64::MAX {
+                now = now.max(sender.next_us());
+                repairs.extend(sender.poll(now));
+            }
+            assert!(repairs.iter().all(|datagram| datagram.len() <= shard::SAFE_DATAGRAM));
+            let received = |datagrams: &[Bytes]| {
+                let mut assembler = Assembler::default();
+                for shard in datagrams.iter().filter_map(|d| Datagram::parse(d.clone())?.shard) {
+                    assert_ne!(assembler.push(shard, now, 0), Made::Nonsense);
+                }
+                assembler.take().map(|out| out.unit.data)
+            };
+            assert_eq!(received(&sent), Some(original.data.clone()), "{before}");
+            // Without shards 2, 3 and 4 and all parity, repairs are needed, and enough.
+            sent.retain(|d| {
+                let shard = Datagram::parse(d.clone()).and_then(|d| d.shard);
+                shard.is_some_and(|shard| !(2..5).contains(&shard.index) && shard.index < shard.data)
+            });
+            assert_eq!(received(&sent), None, "{before}");
+            sent.extend(repairs);
+            assert_eq!(received(&sent), Some(original.data), "{before}");
+        }
     }
 
     #[test]

@@ -95,7 +95,7 @@ pub(super) async fn drive(
     loop {
         let before = std::mem::replace(&mut datagram, wire.datagram());
         Counters::add(&counters.narrowed, u64::from(datagram < before));
-        sender.fit(datagram, now);
+        sender.fit(datagram);
         Counters::set(&counters.datagram_bytes, datagram as u64);
         receiver.tick(now);
         sender.set_rtt_us(receiver.rtt_us(), receiver.shortest_us());

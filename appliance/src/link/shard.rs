@@ -1,15 +1,18 @@
 //! What travels on the `hologram` track: one shard of a frame a datagram, or padding. Pure.
 //!
 //! ```text
-//! shard:    kind:8=2  packet:32  frame:32  index:16  data:16  parity:16  left:16  piece…      (big endian)
+//! shard:    kind:8=2  packet:32  frame:32  part:2  index:14  data:16  parity:16  left:16  piece…      (big endian)
+//! half:     the same, with length:16 before the piece
 //! padding:  kind:8=3  packet:32  zeros…
 //! frame:    flags:8  length:32  capture_us:64  dequeued:32  staged:32  encoded:32  sent:32  access unit…  zeros…
 //! ```
 //! `packet` numbers the datagrams of the track in the order of sending, whatever they carry. Of a frame's `data + parity`
 //! shards any `data` give it back (see [`super::fec`]). All are of one length, but the last data shard may go without the zeros
-//! behind the access unit. The two highest bits of `index` tell halves: 1 and 2 for the first and the second half of a shard that was
-//! cut for a path that has become narrower since; then `length:16`, that of a whole shard, stands before the piece. `left` is what remained of the frame's deadline
+//! behind the access unit. A shard that was cut for a path which has become
+//! narrower since goes in two halves, `part` 1 and 2; `length` is that of the frame's whole shards. `left` is what remained of the frame's deadline
 //! when the datagram was sent, in tenths of a millisecond. The frame's four last times are µs since `capture_us`.
+
+use std::ops::Range;
 
 use bytes::{Buf, BufMut, Bytes};
 
@@ -45,15 +48,22 @@ const LEFT_UNIT_US: u64 = 100;
 pub(super) enum Part {
     /// All of it.
     Whole,
-    /// The first [`half`] bytes.
+    /// The first half.
     First,
     /// The rest.
     Second,
 }
 
-/// Where the second half of a shard of `length` bytes begins.
-pub(super) fn half(length: usize) -> usize {
-    (length / 2).next_multiple_of(2)
+impl Part {
+    /// Which bytes of a shard of `length` it is.
+    pub(super) fn bytes(self, length: usize) -> Range<usize> {
+        let half = (length / 2).next_multiple_of(2).min(length);
+        match self {
+            Self::Whole => 0..length,
+            Self::First => 0..half,
+            Self::Second => half..length,
+        }
+    }
 }
 
 /// A datagram of the track.
@@ -109,15 +119,19 @@ impl Datagram {
             Part::Whole => bytes.len(),
             Part::First | Part::Second => usize::from(bytes.try_get_u16().ok()?),
         };
-        let even = !bytes.is_empty() && bytes.len().is_multiple_of(2) && length.is_multiple_of(2);
-        (counts && even).then_some(Self {
+        let even = bytes.len().is_multiple_of(2) && length.is_multiple_of(2);
+        let possible = !bytes.is_empty() && length <= MAX_DATAGRAM - SHARD_HEADER;
+        let whole = part.bytes(length);
+        let last = index + 1 == data && bytes.len() < whole.len();
+        let fits = bytes.len() == whole.len() || last;
+        (counts && even && possible && fits).then_some(Self {
             packet,
             shard: Some(Shard { frame, index, part, length, data, parity, left_us, piece: bytes }),
         })
     }
 }
 
-/// Writes the [`SHARD_HEADER`] bytes before a piece.
+/// Writes the [`SHARD_HEADER`] bytes before a piece; before that of a half, its shard's length has still to come.
 pub(super) fn put_header(
     mut out: impl BufMut,
     packet: u32,
@@ -205,6 +219,13 @@ pub(super) mod tests {
         bytes
     }
 
+    /// The same with its last data shard, of which the zeros may be missing.
+    fn last_datagram(size: usize) -> Vec<u8> {
+        let mut bytes = datagram()[..SHARD_HEADER + 2 + size].to_vec();
+        bytes[10] = 9;
+        bytes
+    }
+
     #[test]
     fn what_is_written_reads_again() {
         let read = Datagram::parse(datagram().into()).unwrap();
@@ -253,6 +274,14 @@ pub(super) mod tests {
         assert!(change(11, 0xff).is_none(), "more data than a frame may have");
         assert!(change(13, 0xff).is_none(), "more parity than a frame may have");
         assert!(Datagram::parse(good[..good.len() - 1].to_vec().into()).is_none(), "an odd piece");
+        assert!(Datagram::parse(good[..good.len() - 2].to_vec().into()).is_none(), "less than a half");
+        assert!(Datagram::parse(last_datagram(98).into()).is_some(), "the last may be shorter");
+        assert!(Datagram::parse(last_datagram(0).into()).is_none(), "but not nothing");
+        for length in [0u16, 2, 198, 199, 204, 60_000] {
+            let mut bytes = good.clone();
+            bytes[SHARD_HEADER..][..2].copy_from_slice(&length.to_be_bytes());
+            assert!(Datagram::parse(bytes.into()).is_none(), "a half of a shard of {length}");
+        }
         assert!(read_frame(1, Bytes::from_static(b"short")).is_none());
         let mut frame = frame_header(&unit(1, 500)).to_vec();
         assert!(read_frame(1, frame.clone().into()).is_none(), "longer than it is");

@@ -58,6 +58,8 @@ pub struct Outcome {
     pub keyframe_requests: u64,
     /// Gaps of more than 200 ms between two decoded frames, in a session.
     pub freezes: u64,
+    /// Times that a path came to carry less at once.
+    pub narrowed: u64,
     /// Sessions.
     pub sessions: u64,
     /// Datagrams that made no sense to their receiver.
@@ -369,6 +371,7 @@ fn play(mut stage: Stage, seconds: u64) -> nix::Result<(Outcome, Stage)> {
         outcome.lost += count(&c.lost_frames);
         outcome.repairs += count(&c.repairs);
         outcome.keyframe_requests += count(&c.keyframe_requests);
+        outcome.narrowed += count(&c.narrowed);
         outcome.garbage += count(&c.garbage);
         outcome.unopened += count(&c.unopened);
         outcome.violations.append(&mut actor.decoder.violations);
@@ -421,6 +424,7 @@ mod tests {
             // The last few are still under way.
             let missed = outcome.sent.saturating_sub(outcome.on_time + 8);
             assert_eq!((missed, outcome.lost, outcome.keyframe_requests), (0, 0, 0), "{seed}: {outcome:?}");
+            assert_eq!(outcome.narrowed, 2, "{seed}: {outcome:?}");
             assert_eq!((outcome.freezes, outcome.violations.len()), (0, 0), "{seed}: {outcome:?}");
         }
     }

@@ -33,7 +33,6 @@ use crate::child::Side;
 use crate::line::{self, Loss};
 use crate::report::Report;
 use crate::scenario::{Context, Error, Kind, Place, Scenario};
-use crate::urgency;
 
 /// The bench `link`.
 pub(super) const LINK: Scenario = Scenario {
@@ -133,7 +132,6 @@ fn run(context: &Context) -> Result<Report, Error> {
     };
     prepare(context, extent).map_err(system("the clip"))?;
     line::lay().map_err(system("the line"))?;
-    urgency::as_urgent_as_a_link().map_err(system("the urgency of transports"))?;
     let mut outcomes = Vec::with_capacity(cells.len());
     let mut left_s: u32 = cells.iter().map(Cell::takes_s).sum();
     println!("{:<44}{}", "", table::HEAD);
@@ -275,7 +273,6 @@ impl End {
             Role::Send => {
                 let clip = Clip::load(&files.clip)?;
                 let mut carrier = schemes::sender(self.scheme, around)?;
-                urgency::as_any_other()?;
                 player::play(&clip, self.seconds * FPS, carrier.as_mut(), &files.sent)
             }
             Role::Receive => {

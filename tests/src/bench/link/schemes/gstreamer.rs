@@ -94,14 +94,14 @@ fn receiving(scheme: Scheme, rtt_ms: u32) -> String {
     format!("srtsrc uri=srt://:5004?mode=listener latency={latency} ! {RTP_CAPS},payload=(int)96 ! {sink}")
 }
 
-/// GStreamer's program, killed when dropped.
+/// GStreamer's program, as urgent as a link; killed when dropped.
 struct Launched(Child);
 
 impl Launched {
     /// With `stdin` fed to descriptor 0 and `stdout` taken from descriptor 3; what it says goes to our standard error.
     fn start(elements: &str, stdin: Stdio, stdout: Stdio) -> io::Result<Self> {
         let child = Command::new("sh")
-            .args(["-c", "exec gst-launch-1.0 \"$@\" 3>&1 1>&2", "sh"])
+            .args(["-c", "exec chrt -f \"$@\" 3>&1 1>&2", "sh", &urgency::LINK.to_string(), "gst-launch-1.0"])
             .args(elements.split_whitespace())
             .stdin(stdin)
             .stdout(stdout)
@@ -170,7 +170,6 @@ pub(super) fn receive(
     let (mut pipe, write) = io::pipe()?;
     fcntl(pipe.as_fd(), FcntlArg::F_SETPIPE_SZ(PIPE_BYTES))?;
     let launched = Launched::start(&receiving(scheme, around.rtt_ms), Stdio::null(), write.into())?;
-    urgency::as_any_other()?;
     let mut mouth = scheme.asks().then(Mouth::open).transpose()?;
     std::thread::scope(|scope| {
         // Its end closes the pipe, and that ends the reading.

@@ -1,4 +1,5 @@
-//! The schemes that carry the clip, each with a sending and a receiving end.
+//! The schemes that carry the clip, each with a sending and a receiving end. What carries frames is as urgent as a booth's link
+//! ([`crate::urgency`]); the clip's player and the viewer are not.
 
 mod gstreamer;
 mod plea;
@@ -128,7 +129,7 @@ pub fn sender(scheme: Scheme, around: Surroundings<'_>) -> io::Result<Box<dyn Ca
 /// What a receiving end prints when it can be sent to; GStreamer's own word for it.
 pub const READY: &str = "PLAYING";
 
-/// Runs the receiving end until `stop`. What carries frames is as urgent as whoever calls; the viewer is not.
+/// Runs the receiving end until `stop`.
 ///
 /// # Errors
 /// When it does not start.

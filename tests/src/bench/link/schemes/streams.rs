@@ -56,6 +56,15 @@ fn identity(around: Surroundings<'_>, side: Side) -> io::Result<Identity> {
     Identity::load_or_make(&around.dir.join(side.name())).map_err(io::Error::other)
 }
 
+fn runtime() -> io::Result<Runtime> {
+    let urgent = || {
+        if let Err(error) = urgency::as_a_link() {
+            eprintln!("{error}");
+        }
+    };
+    Builder::new_multi_thread().worker_threads(1).enable_all().on_thread_start(urgent).build()
+}
+
 /// The sending end.
 pub(super) struct Sender {
     runtime: Option<Runtime>,
@@ -71,7 +80,7 @@ impl Sender {
         roots.add(identity(around, Side::B)?.certificate).map_err(io::Error::other)?;
         let mut config = ClientConfig::with_root_certificates(Arc::new(roots)).map_err(io::Error::other)?;
         config.transport_config(transport());
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let runtime = runtime()?;
         let connection = runtime.block_on(async {
             let endpoint = Endpoint::client(address(Side::A, 0)?)?;
             let connecting =
@@ -156,7 +165,7 @@ pub(super) fn receive(
     let mut config =
         ServerConfig::with_single_cert(vec![own.certificate], own.key).map_err(io::Error::other)?;
     config.transport_config(transport());
-    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let runtime = runtime()?;
     let endpoint = {
         let _inside = runtime.enter();
         Endpoint::server(config, address(Side::B, PORT)?)?
@@ -169,7 +178,6 @@ pub(super) fn receive(
             }
         }
     });
-    urgency::as_any_other()?;
     println!("{READY}");
     let mut order = Order::default();
     let mut mouth = Mouth::open()?;

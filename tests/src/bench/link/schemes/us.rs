@@ -68,7 +68,8 @@ impl Running {
         end.ports.signals.camera.store(side == Side::A, Relaxed);
         let inside = Arc::clone(&end);
         let thread = std::thread::spawn(move || {
-            if let Err(error) = link::run(config, &mut Inbox::default(), inside.ports.doors(&inside.stop)) {
+            let link = || link::run(config, &mut Inbox::default(), inside.ports.doors(&inside.stop));
+            if let Err(error) = urgency::as_a_link().and_then(|()| link().map_err(io::Error::other)) {
                 eprintln!("{error}");
                 inside.stop.store(true, Relaxed);
             }
@@ -168,7 +169,6 @@ pub(super) fn receive(
     stop: &'static AtomicBool,
 ) -> io::Result<()> {
     let running = Running::start(scheme, Side::B, around)?;
-    urgency::as_any_other()?;
     println!("{READY}");
     while !stop.load(Relaxed) && !running.end.stop.load(Relaxed) {
         let Some(incoming) = running.end.ports.incoming.wait(LOOK_MS) else { continue };

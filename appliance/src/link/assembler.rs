@@ -28,6 +28,8 @@ const REORDER_US: u64 = 2_000;
 /// of late between two shards, but not after more.
 const TAIL_US: std::ops::RangeInclusive<u64> = 5_000..=40_000;
 const TAIL_GAPS: u64 = 2;
+/// A frame of which nothing came is due at least so much before the one that showed its absence, in µs: a picture of 30 a second.
+const UNSEEN_US: u64 = 33_000;
 /// What an answer may take beyond the round trip, in µs.
 const ANSWER_US: u64 = 6_000;
 /// How long past its deadline a frame is still worth repairing, in round trips and µs: starting afresh takes longer.
@@ -147,8 +149,8 @@ pub(super) struct Assembler {
     frames: VecDeque<Frame>,
     /// Frames given up since the last that came out.
     lost: u32,
-    /// One has been given up since the last keyframe that came out.
-    broken: bool,
+    /// What came out last can be decoded, as far as frames given up tell.
+    sound: bool,
     /// When the last shard came, and the longest time of late between two of one frame, in µs.
     last_us: u64,
     gap_us: u64,
@@ -251,7 +253,7 @@ impl Assembler {
             self.recycle(frame);
         }
         self.lost = self.lost.saturating_add(1);
-        self.broken = true;
+        self.sound = false;
         self.next = self.next.map(|next| next.wrapping_add(1));
     }
 
@@ -302,7 +304,7 @@ impl Assembler {
     /// The next frame that is ready, in order; what was given up before it is told with it.
     pub(super) fn take(&mut self) -> Option<Out> {
         let unit = self.frames.front_mut()?.whole.take()?;
-        self.broken &= !unit.keyframe;
+        self.sound |= unit.keyframe;
         if let Some(frame) = self.frames.pop_front() {
             self.recycle(frame);
         }
@@ -317,7 +319,7 @@ impl Assembler {
         let keyframe = self.frames.iter().rposition(whole)?;
         let holes = self.frames.iter().take(keyframe).filter(|f| f.whole.is_none());
         let until_us = holes.map(|f| waited_for_until_us(f, rtt_us)).min()?;
-        Some((keyframe, if self.broken { 0 } else { until_us }))
+        Some((keyframe, if self.sound { until_us } else { 0 }))
     }
 
     /// What comes after a hole can be decoded from a keyframe on: gives up what stands before the newest whole one, unless the hole may
@@ -407,14 +409,15 @@ fn given_up_us(frame: &Frame, rtt_us: u64) -> u64 {
     hope.max(silence).min(frame.deadline_us.saturating_add(PATIENCE_US))
 }
 
-/// Until when a whole keyframe waits for `frame` before it: while a question about it can be answered before its deadline. The deadline of
-/// one of which nothing has come is not known.
+/// Until when a whole keyframe waits for `frame` before it: while a question about it can be answered before its deadline.
 fn waited_for_until_us(frame: &Frame, rtt_us: u64) -> u64 {
-    let in_time = |asked_us: u64| frame.counts.0 > 0 && asked_us.saturating_add(rtt_us) <= frame.deadline_us;
+    let ahead_us = if frame.counts.0 == 0 { UNSEEN_US } else { 0 };
+    let deadline_us = frame.deadline_us.saturating_sub(ahead_us);
+    let in_time = |asked_us: u64| asked_us.saturating_add(rtt_us) <= deadline_us;
     match frame.asked {
-        Some((asked_us, _)) if in_time(asked_us) => frame.deadline_us,
+        Some((asked_us, _)) if in_time(asked_us) => deadline_us,
         Some(_) => 0,
-        None if in_time(due_us(frame, true, 0, rtt_us)) => frame.deadline_us,
+        None if in_time(due_us(frame, true, 0, rtt_us)) => deadline_us,
         // It may only have been overtaken.
         None => frame.heard_us.saturating_add(REORDER_US),
     }
@@ -666,8 +669,7 @@ mod tests {
         let begun = || {
             let mut a = Assembler::default();
             push(&mut a, shards(&unit(28, 900), 28, 0), 0);
-            // What comes first may be in the middle of a meeting.
-            a.broken = false;
+            a.sound = true;
             a
         };
         let (filled, given_up) = (vec![(29, 0), (30, 0)], vec![(30, 1)]);
@@ -683,18 +685,31 @@ mod tests {
     fn a_keyframe_that_mends_waits_for_nothing() {
         let mut a = Assembler::default();
         push(&mut a, shards(&unit(27, 900), 27, 0), 0);
+        a.sound = true;
         a.give_up();
         assert_eq!(keyframe_out(&mut a, RTT_US, Some(1)), (1, vec![(30, 2)]));
-        assert!(!a.broken);
+        assert!(a.sound);
+        // A meeting that begins in the middle has nothing to show before its first keyframe.
+        let mut a = Assembler::default();
+        push(&mut a, shards(&unit(28, 900), 28, 0), 0);
+        assert_eq!(keyframe_out(&mut a, RTT_US, Some(1)), (1, vec![(30, 1)]));
     }
 
     #[test]
-    fn a_keyframe_waits_for_nothing_of_which_nothing_came() {
-        let mut a = Assembler::default();
-        push(&mut a, shards(&unit(28, 900), 28, 0), 0);
-        assert!(push(&mut a, shards(&unit(30, 900), 30, 0), 0).is_empty());
-        assert!(!a.tick(REORDER_US, RTT_US, |_| true), "no keyframe needed");
-        assert_eq!(a.take().map(|out| (out.unit.number, out.lost)), Some((30, 1)));
+    fn a_keyframe_waits_for_one_of_which_nothing_came_while_that_can_still_be_in_time() {
+        for (rtt_us, until_us) in [(RTT_US, 80_000 - UNSEEN_US), (RTT_US * 3 / 2, REORDER_US)] {
+            let mut a = Assembler::default();
+            push(&mut a, shards(&unit(0, 900), 0, 0), 0);
+            assert!(push(&mut a, shards(&unit(30, 900), 2, 0), 0).is_empty());
+            let mut now_us = 0;
+            while a.frames.len() > 1 {
+                assert!(a.take().is_none());
+                now_us = a.next_us(rtt_us).max(now_us + 1);
+                assert!(!a.tick(now_us, rtt_us, |_| true), "no keyframe needed");
+            }
+            assert_eq!(a.take().map(|out| (out.unit.number, out.lost)), Some((2, 1)));
+            assert_eq!(now_us, until_us);
+        }
     }
 
     #[test]

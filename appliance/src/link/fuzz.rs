@@ -131,7 +131,7 @@ mod tests {
     fn shard(number: u8, index: u8, packet: u16) -> Vec<u8> {
         let shards = shards(&unit(number.into(), 4_000), number.into(), 2);
         let s = &shards[usize::from(index) % shards.len()];
-        // Two of three in halves.
+        // Two of three in halves, but for the last, which is short.
         let part = [Part::Whole, Part::First, Part::Second][usize::from(packet % 3)];
         let mut out = Vec::new();
         put_header(&mut out, packet.into(), s.frame, (s.index, part), (s.data, s.parity), s.left_us);

@@ -34,8 +34,8 @@ const FLOOR_KBPS: u32 = 150;
 const START_KBPS: u32 = 4_000;
 /// Bytes of padding that go before the first frame: the first datagrams of a connection find everything asleep.
 const WARM_UP: usize = 12_000;
-/// What parity, headers and repairs may take beyond the video at its highest rate.
-const EXTRA: f32 = 1.6;
+/// What video at its highest rate takes with parity, headers and repairs, over the video alone: against bursts, two thirds more and some.
+const EXTRA: f32 = 2.0;
 /// What a full line is planned with, in frames a second.
 const PLANNED_FPS: usize = 30;
 /// A rate that the line had is forgotten over this time, in µs.
@@ -350,8 +350,10 @@ impl Sender {
         let runs = if nack.runs().is_empty() { &whole } else { nack.runs() };
         // What went so lately cannot be what is missed: it only waits in the line's queue.
         let lately_us = self.shortest_us * 3 / 4 + self.estimator.queue_us();
-        let sent = &frame.sent;
-        let gone = |i: u32| sent.get(i as usize).is_some_and(|(_, at_us)| at_us + lately_us <= now_us);
+        let (sent, rest) = (&frame.sent, frame.rest.map(u32::from));
+        let gone = |i: u32| {
+            rest != Some(i) && sent.get(i as usize).is_some_and(|(_, at_us)| at_us + lately_us <= now_us)
+        };
         let missing = runs
             .iter()
             .flat_map(|r| u32::from(r.start)..(u32::from(r.start) + u32::from(r.length)).min(total))
@@ -431,8 +433,10 @@ impl Sender {
         let frame = self.frames.iter_mut().find(|f| !f.is_out())?;
         let packet = self.history.next();
         let datagram = if let Some(index) = frame.rest.take() {
-            let (shard, _) = frame.sent.get(usize::from(index))?;
-            frame.datagram_of(index, Part::Second, shard, packet, now_us)
+            let (shard, at_us) = frame.sent.get_mut(usize::from(index))?;
+            *at_us = now_us;
+            let shard = shard.clone();
+            frame.datagram_of(index, Part::Second, &shard, packet, now_us)
         } else {
             let (index, mut shard) = frame.next_shard()?;
             let whole = shard.len() <= self.datagram;

@@ -8,9 +8,9 @@
 //! ```
 //! `packet` numbers the datagrams of the track in the order of sending, whatever they carry. Of a frame's `data + parity`
 //! shards any `data` give it back (see [`super::fec`]). All are of one length, but the last data shard may go without the zeros
-//! behind the access unit. A shard that was cut for a path which has become
-//! narrower since goes in two halves, `part` 1 and 2; `length` is that of the frame's whole shards. `left` is what remained of the frame's deadline
-//! when the datagram was sent, in tenths of a millisecond. The frame's four last times are µs since `capture_us`.
+//! behind the access unit. A shard that was cut for a path which has become narrower since goes in two halves, `part` 1 and 2;
+//! `length` is that of the frame's whole shards. `left` is what remained of the frame's deadline when the datagram was sent, in
+//! tenths of a millisecond. The frame's four last times are µs since `capture_us`.
 
 use std::ops::Range;
 
@@ -122,7 +122,7 @@ impl Datagram {
         let even = bytes.len().is_multiple_of(2) && length.is_multiple_of(2);
         let possible = !bytes.is_empty() && length <= MAX_DATAGRAM - SHARD_HEADER;
         let whole = part.bytes(length);
-        let last = index + 1 == data && bytes.len() < whole.len();
+        let last = part != Part::First && index + 1 == data && bytes.len() < whole.len();
         let fits = bytes.len() == whole.len() || last;
         (counts && even && possible && fits).then_some(Self {
             packet,
@@ -276,6 +276,12 @@ pub(super) mod tests {
         assert!(Datagram::parse(good[..good.len() - 1].to_vec().into()).is_none(), "an odd piece");
         assert!(Datagram::parse(good[..good.len() - 2].to_vec().into()).is_none(), "less than a half");
         assert!(Datagram::parse(last_datagram(98).into()).is_some(), "the last may be shorter");
+        assert!(Datagram::parse(last_datagram(97).into()).is_none(), "but not odd");
+        for length in [201u16, 1_424, 60_000] {
+            let mut bytes = last_datagram(98);
+            bytes[SHARD_HEADER..][..2].copy_from_slice(&length.to_be_bytes());
+            assert!(Datagram::parse(bytes.into()).is_none(), "a half of a shard of {length}");
+        }
         assert!(Datagram::parse(last_datagram(0).into()).is_none(), "but not nothing");
         for length in [0u16, 2, 198, 199, 204, 60_000] {
             let mut bytes = good.clone();

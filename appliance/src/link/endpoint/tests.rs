@@ -143,6 +143,7 @@ fn a_booth_of_another_room_proves_nothing() {
     found.blocking_send(sighting(&ib, pb)).unwrap();
     for end in [&a, &b] {
         end.wait("a refusal", |e| e.counters.refused.load(Relaxed) > 0);
+        end.wait("word of it", |e| !e.company().trouble.is_empty());
         assert!(!end.signals.connected.load(Relaxed));
         assert!(end.company().trouble.contains("room.key"), "{}", end.company().trouble);
     }
@@ -167,6 +168,7 @@ fn a_name_that_belongs_to_another_booth_is_refused_and_shown() {
     a.wait("B to be gone", |e| !e.signals.connected.load(Relaxed));
     let (tc, _nothing) = c.start_as(named(&ic, pc, "stage left"));
     a.wait("a refusal", |e| e.counters.refused.load(Relaxed) > 0);
+    a.wait("word of it", |e| !e.company().trouble.is_empty());
     let trouble = a.company().trouble.clone();
     assert!(trouble.contains("stage left") && trouble.contains(&ic.fingerprint().short()), "{trouble}");
     c.wait("word of it", |e| e.company().trouble.contains("booth.name"));

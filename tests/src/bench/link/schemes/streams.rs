@@ -56,13 +56,13 @@ fn identity(around: Surroundings<'_>, side: Side) -> io::Result<Identity> {
     Identity::load_or_make(&around.dir.join(side.name())).map_err(io::Error::other)
 }
 
+/// Its threads are as urgent as the one that builds it.
 fn runtime() -> io::Result<Runtime> {
-    let urgent = || {
-        if let Err(error) = urgency::as_a_link() {
-            eprintln!("{error}");
-        }
+    let build = || {
+        urgency::as_a_link()?;
+        Builder::new_multi_thread().worker_threads(1).enable_all().build()
     };
-    Builder::new_multi_thread().worker_threads(1).enable_all().on_thread_start(urgent).build()
+    std::thread::scope(|scope| scope.spawn(build).join()).map_err(|_| io::Error::other("the runtime"))?
 }
 
 /// The sending end.

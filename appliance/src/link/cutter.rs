@@ -13,6 +13,8 @@ pub(super) const AROUND: usize = 90;
 /// become narrower (RFC 8899, section 4.3): quinn, when four that do not follow one another show at once and the largest packet that has
 /// arrived is older. What was cut for more then goes in halves (see [`super::sender`]), which costs more than small datagrams do.
 const LOSSY: f32 = 0.03;
+/// So it is where losses come so many in a row, and above this share: a burst takes a number of datagrams, and fewer bytes of small ones.
+const BURSTY: (f32, f32) = (2.0, 0.01);
 /// A frame of so many data shards is cut into datagrams as large as the path allows, so that those of all such frames are of one size:
 /// one that has arrived clears nearly all that were lost before it (a packet also holds its number, of one or two bytes, and at times an
 /// acknowledgement). Frames of fewer shards go in datagrams that any path carries.
@@ -107,7 +109,8 @@ fn most(total: usize, datagram: usize, loss: Loss) -> usize {
     let piece = |datagram: usize| (datagram - SHARD_HEADER) & !1;
     let (safe, large) =
         (piece(shard::SAFE_DATAGRAM), piece(datagram.clamp(shard::SAFE_DATAGRAM, shard::MAX_DATAGRAM)));
-    if loss.share > LOSSY || total.div_ceil(large) < MANY { safe } else { large }
+    let bursts = loss.burst >= BURSTY.0 && loss.share > BURSTY.1;
+    if loss.share > LOSSY || bursts || total.div_ceil(large) < MANY { safe } else { large }
 }
 
 /// How many parity shards go with `data` under `loss`.
@@ -143,6 +146,8 @@ mod tests {
         assert!((1_300..=1_440).contains(&cut(40_000, LITTLE, true).slot));
         let lossy = cut(40_000, Loss { share: 0.05, burst: 1.0 }, true);
         assert!((1_000..=shard::SAFE_DATAGRAM).contains(&lossy.slot), "{lossy:?}");
+        let bursty = cut(40_000, Loss { share: 0.02, burst: 5.0 }, true);
+        assert_eq!(bursty.slot, lossy.slot);
     }
 
     #[test]

@@ -172,6 +172,8 @@ fn report(outcomes: &[Outcome]) -> Report {
             check_promise(&mut report, outcome, outcomes);
         }
     }
+    let ran = outcomes.iter().filter(|outcome| outcome.figures.is_ok()).count();
+    report.check("every cell ran", ran == outcomes.len(), format!("{ran} of {}", outcomes.len()));
     report.figure("cells", outcomes.iter().map(Outcome::to_json).collect::<Vec<Value>>());
     report
 }

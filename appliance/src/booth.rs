@@ -11,7 +11,7 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use self::crew::{Crew, Pulses, urgency};
+use self::crew::{Crew, Pulses};
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::camera::Sample;
@@ -23,6 +23,7 @@ use crate::mailbox::Mailbox;
 use crate::pairing::{self, Announcement, Code, Identity, Pins, RoomKey};
 use crate::picture::Picture;
 use crate::screen::Card;
+use crate::urgency;
 
 /// From one try of the configuration's code to the next.
 const CODE_PAUSE: Duration = Duration::from_secs(20);

@@ -17,3 +17,4 @@ pub mod pulse;
 pub mod screen;
 pub mod stage;
 pub mod update;
+pub mod urgency;

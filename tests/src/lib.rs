@@ -25,5 +25,4 @@ pub mod scenario;
 mod scenarios;
 pub mod stand_in;
 pub mod stick;
-pub mod urgency;
 pub mod vivid;

@@ -6,15 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::Scope;
 use std::time::Duration;
 
-use thread_priority::{
-    RealtimeThreadSchedulePolicy, ThreadPriority, ThreadPriorityValue, ThreadSchedulePolicy,
-    set_thread_priority_and_policy, thread_native_id,
-};
-
 use super::{Error, Shared};
 use crate::clock::now_us;
 use crate::health::{self, ScreenState, State, Watchdog};
 use crate::pulse::Pulse;
+use crate::urgency;
 
 /// After a failure, how long the other threads may take to end.
 const LAST_WORDS: Duration = Duration::from_secs(3);
@@ -48,25 +44,9 @@ impl Pulses {
     }
 }
 
-/// Priorities of the threads that must not wait for a core, under SCHED_FIFO (sched(7)); the more urgent, the less there is
-/// to do. Encoding is not among them: in software it can fill a core, and nothing else would run.
-pub(super) mod urgency {
-    pub(in crate::booth) const DISPLAY: u8 = 40;
-    pub(in crate::booth) const CAPTURE: u8 = 35;
-    /// Above the link: a coded picture is taken before the next is put beside it.
-    pub(in crate::booth) const DECODE: u8 = 30;
-    pub(in crate::booth) const LINK: u8 = 20;
-}
-
-/// Gives the calling thread, and those that it will start, a core whenever there is something to do. Where the system
-/// does not allow it, the booth works all the same, with less even times.
+/// Makes the calling thread urgent. Where the system does not allow it, the booth works all the same, with less even times.
 fn become_urgent(name: &str, priority: u8) {
-    let fifo = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
-    let result = ThreadPriorityValue::try_from(priority).map_err(|e| e.to_string()).and_then(|value| {
-        set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Crossplatform(value), fifo)
-            .map_err(|e| e.to_string())
-    });
-    if let Err(e) = result {
+    if let Err(e) = urgency::become_urgent(priority) {
         log::info!("booth: no real-time scheduling for the {name} thread: {e}");
     }
 }

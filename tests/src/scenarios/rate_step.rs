@@ -13,7 +13,7 @@ use crate::line::{LINE, lay};
 use crate::network::tc;
 use crate::report::Report;
 use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS, failed};
-use crate::urgency;
+use holobooth::urgency;
 
 pub(crate) const SCENARIO: Scenario = Scenario {
     name: "rate-step",

@@ -19,7 +19,7 @@ use crate::bench::link::gdp;
 use crate::bench::link::measure::DEADLINE_US;
 use crate::bench::link::viewer::{Verdict, Viewer};
 use crate::child::Side;
-use crate::urgency;
+use holobooth::urgency;
 
 /// Access units whole, each with its time.
 const UNITS: &str = "video/x-h265,stream-format=byte-stream,alignment=au";

@@ -21,7 +21,7 @@ use crate::child::Side;
 use crate::clock::wait_until;
 use crate::line::RELAY_ADDRESS;
 use crate::relay;
-use crate::urgency;
+use holobooth::urgency;
 
 /// What the deadline leaves for decoding, in µs.
 const DECODING_US: i64 = 5_000;
@@ -69,7 +69,9 @@ impl Running {
         let inside = Arc::clone(&end);
         let thread = std::thread::spawn(move || {
             let link = || link::run(config, &mut Inbox::default(), inside.ports.doors(&inside.stop));
-            if let Err(error) = urgency::as_a_link().and_then(|()| link().map_err(io::Error::other)) {
+            if let Err(error) =
+                urgency::become_urgent(urgency::LINK).and_then(|()| link().map_err(io::Error::other))
+            {
                 eprintln!("{error}");
                 inside.stop.store(true, Relaxed);
             }

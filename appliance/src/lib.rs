@@ -4,17 +4,14 @@
 
 pub mod booth;
 pub mod camera;
-pub mod clock;
 pub mod codec;
 pub mod config;
 pub mod health;
 pub mod link;
-pub mod mailbox;
+pub mod media;
 pub mod pairing;
-pub mod picture;
 pub mod provision;
-pub mod pulse;
+pub mod realtime;
 pub mod screen;
 pub mod stage;
 pub mod update;
-pub mod urgency;

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use clap::Subcommand;
 use holobooth::config::{Config, Screen};
 use holobooth::health::{self, NOTICES, Notice};
-use holobooth::mailbox::Mailbox;
-use holobooth::pulse::Pulse;
+use holobooth::media::heartbeat::Pulse;
+use holobooth::media::mailbox::Mailbox;
 use holobooth::screen::{self, Doors};
 use holobooth::update::{self, Folders, Outcome, Record};
 

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use holobooth::link::{self, Doors, Inbox, Incoming, Peer, Ports};
+use holobooth::media::picture::{AccessUnit, Stamps};
 use holobooth::pairing::{Identity, Pins, RoomKey};
-use holobooth::picture::{AccessUnit, Stamps};
 
 use crate::booth::PORT;
 use crate::child::Side;

@@ -1,8 +1,8 @@
 //! From the camera's pictures to access units, within what the line gives.
 
-use crate::clock::now_us;
 use crate::codec::{self, Encoder, Plan, Sparing, Spec, Steer, Steering};
-use crate::picture::{AccessUnit, Picture};
+use crate::media::clock::now_us;
+use crate::media::picture::{AccessUnit, Picture};
 use crate::stage::Converter;
 
 /// An encoder, with what it was opened for and the rate that it was last told: kbit/s, pictures a second.
@@ -126,7 +126,7 @@ impl<'a> Coder<'a> {
 mod tests {
     use super::*;
     use crate::codec::Decoder;
-    use crate::picture::Stamps;
+    use crate::media::picture::Stamps;
     use ffmpeg_next::{color, format::Pixel, frame};
 
     const SIZE: (u32, u32) = (640, 480);

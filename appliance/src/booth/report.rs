@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::{Counts, Shared};
-use crate::clock::now_us;
 use crate::codec::Choice;
 use crate::config::Config;
 use crate::health::{
     CameraState, CodecStatus, Line, MemberStatus, Notices, PeerStatus, Received, Sent, State, Status,
 };
 use crate::link::Order;
+use crate::media::clock::now_us;
 use crate::pairing::{Code, Member};
 use crate::screen::{Card, Kind};
 use crate::update::{self, Record};

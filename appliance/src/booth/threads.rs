@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::coder::Coder;
 use super::{Error, Shared};
 use crate::camera::{self, Device, Sample, Stream, jpeg_bytes};
-use crate::clock::now_us;
 use crate::codec::{self, Decoder, JpegDecoder, Spec};
 use crate::config::Format;
 use crate::health::{CameraState, ScreenState};
-use crate::picture::Picture;
+use crate::media::clock::now_us;
+use crate::media::picture::Picture;
 use crate::screen::{self, Event};
 
 /// How long a thread waits before it looks at `stop` again, in ms.

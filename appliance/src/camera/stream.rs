@@ -18,9 +18,9 @@ use v4l::v4l2::vidioc;
 
 use super::device::{CAPTURE, zeroed};
 use super::{Device, Error, Mode, Wish};
-use crate::clock::now_us;
 use crate::config::Format;
-use crate::picture::{Picture, Stamps};
+use crate::media::clock::now_us;
+use crate::media::picture::{Picture, Stamps};
 
 /// Buffers asked of the driver: one being filled, one waiting to be, one in the mailbox, one in the encoder.
 const BUFFERS: u32 = 4;

@@ -4,8 +4,8 @@ use ffmpeg_next::{self as ffmpeg, Packet, codec, decoder, ffi, format::Pixel, fr
 
 use super::hardware;
 use super::{Error, failed};
-use crate::clock::now_us;
-use crate::picture::{AccessUnit, Picture};
+use crate::media::clock::now_us;
+use crate::media::picture::{AccessUnit, Picture};
 
 /// The candidates, hardware first: our name, FFmpeg's decoder, whether it decodes on a VAAPI device.
 const CANDIDATES: [(&str, &str, bool); 5] = [

@@ -9,8 +9,8 @@ use super::hardware::{self, Frames};
 use super::rate::{self, Rate};
 use super::regions::Regions;
 use super::{Error, failed};
-use crate::clock::now_us;
-use crate::picture::{AccessUnit, Picture};
+use crate::media::clock::now_us;
+use crate::media::picture::{AccessUnit, Picture};
 
 /// What it costs to change the rate of an open encoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

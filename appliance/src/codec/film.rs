@@ -2,7 +2,7 @@
 
 use ffmpeg_next::{format::Pixel, frame};
 
-use crate::picture::{Picture, Stamps};
+use crate::media::picture::{Picture, Stamps};
 
 /// A film made of noise: blotches of all sizes that drift, with a disc of faster ones before them, and grain.
 pub(super) struct Film {

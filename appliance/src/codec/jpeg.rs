@@ -3,7 +3,7 @@
 use ffmpeg_next::{Packet, codec, decoder, frame};
 
 use super::{Error, failed};
-use crate::picture::Picture;
+use crate::media::picture::Picture;
 
 /// A decoder for the JPEGs of a camera.
 pub struct JpegDecoder(decoder::Video);
@@ -35,7 +35,7 @@ impl JpegDecoder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::picture::Stamps;
+    use crate::media::picture::Stamps;
     use ffmpeg_next::{Rational, encoder, format::Pixel};
 
     /// A grey picture as a JPEG, as a camera would send it.

@@ -4,7 +4,7 @@ use ffmpeg_next::{color, format::Pixel};
 
 use super::{Decoder, Encoder, Error, Spec, decoder, encoder};
 use crate::config::Config;
-use crate::picture::{AccessUnit, Picture, Stamps};
+use crate::media::picture::{AccessUnit, Picture, Stamps};
 use crate::stage::Converter;
 
 /// Pictures a candidate must get through, and those of them that are asked to be keyframes.

@@ -14,7 +14,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, set
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::status::Status;
-use crate::pulse::Pulse;
+use crate::media::heartbeat::Pulse;
 
 /// Who is slow to ask or to read is left after this.
 const PATIENCE: Duration = Duration::from_secs(1);

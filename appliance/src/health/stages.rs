@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::picture::Stamps;
+use crate::media::picture::Stamps;
 
 /// Frames remembered: ten seconds at 60 a second.
 const MEMORY: usize = 600;

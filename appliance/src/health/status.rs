@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::notice::Notice;
 use super::stages::Stage;
-use crate::mailbox;
+use crate::media::mailbox;
 use crate::screen::Kind;
 
 /// What the booth is doing, in a word.

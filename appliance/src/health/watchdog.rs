@@ -8,7 +8,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 
 use super::State;
-use crate::pulse::Pulse;
+use crate::media::heartbeat::Pulse;
 
 /// Decides what is said, and when.
 #[derive(Debug, Default)]

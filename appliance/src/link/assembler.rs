@@ -17,7 +17,7 @@ use super::fec;
 use super::feedback::Nack;
 use super::incoming::{Frame, due_us, given_up_us, nack, waited_for_until_us};
 use super::shard::{self, Part, Shard};
-use crate::picture::AccessUnit;
+use crate::media::picture::AccessUnit;
 
 /// Frames under way at once, from the first that is not out to the newest seen.
 const OPEN: usize = 64;

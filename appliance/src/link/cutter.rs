@@ -5,7 +5,7 @@ use bytes::{Buf, BufMut, BytesMut};
 use super::fec;
 use super::redundancy::{Loss, Redundancy};
 use super::shard::{self, FRAME_HEADER, MAX_DATA, MAX_PARITY, SHARD_HEADER};
-use crate::picture::AccessUnit;
+use crate::media::picture::AccessUnit;
 
 /// What IP, UDP, QUIC, MoQ and the seal put around a datagram of ours, in bytes.
 pub(super) const AROUND: usize = 90;

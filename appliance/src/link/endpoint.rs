@@ -30,7 +30,7 @@ use super::session::{self, Ended};
 use super::socket::{Failed, Socket};
 use super::tls::Pin;
 use super::{Company, Config, Counters, Done, Doors, Error, Inbox};
-use crate::clock::now_us;
+use crate::media::clock::now_us;
 use crate::pairing::{Fingerprint, Part, Roster};
 
 /// Handshakes at once; more are refused.

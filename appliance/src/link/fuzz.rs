@@ -13,8 +13,8 @@ use super::sender::{Plan, Sender};
 use super::shard::{MAX_DATAGRAM, SAFE_DATAGRAM};
 use super::wire::Track;
 use super::{Doors, Ports};
+use crate::media::picture::{AccessUnit, Stamps};
 use crate::pairing::RoomKey;
-use crate::picture::{AccessUnit, Stamps};
 
 /// What one end may hold of what a peer sends, in bytes. See the assembler's limits: frames under way, of the largest size.
 const HELD: usize = 128 << 20;

@@ -4,7 +4,7 @@ use bytes::BytesMut;
 
 use super::feedback::{MAX_RUNS, Nack, Run};
 use super::shard::Part;
-use crate::picture::AccessUnit;
+use crate::media::picture::AccessUnit;
 
 /// How much earlier than in the order of sending a datagram may come, in µs.
 pub(super) const REORDER_US: u64 = 2_000;

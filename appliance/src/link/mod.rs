@@ -53,10 +53,10 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::mailbox::Mailbox;
+use crate::media::heartbeat::Pulse;
+use crate::media::mailbox::Mailbox;
+use crate::media::picture::AccessUnit;
 use crate::pairing::{Code, Fingerprint, Identity, Member, Pins, RoomKey, Sighting};
-use crate::picture::AccessUnit;
-use crate::pulse::Pulse;
 
 /// What can be wrong with the link, and what to do about it.
 #[derive(Debug, thiserror::Error)]

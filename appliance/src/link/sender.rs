@@ -12,7 +12,7 @@ use super::outgoing::Frame;
 use super::pacer::Pacer;
 use super::redundancy::{Loss, LossMeter};
 use super::shard::{self, Part, SHARD_HEADER};
-use crate::picture::AccessUnit;
+use crate::media::picture::AccessUnit;
 
 /// Sent frames that are kept for repair.
 const KEPT: usize = 64;

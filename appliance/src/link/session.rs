@@ -12,7 +12,7 @@ use super::seal::Sealed;
 use super::sender::{Plan, Refused, Sender};
 use super::wire::{Event, MoqWire, Track, Wire};
 use super::{Counters, Doors, Signals};
-use crate::picture::AccessUnit;
+use crate::media::picture::AccessUnit;
 
 /// Reports come ten times a second: without one for so long, in µs, the other side is not there, whatever the connection says.
 const UNHEARD_US: u64 = 3_000_000;

@@ -17,7 +17,7 @@ use std::ops::Range;
 use bytes::{Buf, BufMut, Bytes};
 
 use super::seal;
-use crate::picture::{AccessUnit, Stamps};
+use crate::media::picture::{AccessUnit, Stamps};
 
 /// The largest datagram that fits every path, in bytes: QUIC's minimum MTU of 1200 (RFC 9000, section 14) less what QUIC, MoQ and
 /// a relay's own headers take, and less the seal.

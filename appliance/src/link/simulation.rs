@@ -19,8 +19,8 @@ use super::sender::Plan;
 use super::session::drive;
 use super::shard::{MAX_DATAGRAM, SAFE_DATAGRAM};
 use super::{Incoming, Ports};
+use crate::media::picture::{AccessUnit, Stamps};
 use crate::pairing::RoomKey;
-use crate::picture::{AccessUnit, Stamps};
 
 const FRAME_US: u64 = 33_333;
 const MAX_KBPS: u32 = 4_000;

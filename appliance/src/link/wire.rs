@@ -17,7 +17,7 @@ use super::seal;
 use super::session::Ended;
 use super::shard::{MAX_DATAGRAM, SAFE_DATAGRAM};
 use super::socket::SEND_BUFFER;
-use crate::clock::now_us;
+use crate::media::clock::now_us;
 
 /// The tracks of a booth, each a stream of datagrams that may be lost, doubled and reordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

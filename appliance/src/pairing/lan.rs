@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use super::proof::readable;
 use super::{Fingerprint, RoomKey, Sighting};
-use crate::pulse::Pulse;
+use crate::media::heartbeat::Pulse;
 
 const SERVICE: &str = "_holobooth._udp.local.";
 /// Keys of the record's strings (RFC 6763, section 6).

@@ -21,11 +21,11 @@ use super::paint::Painter;
 use super::route::Route;
 use super::show::Show;
 use super::{Card, Kind};
-use crate::clock::now_us;
 use crate::config;
-use crate::mailbox::Mailbox;
-use crate::picture::{Picture, Stamps};
-use crate::pulse::Pulse;
+use crate::media::clock::now_us;
+use crate::media::heartbeat::Pulse;
+use crate::media::mailbox::Mailbox;
+use crate::media::picture::{Picture, Stamps};
 
 /// How long a commit may take to reach the screen, in µs: many refreshes of the slowest mode.
 const FLIP_LIMIT_US: u64 = 500_000;

@@ -3,7 +3,7 @@
 
 use ffmpeg_next::{Error, ffi, format::Pixel, frame, software::scaling};
 
-use crate::picture::Picture;
+use crate::media::picture::Picture;
 
 /// A picture's pixel format, width and height.
 type Shape = (Pixel, u32, u32);
@@ -86,7 +86,7 @@ impl CloneRef for frame::Video {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::picture::Stamps;
+    use crate::media::picture::Stamps;
 
     fn picture(format: Pixel) -> Picture {
         let mut frame = frame::Video::new(format, 64, 32);

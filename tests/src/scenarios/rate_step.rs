@@ -13,7 +13,7 @@ use crate::line::{LINE, lay};
 use crate::network::tc;
 use crate::report::Report;
 use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS, failed};
-use holobooth::urgency;
+use holobooth::realtime;
 
 pub(crate) const SCENARIO: Scenario = Scenario {
     name: "rate-step",
@@ -81,7 +81,7 @@ fn run(context: &Context) -> Result<Report, Error> {
         // As urgent as a booth's link is: a train of padding that waits for a core looks like one that waits for the line.
         let words = format!(
             "-f {} {} stand-in --side {} --dir {} --kbps {ENCODER_KBPS}",
-            urgency::LINK,
+            realtime::LINK,
             own.display(),
             side.name(),
             context.dir().display()

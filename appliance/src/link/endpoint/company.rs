@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use quinn::{Connection, ConnectionError, TransportErrorCode, VarInt};
 
 use super::Switchboard;
-use crate::clock::now_us;
 use crate::link::membership::code;
 use crate::link::route::Way;
 use crate::link::socket::Failed;
 use crate::link::{Company, Counters, Order};
+use crate::media::clock::now_us;
 use crate::pairing::{Fingerprint, Sighting, Taken};
 
 /// While nobody is met, each booth of the room is tried in turn for so long, at least and at most: were it the same everywhere, three

@@ -1,7 +1,7 @@
 use super::*;
 use crate::link::{Order, Peer, Relay, tests::End};
+use crate::media::picture::{AccessUnit, Stamps};
 use crate::pairing::{Code, Identity, Pins, RoomKey, Sighting};
-use crate::picture::{AccessUnit, Stamps};
 use std::net::UdpSocket;
 use std::sync::atomic::AtomicBool;
 

@@ -17,7 +17,7 @@ use crate::child::{Running, Side};
 use crate::clock::{now_us, sleep_until_us, wait_until};
 use crate::line::{self, Faults, Loss};
 use crate::relay::Relay;
-use holobooth::urgency;
+use holobooth::realtime;
 
 /// How long each of the step's three rates holds, in µs.
 const PHASE_US: i64 = 10_000_000;
@@ -192,7 +192,7 @@ fn start_relay(files: &Files) -> io::Result<Relay> {
     let mut relay = Relay::new(line::RELAY, &files.dir)?;
     fs::write(&files.relay, relay.fingerprint())?;
     // A program is as urgent as the thread that starts it.
-    let start = || urgency::become_urgent(urgency::LINK).and_then(|()| relay.start());
+    let start = || realtime::become_urgent(realtime::LINK).and_then(|()| relay.start());
     std::thread::scope(|scope| scope.spawn(start).join()).map_err(|_| io::Error::other("the relay"))??;
     wait_until(START_MS, 50, || relay.log().contains("listening"));
     Ok(relay)

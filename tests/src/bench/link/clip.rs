@@ -12,7 +12,7 @@ use std::path::Path;
 use bytes::{Buf, BufMut, Bytes};
 use ffmpeg_next::{color, format::Pixel, frame};
 use holobooth::codec::{self, Encoder, Spec};
-use holobooth::picture::{Picture, Stamps};
+use holobooth::media::picture::{Picture, Stamps};
 
 /// Pictures in one turn: two seconds.
 pub const TURN: u32 = 60;

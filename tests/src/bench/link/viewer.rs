@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use holobooth::codec::{self, Decoder};
-use holobooth::picture::{AccessUnit, Stamps};
+use holobooth::media::picture::{AccessUnit, Stamps};
 
 use super::stamp;
 use crate::child::Side;

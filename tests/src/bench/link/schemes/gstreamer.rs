@@ -19,7 +19,7 @@ use crate::bench::link::gdp;
 use crate::bench::link::measure::DEADLINE_US;
 use crate::bench::link::viewer::{Verdict, Viewer};
 use crate::child::Side;
-use holobooth::urgency;
+use holobooth::realtime;
 
 /// Access units whole, each with its time.
 const UNITS: &str = "video/x-h265,stream-format=byte-stream,alignment=au";
@@ -101,7 +101,13 @@ impl Launched {
     /// With `stdin` fed to descriptor 0 and `stdout` taken from descriptor 3; what it says goes to our standard error.
     fn start(elements: &str, stdin: Stdio, stdout: Stdio) -> io::Result<Self> {
         let child = Command::new("sh")
-            .args(["-c", "exec chrt -f \"$@\" 3>&1 1>&2", "sh", &urgency::LINK.to_string(), "gst-launch-1.0"])
+            .args([
+                "-c",
+                "exec chrt -f \"$@\" 3>&1 1>&2",
+                "sh",
+                &realtime::LINK.to_string(),
+                "gst-launch-1.0",
+            ])
             .args(elements.split_whitespace())
             .stdin(stdin)
             .stdout(stdout)

@@ -25,7 +25,7 @@ use crate::bench::link::stamp;
 use crate::bench::link::viewer::{Verdict, Viewer};
 use crate::child::Side;
 use crate::clock::now_us;
-use holobooth::urgency;
+use holobooth::realtime;
 
 const PORT: u16 = 5010;
 /// The name in a booth's certificate.
@@ -59,7 +59,7 @@ fn identity(around: Surroundings<'_>, side: Side) -> io::Result<Identity> {
 /// Its threads are as urgent as the one that builds it.
 fn runtime() -> io::Result<Runtime> {
     let build = || {
-        urgency::become_urgent(urgency::LINK)?;
+        realtime::become_urgent(realtime::LINK)?;
         Builder::new_multi_thread().worker_threads(1).enable_all().build()
     };
     std::thread::scope(|scope| scope.spawn(build).join()).map_err(|_| io::Error::other("the runtime"))?

@@ -8,8 +8,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use holobooth::link::{self, Inbox, Peer, Ports, Relay, Signals};
+use holobooth::media::picture::{AccessUnit, Stamps};
 use holobooth::pairing::{Fingerprint, Identity, Pins, RoomKey};
-use holobooth::picture::{AccessUnit, Stamps};
 
 use super::{Carrier, Frame, READY, Scheme, Surroundings};
 use crate::bench::link::cell::Files;
@@ -21,7 +21,7 @@ use crate::child::Side;
 use crate::clock::wait_until;
 use crate::line::RELAY_ADDRESS;
 use crate::relay;
-use holobooth::urgency;
+use holobooth::realtime;
 
 /// What the deadline leaves for decoding, in µs.
 const DECODING_US: i64 = 5_000;
@@ -70,7 +70,7 @@ impl Running {
         let thread = std::thread::spawn(move || {
             let link = || link::run(config, &mut Inbox::default(), inside.ports.doors(&inside.stop));
             if let Err(error) =
-                urgency::become_urgent(urgency::LINK).and_then(|()| link().map_err(io::Error::other))
+                realtime::become_urgent(realtime::LINK).and_then(|()| link().map_err(io::Error::other))
             {
                 eprintln!("{error}");
                 inside.stop.store(true, Relaxed);

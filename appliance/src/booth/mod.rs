@@ -1,8 +1,8 @@
 //! Wires the rooms into a booth: a thread for each device and each codec, one for the network, and what stands between them.
 
 mod coder;
-mod crew;
 mod report;
+mod supervisor;
 mod threads;
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use self::crew::{Crew, Pulses};
+use self::supervisor::{Crew, Pulses};
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::camera::Sample;
@@ -19,11 +19,11 @@ use crate::codec::{self, Choice, Encoder, Plan, Spec};
 use crate::config::{Config, Format};
 use crate::health;
 use crate::link::{self};
-use crate::mailbox::Mailbox;
+use crate::media::mailbox::Mailbox;
+use crate::media::picture::Picture;
 use crate::pairing::{self, Announcement, Code, Identity, Pins, RoomKey};
-use crate::picture::Picture;
+use crate::realtime;
 use crate::screen::Card;
-use crate::urgency;
 
 /// From one try of the configuration's code to the next.
 const CODE_PAUSE: Duration = Duration::from_secs(20);
@@ -233,7 +233,7 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
         let (shared, choice) = (&shared, &choice);
         // The screen first: a person on site sees within a moment that the booth lives.
         if shared.config.screen.device != "none" {
-            crew.start_urgent(&shared.pulses.display, urgency::DISPLAY, move || {
+            crew.start_urgent(&shared.pulses.display, realtime::DISPLAY, move || {
                 threads::display(shared);
                 Ok(())
             });
@@ -262,12 +262,12 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
             let cheapest = if nv12 { Format::Nv12 } else { Format::Yu12 };
             // Not before the trial is over: it would keep the camera's first frames waiting.
             if shared.config.camera.device != "none" {
-                crew.start_urgent(&shared.pulses.capture, urgency::CAPTURE, move || {
+                crew.start_urgent(&shared.pulses.capture, realtime::CAPTURE, move || {
                     threads::capture(shared, cheapest);
                     Ok(())
                 });
             }
-            crew.start_urgent(&shared.pulses.decode, urgency::DECODE, move || {
+            crew.start_urgent(&shared.pulses.decode, realtime::DECODE, move || {
                 threads::decode(shared, decoder, spec.threads);
                 Ok(())
             });
@@ -281,7 +281,7 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
             pairing::discover(&announcements, &found, refused, &shared.pulses.discovery, &shared.stop);
             Ok(())
         });
-        crew.start_urgent(&shared.link.pulse, urgency::LINK, move || {
+        crew.start_urgent(&shared.link.pulse, realtime::LINK, move || {
             let mut inbox = link::Inbox { sightings, orders };
             let mut room = room;
             loop {
@@ -297,7 +297,7 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
         });
         if let Err(source) = std::thread::Builder::new()
             .name("watchdog".to_owned())
-            .spawn_scoped(scope, || crew::watch_over(shared))
+            .spawn_scoped(scope, || supervisor::watch_over(shared))
         {
             // Without it the booth works, and whoever runs it will think that it does not.
             log::error!("booth: no thread to watch over the others: {source}");

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use crate::clock::now_us;
+use crate::media::clock::now_us;
 
 /// How long a turn may take, in µs. Every thread that waits for something looks up several times a second; this is what a codec or a
 /// driver may need at its worst on a machine that has much else to do.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use ffmpeg_next::frame;
 
-/// When a frame passed each door, in µs on its own booth's clock ([`crate::clock::now_us`]).
+/// When a frame passed each door, in µs on its own booth's clock ([`crate::media::clock::now_us`]).
 ///
 /// The stages tile: each begins where the one before ends, so their durations add up to the whole.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -7,10 +7,10 @@ use std::thread::Scope;
 use std::time::Duration;
 
 use super::{Error, Shared};
-use crate::clock::now_us;
 use crate::health::{self, ScreenState, State, Watchdog};
-use crate::pulse::Pulse;
-use crate::urgency;
+use crate::media::clock::now_us;
+use crate::media::heartbeat::Pulse;
+use crate::realtime;
 
 /// After a failure, how long the other threads may take to end.
 const LAST_WORDS: Duration = Duration::from_secs(3);
@@ -46,7 +46,7 @@ impl Pulses {
 
 /// Makes the calling thread urgent. Where the system does not allow it, the booth works all the same, with less even times.
 fn become_urgent(name: &str, priority: u8) {
-    if let Err(e) = urgency::become_urgent(priority) {
+    if let Err(e) = realtime::become_urgent(priority) {
         log::info!("booth: no real-time scheduling for the {name} thread: {e}");
     }
 }

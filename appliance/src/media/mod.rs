@@ -1,0 +1,6 @@
+//! What travels between the rooms: pictures, access units and their stamps, the clock, mailboxes and heartbeats. Touches no device.
+
+pub mod clock;
+pub mod heartbeat;
+pub mod mailbox;
+pub mod picture;

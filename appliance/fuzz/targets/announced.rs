@@ -1,4 +1,4 @@
-//! See `holobooth::link::fuzz::announced`.
+//! See `holobooth::link::testkit::fuzz::announced`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| holobooth::link::fuzz::announced(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| holobooth::link::testkit::fuzz::announced(data));

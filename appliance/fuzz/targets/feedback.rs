@@ -1,4 +1,4 @@
-//! See `holobooth::link::fuzz::feedback`.
+//! See `holobooth::link::testkit::fuzz::feedback`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| holobooth::link::fuzz::feedback(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| holobooth::link::testkit::fuzz::feedback(data));

@@ -1,4 +1,4 @@
-//! See `holobooth::link::fuzz::hologram`.
+//! See `holobooth::link::testkit::fuzz::hologram`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| holobooth::link::fuzz::hologram(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| holobooth::link::testkit::fuzz::hologram(data));

@@ -1,4 +1,4 @@
-//! See `holobooth::link::fuzz::sealed`.
+//! See `holobooth::link::testkit::fuzz::sealed`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| holobooth::link::fuzz::sealed(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| holobooth::link::testkit::fuzz::sealed(data));

@@ -8,43 +8,23 @@
 //! [`endpoint`] owns the connections, [`membership`] knows who is at their other ends, [`moq`] what is spoken on one, [`session`] one meeting over it, [`wire`] what carries its
 //! datagrams. The rest is pure: bytes and times go in; frames, datagrams, numbers and decisions come out.
 
-mod arrivals;
-mod assembler;
-mod cutter;
-mod endpoint;
-mod estimator;
-mod fec;
-mod feedback;
-#[cfg(any(test, feature = "fuzzing"))]
-pub mod fuzz;
-mod guard;
-mod history;
-mod incoming;
-mod membership;
-mod memory;
-mod moq;
-mod network;
-mod outgoing;
-mod pacer;
-mod pair;
-mod receiver;
-mod redundancy;
-mod route;
-mod run;
-mod seal;
-mod sender;
+mod carrier;
+mod crypto;
+mod error;
+mod media;
+mod net;
+mod peers;
+mod rate;
 mod session;
-mod shard;
-mod simulation;
-mod socket;
-mod tls;
-mod wire;
+mod sizes;
+pub mod testkit;
+mod track;
 
-pub use endpoint::run;
-pub use seal::time_sealing;
-pub use simulation::{Outcome, simulate};
+pub use crypto::sealing::time_sealing;
+pub use error::Error;
+pub use peers::connection_manager::run;
+pub use testkit::simulation::{Outcome, simulate};
 
-use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
@@ -57,39 +37,6 @@ use crate::media::heartbeat::Pulse;
 use crate::media::mailbox::Mailbox;
 use crate::media::picture::AccessUnit;
 use crate::pairing::{Code, Fingerprint, Identity, Member, Pins, RoomKey, Sighting};
-
-/// What can be wrong with the link, and what to do about it.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// The socket could not be had.
-    #[error(
-        "link: cannot receive on {address}: {source}; is another holobooth running? else change link.listen"
-    )]
-    Bind {
-        /// The configured address.
-        address: SocketAddr,
-        /// The system's answer.
-        source: io::Error,
-    },
-    /// TLS refused our own key.
-    #[error("link: {0}; remove the booth's data folder to make a new key")]
-    Tls(#[from] rustls::Error),
-    /// A relay without a fingerprint, on a system without roots.
-    #[error(
-        "link: this system vouches for no certificate at all; put the relay's into relay.fingerprint, or install the \
-         package ca-certificates"
-    )]
-    NoRoots,
-    /// A relay, and nothing to seal with.
-    #[error(
-        "link: through a relay nothing goes unsealed; put a room key into room.key, as `holobooth room new` makes it"
-    )]
-    Unsealed,
-    /// The system gave no thread, timer or descriptor.
-    #[error("link: {0}")]
-    System(#[from] io::Error),
-}
 
 /// What is known of the other booth before it has been found.
 #[derive(Debug, Clone, Copy, Default)]

@@ -4,55 +4,27 @@ use std::convert::Infallible;
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::feedback::Feedback;
-use super::guard::Floor;
-use super::moq::{SETUP_LIMIT, Tracks};
-use super::receiver::Receiver;
-use super::seal::Sealed;
-use super::sender::{Plan, Refused, Sender};
-use super::wire::{Event, MoqWire, Track, Wire};
-use super::{Counters, Doors, Signals};
+use crate::link::carrier::datagrams::MoqWire;
+use crate::link::carrier::moq::Tracks;
+use crate::link::carrier::sealed::Sealed;
+use crate::link::carrier::{Event, Wire};
+use crate::link::error::{Ended, UNHEARD_US};
+use crate::link::media::feedback::Feedback;
+use crate::link::media::receiver::Receiver;
+use crate::link::media::sender::{Plan, Refused, Sender};
+use crate::link::net::congestion::Floor;
+use crate::link::track::Track;
+use crate::link::{Counters, Doors, Signals};
 use crate::media::picture::AccessUnit;
 
-/// Reports come ten times a second: without one for so long, in µs, the other side is not there, whatever the connection says.
-const UNHEARD_US: u64 = 3_000_000;
 /// How long a loop waits for a wire that has enough to do, in µs.
 const BREATH_US: u64 = 1_000;
 /// How often it looks around, in µs.
 const LOOK_US: u64 = 25_000;
 
-/// Why a session is over.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Ended {
-    #[error("the connection is gone: {0}")]
-    Connection(#[from] quinn::ConnectionError),
-    #[error("MoQ: {0}")]
-    Moq(#[from] moq_net::Error),
-    #[error("the other side takes no QUIC datagrams")]
-    NoDatagrams,
-    #[error("the other side published nothing within {} s", SETUP_LIMIT.as_secs())]
-    Silent,
-    #[error("the room's name is no MoQ path")]
-    Name,
-    #[error("the system has no randomness to give")]
-    Random,
-    #[error("too many runs of the other booth")]
-    Runs,
-    #[error("sealing: {0}")]
-    Seal(#[from] sframe::error::SframeError),
-    #[error("the other side closed its tracks")]
-    Closed,
-    #[error("no report for {} s", UNHEARD_US / 1_000_000)]
-    Unheard,
-    #[error("a time beyond what MoQ can carry")]
-    Time(#[from] moq_net::TimeOverflow),
-    #[error(transparent)]
-    System(#[from] std::io::Error),
-}
-
 /// Exchanges frames and reports over `tracks` of `connection` until one of them ends. `number` tells this session from those
 /// before.
-pub(super) async fn run(
+pub(crate) async fn run(
     connection: &quinn::Connection,
     tracks: Tracks,
     number: u64,
@@ -78,7 +50,7 @@ pub(super) async fn run(
 }
 
 /// Sends what the encoder makes, takes what comes, answers, until the session ends.
-pub(super) async fn drive(
+pub(crate) async fn drive(
     wire: &mut impl Wire,
     number: u64,
     plan: Plan,

@@ -1,0 +1,519 @@
+//! The receiving half of a session: datagrams in, access units and answers out. No socket and no clock in here.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering::Relaxed;
+
+use bytes::Bytes;
+
+use crate::link::media::arrivals::{ArrivalLog, Number};
+use crate::link::media::assembler::{Assembler, Made};
+use crate::link::media::feedback::{MAX_NACKS, Nack, PeerClock, Report};
+use crate::link::media::packet::Datagram;
+use crate::link::{Counters, Doors, Incoming};
+
+/// The least time between keyframes that the other side asks for, in µs and round trips: one must have had time to arrive.
+const KEYFRAME_SPACING: (u64, u64) = (250_000, 2);
+/// A report older than the newest is an overtaken one, unless nothing newer came for so long, in µs.
+const OVERTAKEN_US: u64 = 1_000_000;
+/// A report that answers one of ours so long after, in µs, has been held back: it says nothing of now.
+const STALE_US: u64 = 3_000_000;
+/// How often arrivals are told, in µs.
+const ARRIVALS_EVERY_US: u64 = 15_000;
+/// How often a report is sent with nothing urgent in it, in µs.
+const REPORT_EVERY_US: u64 = 100_000;
+/// How often it is sent with something urgent in it, in µs.
+const URGENT_EVERY_US: u64 = 30_000;
+/// A question is sent twice, so far apart in µs.
+const APART_US: u64 = 3_000;
+/// After so many shards in a row that are of no use, and so long, in µs, numbers are believed anew.
+pub(crate) const ASTRAY_US: u64 = 500_000;
+pub(crate) const ASTRAY: u32 = 500;
+/// The round trip before it is known, in µs.
+const UNKNOWN_RTT_US: u64 = 100_000;
+
+/// What a session knows of the other side.
+pub(crate) struct Receiver<'a> {
+    session: u64,
+    doors: Doors<'a>,
+    log: ArrivalLog,
+    assembler: Assembler,
+    clock: PeerClock,
+    /// `sent_us` of the newest report from the other side, and when it came.
+    heard: Option<(u64, u64)>,
+    /// When the first report of ours left; none before.
+    first_sent_us: Option<u64>,
+    /// Whether a report answered one of ours. A relay hands out what it last had of a peer that is long gone.
+    met: bool,
+    newest: u32,
+    keyframe_granted_us: u64,
+    asking: bool,
+    /// Answers on their way out, each with when it may go.
+    answers: VecDeque<(u64, Bytes)>,
+    arrivals_due_us: u64,
+    report_due_us: u64,
+    nacks: Vec<Nack>,
+    /// Datagrams in a row that were of no use.
+    turned_away: u32,
+    /// When one was not, in µs.
+    new_us: u64,
+    /// When the last report was sent, in µs.
+    reported_us: u64,
+}
+
+impl<'a> Receiver<'a> {
+    pub(crate) fn new(session: u64, doors: Doors<'a>) -> Self {
+        Self {
+            session,
+            doors,
+            log: ArrivalLog::default(),
+            assembler: Assembler::default(),
+            clock: PeerClock::default(),
+            heard: None,
+            first_sent_us: None,
+            met: false,
+            newest: 0,
+            keyframe_granted_us: 0,
+            asking: false,
+            answers: VecDeque::new(),
+            arrivals_due_us: 0,
+            report_due_us: 0,
+            nacks: Vec::with_capacity(MAX_NACKS),
+            turned_away: 0,
+            new_us: 0,
+            reported_us: 0,
+        }
+    }
+
+    /// The round trip without queues, in µs.
+    pub(crate) fn shortest_us(&self) -> u64 {
+        self.clock.shortest_us().unwrap_or(UNKNOWN_RTT_US)
+    }
+
+    /// The round trip, in µs; a guess before the first exchange.
+    pub(crate) fn rtt_us(&self) -> u64 {
+        self.clock.rtt_us().unwrap_or(UNKNOWN_RTT_US)
+    }
+
+    /// Takes a datagram of the `hologram` track that came at `now_us`.
+    pub(crate) fn datagram(&mut self, bytes: Bytes, now_us: u64) {
+        let counters = self.doors.counters;
+        let Some(datagram) = Datagram::parse(bytes) else {
+            Counters::add(&counters.garbage, 1);
+            return;
+        };
+        if self.turned_away > ASTRAY && now_us > self.new_us + ASTRAY_US {
+            // The other side has begun anew, or one false number was believed: all true ones look false.
+            (self.log, self.assembler) = (ArrivalLog::default(), Assembler::default());
+        }
+        let number = self.log.push(datagram.packet, now_us);
+        match number {
+            Number::New => (self.turned_away, self.new_us) = (0, now_us),
+            Number::Repeated => Counters::add(&counters.repeated, 1),
+            Number::Absurd => Counters::add(&counters.garbage, 1),
+        }
+        if number != Number::New {
+            self.turned_away += 1;
+            return;
+        }
+        let Some(shard) = datagram.shard else { return };
+        let way_us = self.clock.shortest_us().unwrap_or(0) / 2;
+        match self.assembler.push(shard, now_us, way_us) {
+            Made::Used | Made::Late => {}
+            Made::Nonsense => Counters::add(&counters.garbage, 1),
+        }
+    }
+
+    /// Lets time pass and hands out what is ready; to be called after datagrams and at [`Receiver::next_us`].
+    pub(crate) fn tick(&mut self, now_us: u64) {
+        let rtt_us = self.rtt_us();
+        loop {
+            self.ask(now_us, rtt_us);
+            self.hand_out(now_us);
+            // Behind what went out there may be what is to be given up.
+            if self.assembler.next_us(rtt_us) > now_us {
+                break;
+            }
+        }
+    }
+
+    /// Asks for what is missing and can still come in time.
+    fn ask(&mut self, now_us: u64, rtt_us: u64) {
+        let (signals, counters) = (self.doors.signals, self.doors.counters);
+        let mut broken = false;
+        loop {
+            let nacks = &mut self.nacks;
+            nacks.clear();
+            broken |= self.assembler.tick(now_us, rtt_us, |nack| {
+                let room = nacks.len() < MAX_NACKS;
+                if room {
+                    nacks.push(nack);
+                }
+                room
+            });
+            if nacks.is_empty() {
+                break;
+            }
+            let question = Nack::write(nacks);
+            Counters::add(&counters.nacks, nacks.len() as u64);
+            self.answers.push_front((now_us, question.clone()));
+            self.answers.push_back((now_us + APART_US, question));
+        }
+        if broken {
+            signals.keyframe_for_us.store(true, Relaxed);
+        }
+    }
+
+    /// Gives the decoder what is ready.
+    fn hand_out(&mut self, now_us: u64) {
+        let counters = self.doors.counters;
+        while let Some(out) = self.assembler.take() {
+            let mut unit = out.unit;
+            // Until the clocks have met, the way counts as no time at all.
+            let unknown = unit.stamps.sent_us as i64 - now_us as i64;
+            let offset = self.clock.offset_us().unwrap_or(unknown);
+            unit.stamps = unit.stamps.shifted_us(-offset);
+            unit.stamps.received_us = now_us;
+            self.newest = unit.number;
+            Counters::add(&counters.received_frames, 1);
+            Counters::add(&counters.received_bytes, unit.data.len() as u64);
+            Counters::add(&counters.lost_frames, out.lost.into());
+            // Refused when the decoder is too slow; it then sees the gap in the numbers.
+            let _ = self.doors.incoming.put(Incoming { session: self.session, unit });
+        }
+    }
+
+    /// Takes a report that came at `now_us`.
+    pub(crate) fn report(&mut self, report: &Report, now_us: u64) {
+        let (signals, counters) = (self.doors.signals, self.doors.counters);
+        if self.heard.is_some_and(|(newest, at_us)| report.sent_us <= newest && now_us < at_us + OVERTAKEN_US)
+        {
+            return Counters::add(
+                &counters.repeated,
+                u64::from(self.heard.is_some_and(|h| h.0 == report.sent_us)),
+            );
+        }
+        let answers = self.first_sent_us.is_some_and(|first_us| report.echo_us >= first_us);
+        let way_us = now_us.saturating_sub(report.echo_us).saturating_sub(report.held_us.into());
+        if answers && way_us > STALE_US {
+            return Counters::add(&counters.repeated, 1);
+        }
+        let first = answers && !self.met;
+        if first {
+            self.met = true;
+            // It listens, so what is sent from here on can arrive.
+            Counters::add(&counters.connects, 1);
+            signals.connected.store(true, Relaxed);
+        }
+        self.heard = Some((report.sent_us, now_us));
+        if answers {
+            signals.heard_us.store(now_us, Relaxed);
+        }
+        if answers {
+            self.clock.exchange(report, now_us);
+        }
+        if let Some(offset) = self.clock.offset_us() {
+            Counters::set(&counters.clock_offset_us, offset as u64);
+        }
+        signals.peer_has_camera.store(report.camera, Relaxed);
+        let spacing_us = KEYFRAME_SPACING.0.max(KEYFRAME_SPACING.1 * self.rtt_us());
+        if first || (report.keyframe && now_us >= self.keyframe_granted_us + spacing_us) {
+            self.keyframe_granted_us = now_us;
+            signals.keyframe_for_peer.store(true, Relaxed);
+        }
+    }
+
+    /// Whether the other side is there and hears us.
+    pub(crate) fn has_met(&self) -> bool {
+        self.met
+    }
+
+    /// When the other side was last heard, in µs; none before the first report.
+    pub(crate) fn heard_us(&self) -> Option<u64> {
+        self.heard.map(|(_, at_us)| at_us)
+    }
+
+    /// The next answer for the `feedback` track that is due at `now_us`.
+    pub(crate) fn poll(&mut self, now_us: u64) -> Option<Bytes> {
+        if now_us >= self.arrivals_due_us {
+            self.arrivals_due_us = now_us + ARRIVALS_EVERY_US;
+            let answers = &mut self.answers;
+            self.log.report(|bytes| answers.push_back((now_us, bytes)));
+            // The decoder may have come to need a keyframe since.
+            if self.doors.signals.keyframe_for_us.load(Relaxed) || !self.met {
+                self.report_due_us = self.report_due_us.min(self.reported_us + URGENT_EVERY_US);
+            }
+        }
+        if now_us >= self.report_due_us {
+            self.report_due_us = now_us + REPORT_EVERY_US;
+            self.reported_us = now_us;
+            let report = self.next_report(now_us).write();
+            self.answers.push_back((now_us, report));
+        }
+        let due = self.answers.iter().position(|(due_us, _)| *due_us <= now_us)?;
+        self.answers.remove(due).map(|(_, bytes)| bytes)
+    }
+
+    /// When [`Receiver::tick`] or [`Receiver::poll`] has something to do next, in µs.
+    pub(crate) fn next_us(&self) -> u64 {
+        let answers = self.answers.iter().map(|(due_us, _)| *due_us).min().unwrap_or(u64::MAX);
+        let repair = self.assembler.next_us(self.rtt_us());
+        answers.min(repair).min(self.arrivals_due_us).min(self.report_due_us)
+    }
+
+    /// What to tell the other side at `now_us`.
+    fn next_report(&mut self, now_us: u64) -> Report {
+        let (signals, counters) = (self.doors.signals, self.doors.counters);
+        self.first_sent_us.get_or_insert(now_us);
+        let keyframe = signals.keyframe_for_us.load(Relaxed);
+        if keyframe && !self.asking {
+            Counters::add(&counters.keyframe_requests, 1);
+        }
+        self.asking = keyframe;
+        let (echo_us, held_us) = self.heard.map_or((0, 0), |(sent_us, at_us)| {
+            (sent_us, u32::try_from(now_us.saturating_sub(at_us)).unwrap_or(u32::MAX))
+        });
+        Report {
+            keyframe,
+            camera: signals.camera.load(Relaxed),
+            sent_us: now_us,
+            echo_us,
+            held_us,
+            newest: self.newest,
+            received: counters.received_frames.load(Relaxed),
+            lost: counters.lost_frames.load(Relaxed),
+        }
+    }
+
+    /// Bytes that lie here, for tests of what a peer can make us keep.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn held(&self) -> usize {
+        self.assembler.held() + self.answers.iter().map(|(_, b)| b.len()).sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::media::feedback::Feedback;
+    use crate::link::media::packet::{put_header, tests::unit};
+    use crate::link::media::sender::tests::shards;
+    use crate::link::tests::End;
+
+    /// The datagrams of frame `number`, from datagram `packet` on.
+    fn datagrams(number: u32, size: usize, packet: u32) -> Vec<Bytes> {
+        let write = |(i, s): (usize, crate::link::media::packet::Shard)| {
+            let mut out = Vec::new();
+            put_header(&mut out, packet + i as u32, number, (s.index, s.part), (s.data, s.parity), s.left_us);
+            out.extend_from_slice(&s.piece);
+            out.into()
+        };
+        shards(&unit(number, size), number, 1).into_iter().enumerate().map(write).collect()
+    }
+
+    fn asking(keyframe: bool, sent_us: u64) -> Report {
+        Report { keyframe, sent_us, echo_us: u64::MAX >> 12, ..Report::default() }
+    }
+
+    #[test]
+    fn garbage_is_counted_and_changes_nothing() {
+        let end = End::new();
+        let mut receiver = Receiver::new(1, end.doors());
+        let mut random = fastrand::Rng::with_seed(42);
+        datagrams(2, 5_000, 0).into_iter().for_each(|d| receiver.datagram(d, 1_000));
+        receiver.tick(0);
+        assert_eq!(end.incoming.take().map(|i| i.unit.number), Some(2));
+        for n in 0..20_000 {
+            let mut bytes = vec![0; random.usize(..1_200)];
+            random.fill(&mut bytes);
+            receiver.datagram(bytes.into(), n);
+            receiver.tick(n);
+        }
+        assert!(end.incoming.take().is_none());
+        assert!(end.counters.garbage.load(Relaxed) > 19_000);
+        datagrams(3, 5_000, 9).into_iter().for_each(|d| receiver.datagram(d, 1_000));
+        receiver.tick(1_000);
+        assert_eq!(end.incoming.take().map(|i| i.unit.number), Some(3));
+        assert_eq!(end.counters.lost_frames.load(Relaxed), 0);
+    }
+
+    #[test]
+    fn repetitions_are_counted_and_change_nothing() {
+        let end = End::new();
+        let mut receiver = Receiver::new(1, end.doors());
+        for _ in 0..3 {
+            datagrams(3, 5_000, 9).into_iter().for_each(|d| receiver.datagram(d, 1_000));
+            receiver.tick(1_000);
+        }
+        assert_eq!(end.incoming.take().map(|i| i.unit.number), Some(3));
+        assert!(end.incoming.take().is_none());
+        assert_eq!(end.counters.repeated.load(Relaxed), 2 * datagrams(3, 5_000, 9).len() as u64);
+    }
+
+    #[test]
+    fn numbers_that_begin_anew_are_believed_after_a_while() {
+        let end = End::new();
+        let mut receiver = Receiver::new(1, end.doors());
+        let mut got = Vec::new();
+        for n in 0..600u32 {
+            // In the middle the other side starts over.
+            let number = n % 300;
+            let us = u64::from(n) * 4_000;
+            datagrams(number, 2_500, number * 4).into_iter().for_each(|d| receiver.datagram(d, us));
+            receiver.tick(us);
+            got.extend(std::iter::from_fn(|| end.incoming.take()).map(|incoming| (n, incoming.unit.number)));
+        }
+        let again: Vec<_> = got.iter().filter(|(n, _)| *n >= 300).collect();
+        assert!(again.len() > 100 && again.iter().all(|(n, number)| n - 300 == *number), "{again:?}");
+    }
+
+    #[test]
+    fn late_shards_of_frames_that_are_out_begin_nothing_anew() {
+        let end = End::new();
+        let mut receiver = Receiver::new(1, end.doors());
+        datagrams(0, 2_500, 0).into_iter().for_each(|d| receiver.datagram(d, 0));
+        for n in 1..2_000u32 {
+            // Sent again and again under new numbers, long after it was whole.
+            let us = u64::from(n) * 1_000;
+            datagrams(0, 2_500, n * 4).into_iter().for_each(|d| receiver.datagram(d, us));
+            receiver.tick(us);
+        }
+        let out = std::iter::from_fn(|| end.incoming.take()).map(|incoming| incoming.unit.number);
+        assert_eq!(out.collect::<Vec<_>>(), [0]);
+    }
+
+    #[test]
+    fn one_false_number_is_not_believed_for_long() {
+        let end = End::new();
+        let mut receiver = Receiver::new(1, end.doors());
+        let false_one = datagrams(900, 500, 60_000).remove(0);
+        let mut got = 0;
+        for n in 0..300u32 {
+            datagrams(n, 2_500, n * 4).into_iter().for_each(|d| receiver.datagram(d, n.into()));
+            if n == 10 {
+                receiver.datagram(false_one.clone(), n.into());
+            }
+            receiver.tick(n.into());
+            got += std::iter::from_fn(|| end.incoming.take()).count();
+        }
+        assert!(got > 100, "{got}");
+    }
+
+    #[test]
+    fn damaged_datagrams_never_panic() {
+        let end = End::new();
+        let mut receiver = Receiver::new(1, end.doors());
+        let mut random = fastrand::Rng::with_seed(7);
+        for n in 0..10_000u32 {
+            for datagram in datagrams(n, 2_500, n * 4) {
+                let mut bytes = datagram.to_vec();
+                let at = random.usize(..60);
+                bytes[at] ^= random.u8(..);
+                receiver.datagram(bytes.into(), u64::from(n) * 1_000);
+            }
+            receiver.tick(u64::from(n) * 1_000);
+            while receiver.poll(u64::from(n) * 1_000).is_some() {}
+            while let Some(incoming) = end.incoming.take() {
+                let _ = incoming.unit.stamps.durations_us();
+            }
+            assert!(receiver.held() < 64 << 20);
+        }
+    }
+
+    #[test]
+    fn a_report_that_was_held_back_says_nothing_of_now() {
+        let end = End::new();
+        let mut receiver = Receiver::new(1, end.doors());
+        receiver.next_report(0);
+        let old = Report { camera: true, sent_us: 7, echo_us: 1_000, held_us: 2_000, ..Report::default() };
+        receiver.report(&old, 1_000 + STALE_US + 2_001);
+        assert!(!receiver.has_met() && receiver.heard_us().is_none());
+        assert_eq!(end.counters.repeated.load(Relaxed), 1);
+        receiver.report(&old, 1_000 + STALE_US + 2_000);
+        assert!(receiver.has_met());
+    }
+
+    #[test]
+    fn keyframes_are_granted_at_a_bounded_rate() {
+        let end = End::new();
+        let mut receiver = Receiver::new(1, end.doors());
+        receiver.next_report(0);
+        let mut granted = 0;
+        for ms in 1..=2_000u64 {
+            receiver.report(&asking(true, ms * 1_000), ms * 1_000);
+            granted += u32::from(end.signals.keyframe_for_peer.swap(false, Relaxed));
+        }
+        assert_eq!(granted, 8);
+    }
+
+    #[test]
+    fn only_who_answers_is_there() {
+        let end = End::new();
+        let mut receiver = Receiver::new(1, end.doors());
+        let report = |receiver: &mut Receiver<'_>, echo_us, now_us| {
+            receiver.report(&Report { echo_us, sent_us: now_us, ..Report::default() }, now_us);
+            end.signals.connected.load(Relaxed)
+        };
+        assert!(!report(&mut receiver, 900, 1_000), "before we said anything");
+        receiver.next_report(2_000);
+        assert!(!report(&mut receiver, 1_999, 3_000), "an answer to an earlier session");
+        assert_eq!(end.signals.heard_us.load(Relaxed), 0);
+        assert!(report(&mut receiver, 2_000, 4_000));
+        assert_eq!((end.signals.heard_us.load(Relaxed), end.counters.connects.load(Relaxed)), (4_000, 1));
+        assert!(end.signals.keyframe_for_peer.load(Relaxed));
+    }
+
+    #[test]
+    fn a_report_that_was_heard_before_changes_nothing() {
+        let end = End::new();
+        let mut receiver = Receiver::new(1, end.doors());
+        let old = Report { camera: true, sent_us: 10, ..Report::default() };
+        receiver.report(&old, 100);
+        receiver.report(&Report { camera: false, sent_us: 20, ..Report::default() }, 200);
+        receiver.report(&old, 300);
+        assert!(!end.signals.peer_has_camera.load(Relaxed));
+        let report = receiver.next_report(1_200);
+        assert_eq!((report.echo_us, report.held_us), (20, 1_000));
+    }
+
+    #[test]
+    fn what_is_given_up_asks_for_a_keyframe_by_itself() {
+        let end = End::new();
+        let mut receiver = Receiver::new(1, end.doors());
+        let mut holed = datagrams(3, 8_000, 0);
+        holed.drain(2..5);
+        holed.into_iter().for_each(|d| receiver.datagram(d, 1_000));
+        let mut asked = false;
+        for ms in 1..1_500 {
+            receiver.tick(ms * 1_000);
+            while let Some(bytes) = receiver.poll(ms * 1_000) {
+                asked |= matches!(Feedback::parse(bytes), Some(Feedback::Report(report)) if report.keyframe);
+            }
+        }
+        assert!(asked);
+    }
+
+    #[test]
+    fn arrivals_and_questions_go_back() {
+        let end = End::new();
+        let mut receiver = Receiver::new(1, end.doors());
+        let mut holed = datagrams(3, 8_000, 0);
+        holed.drain(2..5);
+        holed.into_iter().for_each(|d| receiver.datagram(d, 1_000));
+        let (mut arrivals, mut nacks) = (0, 0);
+        for ms in 1..60 {
+            receiver.tick(ms * 1_000);
+            while let Some(bytes) = receiver.poll(ms * 1_000) {
+                match Feedback::parse(bytes) {
+                    Some(Feedback::Arrivals(told)) => arrivals += told.iter().flatten().count(),
+                    Some(Feedback::Nacks(asked)) => {
+                        assert_eq!((asked[0].frame, asked[0].need), (3, 2));
+                        nacks += 1;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        assert_eq!(arrivals, datagrams(3, 8_000, 0).len() - 3);
+        assert_eq!(nacks, 2, "one question, sent twice");
+    }
+}

@@ -1,0 +1,434 @@
+//! The sending half of a session: access units in, datagrams out, each at its time; what the other booth answers in. Pure.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::link::media::feedback::{Arrivals, Nack, Run};
+use crate::link::media::history::History;
+use crate::link::media::packet::{self, Part, SHARD_HEADER};
+use crate::link::media::packetizer::{AROUND, Cut, Cutter};
+use crate::link::media::redundancy::{Loss, LossMeter};
+use crate::link::media::tx_frame::Frame;
+use crate::link::rate::estimator::{Estimator, Limits};
+use crate::link::rate::pacer::Pacer;
+use crate::link::sizes;
+use crate::media::picture::AccessUnit;
+
+/// Sent frames that are kept for repair.
+const KEPT: usize = 64;
+/// A frame is kept for repair so long after its deadline, in µs.
+const KEPT_US: u64 = 500_000;
+/// What a repair takes besides one and a half round trips, in µs: noticing, sending.
+const REPAIR_US: u64 = 15_000;
+/// The two sendings of a repair are so far apart, in µs: a burst of losses seldom takes both.
+const APART_US: u64 = 4_000;
+/// The encoder is to wait while so much waits here, in µs of the pace.
+const BACKLOG_US: u64 = 30_000;
+/// Above so much, a frame is not taken any more, in µs of the pace.
+const FULL_US: u64 = 300_000;
+/// Repairs that wait at most; more is asked for than the line can give.
+const REPAIRS: usize = 1_024;
+/// The least that a line is taken to carry, in kbit/s.
+const FLOOR_KBPS: u32 = 150;
+/// A session begins with this, or less where less is asked for, in kbit/s: what any line carries. The first trains of padding find the
+/// rest within a second.
+const START_KBPS: u32 = 4_000;
+/// Bytes of padding that go before the first frame: the first datagrams of a connection find everything asleep.
+const WARM_UP: usize = 12_000;
+/// What video at its highest rate takes with parity, headers and repairs, over the video alone: against bursts, two thirds more and some.
+const EXTRA: f32 = 2.0;
+/// What a full line is planned with, in frames a second.
+const PLANNED_FPS: usize = 30;
+/// A rate that the line had is forgotten over this time, in µs.
+const FADE_US: f32 = 2_000_000.0;
+/// What may be under way beyond a round trip, in µs of the line's rate.
+const SLACK_US: u64 = 200_000;
+/// Frames leave at least so many times as fast as the line's rate: each is to be gone before the next.
+const PACE: f32 = 1.2;
+/// Of the line's rate, the share that the video is planned with: frames differ in size.
+const HEADROOM: f32 = 0.95;
+
+/// A shard to be sent again.
+#[derive(Debug, Clone, Copy)]
+struct Repair {
+    frame: u32,
+    index: u16,
+    /// All of it, or the half that has not gone yet.
+    part: Part,
+    not_before_us: u64,
+}
+
+/// A burst of padding under way.
+#[derive(Debug, Clone, Copy)]
+struct Padding {
+    left: usize,
+    kbps: u32,
+    next_us: u64,
+}
+
+/// Why a frame was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// It refers to one that was not taken: the next must be a keyframe.
+    NeedsKeyframe,
+    /// Too much waits: the line is slower than the encoder.
+    Full,
+    /// No frame may be that large.
+    TooLarge,
+}
+
+/// What the link is set for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan {
+    /// The highest rate of the video, in kbit/s.
+    pub(crate) max_kbps: u32,
+    /// From a picture's capture to its being decodable at the other booth, in µs.
+    pub(crate) deadline_us: u64,
+}
+
+/// Sends the frames of one session.
+pub(crate) struct Sender {
+    plan: Plan,
+    estimator: Estimator,
+    meter: LossMeter,
+    cutter: Cutter,
+    pacer: Pacer,
+    history: History,
+    frames: VecDeque<Frame>,
+    repairs: VecDeque<Repair>,
+    probe: Option<Padding>,
+    spare: Vec<(BytesMut, Vec<(Bytes, u64)>)>,
+    next_frame: u32,
+    needs_keyframe: bool,
+    /// What the path carries at once, in bytes.
+    datagram: usize,
+    rtt_us: u64,
+    shortest_us: u64,
+    waiting_bytes: usize,
+    /// Of the bytes on a full line, the share that is left for coded video.
+    efficiency: f32,
+    /// Bytes of repairs since the last frame, and their share of all bytes.
+    repaired_bytes: usize,
+    repaired: f32,
+    /// The line's rate, as high as it was of late, in kbit/s, and when that was looked at.
+    remembered_kbps: f32,
+    remembered_us: u64,
+    /// Shards sent again and not counted yet.
+    pub(crate) repairs_sent: u64,
+}
+
+impl Sender {
+    /// A sender that first warms the path with a little padding, from `now_us` on.
+    pub(crate) fn new(plan: Plan, rtt_us: u64, now_us: u64) -> Self {
+        let ceiling_kbps = (plan.max_kbps as f32 * EXTRA) as u32;
+        let start_kbps = START_KBPS.min(ceiling_kbps).max(FLOOR_KBPS);
+        let limits =
+            Limits { start_kbps, floor_kbps: FLOOR_KBPS, ceiling_kbps: ceiling_kbps.max(FLOOR_KBPS) };
+        Self {
+            plan,
+            estimator: Estimator::new(limits),
+            meter: LossMeter::default(),
+            cutter: Cutter::default(),
+            pacer: Pacer::new(ceiling_kbps * 3),
+            history: History::default(),
+            frames: VecDeque::new(),
+            repairs: VecDeque::new(),
+            probe: Some(Padding { left: WARM_UP, kbps: start_kbps, next_us: now_us }),
+            spare: Vec::new(),
+            next_frame: 0,
+            needs_keyframe: true,
+            datagram: sizes::SAFE_DATAGRAM,
+            rtt_us,
+            shortest_us: rtt_us,
+            waiting_bytes: 0,
+            efficiency: 0.75,
+            repaired_bytes: 0,
+            repaired: 0.0,
+            remembered_kbps: 0.0,
+            remembered_us: now_us,
+            repairs_sent: 0,
+        }
+    }
+
+    /// The round trip is now `rtt_us`, and `shortest_us` without queues.
+    pub(crate) fn set_rtt_us(&mut self, rtt_us: u64, shortest_us: u64) {
+        (self.rtt_us, self.shortest_us) = (rtt_us, shortest_us);
+    }
+
+    /// Takes a frame to be sent.
+    ///
+    /// # Errors
+    /// [`Refused`]; then the next that is taken is a keyframe.
+    pub(crate) fn frame(&mut self, unit: &AccessUnit, now_us: u64) -> Result<(), Refused> {
+        if self.needs_keyframe && !unit.keyframe {
+            return Err(Refused::NeedsKeyframe);
+        }
+        self.needs_keyframe = true;
+        if self.backlog_us() > FULL_US {
+            return Err(Refused::Full);
+        }
+        let deadline_us = unit.stamps.capture_us + self.plan.deadline_us;
+        let left_us = deadline_us.saturating_sub(now_us);
+        let loss = self.meter.loss();
+        self.efficiency = self.plan_efficiency(loss, left_us);
+        self.forget(now_us);
+        let repairable = self.repairable(self.waiting_bytes + unit.data.len(), left_us);
+        let (mut waiting, sent) = self.spare.pop().unwrap_or_default();
+        let cut = self.cutter.cut(unit, self.datagram, loss, repairable, &mut waiting);
+        let Cut { data, parity, slot, last } = cut.ok_or(Refused::TooLarge)?;
+        self.needs_keyframe = false;
+        let again = std::mem::take(&mut self.repaired_bytes) as f32;
+        let wire = (usize::from(data + parity) * (slot + AROUND)) as f32 + again;
+        self.repaired += (again / wire - self.repaired) * 0.02;
+        self.waiting_bytes += waiting.len();
+        self.frames.push_back(Frame {
+            number: self.next_frame,
+            counts: (data, parity),
+            slot,
+            last,
+            deadline_us,
+            waiting,
+            rest: None,
+            sent,
+            round: 0,
+        });
+        self.next_frame = self.next_frame.wrapping_add(1);
+        Ok(())
+    }
+
+    /// The path carries `datagram` bytes at once from now on. What was cut for more goes in halves.
+    pub(crate) fn fit(&mut self, datagram: usize) {
+        self.datagram = datagram;
+    }
+
+    /// Whether what is found missing of a frame, the last of `bytes` to be sent, can come in time when `left_us` are left.
+    fn repairable(&self, bytes: usize, left_us: u64) -> bool {
+        self.pacer.span_us(bytes) + self.rtt_us * 3 / 2 + REPAIR_US < left_us
+    }
+
+    /// The share for video were the line full: a small frame now, with as much around it as a large one,
+    /// does not make the line narrower.
+    fn plan_efficiency(&mut self, loss: Loss, left_us: u64) -> f32 {
+        let bytes = self.estimator.target_kbps() as usize * 1000 / 8 / PLANNED_FPS * 3 / 4;
+        let repairable = self.repairable(bytes, left_us);
+        self.cutter.share(bytes, self.datagram, loss, repairable) * (1.0 - self.repaired)
+    }
+
+    /// Lets go of frames that nobody will ask for.
+    fn forget(&mut self, now_us: u64) {
+        while let Some(oldest) = self.frames.front()
+            && oldest.is_out()
+            && (self.frames.len() >= KEPT || now_us > oldest.deadline_us + KEPT_US)
+        {
+            if let Some(Frame { mut waiting, mut sent, .. }) = self.frames.pop_front() {
+                sent.clear();
+                waiting.clear();
+                if self.spare.len() < KEPT {
+                    self.spare.push((waiting, sent));
+                }
+            }
+        }
+    }
+
+    /// How long what waits will take, in µs.
+    pub(crate) fn backlog_us(&self) -> u64 {
+        self.pacer.span_us(self.waiting_bytes)
+    }
+
+    /// Whether the encoder had better wait.
+    pub(crate) fn congested(&self) -> bool {
+        self.backlog_us() > BACKLOG_US
+    }
+
+    /// What the video may take, in kbit/s.
+    pub(crate) fn video_kbps(&self) -> u32 {
+        let video = self.estimator.target_kbps() as f32 * self.efficiency * HEADROOM;
+        (video as u32).clamp(FLOOR_KBPS / 2, self.plan.max_kbps)
+    }
+
+    /// What may be under way, in bytes: the line's rate, as high as it was of late, for a round trip and some queue. What waits outside
+    /// waits as long as what waits in the line's queue; this does not let a keyframe or a repair wait twice.
+    pub(crate) fn in_flight_bytes(&mut self, now_us: u64) -> u64 {
+        let passed_us = now_us.saturating_sub(self.remembered_us) as f32;
+        self.remembered_us = now_us;
+        let faded = self.remembered_kbps * (1.0 - passed_us / FADE_US).max(0.0);
+        self.remembered_kbps = faded.max(self.estimator.target_kbps() as f32);
+        (self.remembered_kbps * (self.rtt_us + SLACK_US) as f32 / 8_000.0) as u64
+    }
+
+    /// The estimated queue on the way, in µs, and the rate of the line, in kbit/s.
+    pub(crate) fn line(&self) -> (u64, u32) {
+        (self.estimator.queue_us(), self.estimator.target_kbps())
+    }
+
+    /// Share of datagrams lost, 0 to 1.
+    pub(crate) fn loss(&self) -> f32 {
+        self.meter.loss().share
+    }
+
+    /// The other booth tells of arrivals. Whether that makes sense.
+    pub(crate) fn arrivals(&mut self, report: &Arrivals, now_us: u64) -> bool {
+        let pacer = &mut self.pacer;
+        let Some((arrivals, lost)) = self.history.settle(report, &mut self.meter, |train| pacer.learn(train))
+        else {
+            return false;
+        };
+        let before_kbps = self.estimator.target_kbps();
+        self.estimator.report(arrivals, lost, now_us);
+        let pace_kbps = (self.estimator.target_kbps() as f32 * PACE) as u32;
+        if pace_kbps < before_kbps
+            && let Some(capacity_kbps) = self.estimator.capacity_kbps()
+        {
+            // A target below the capacity is to let a queue drain; what was coded before may go as fast as it drains.
+            self.pacer.at_most(capacity_kbps.max(pace_kbps));
+        }
+        self.pacer.at_least(pace_kbps);
+        true
+    }
+
+    /// The other booth asks for shards again.
+    pub(crate) fn nack(&mut self, nack: &Nack, now_us: u64) {
+        let Some(frame) = self.frames.iter_mut().find(|f| f.number == nack.frame) else { return };
+        if nack.round <= frame.round || self.repairs.len() >= REPAIRS {
+            return;
+        }
+        let total = u32::from(frame.counts.0 + frame.counts.1);
+        let whole = [Run { start: 0, length: frame.counts.0 }];
+        let runs = if nack.runs().is_empty() { &whole } else { nack.runs() };
+        // What went so lately cannot be what is missed: it only waits in the line's queue.
+        let lately_us = self.shortest_us * 3 / 4 + self.estimator.queue_us();
+        let (sent, rest) = (&frame.sent, frame.rest.map(u32::from));
+        let gone = |i: u32| {
+            rest != Some(i) && sent.get(i as usize).is_some_and(|(_, at_us)| at_us + lately_us <= now_us)
+        };
+        let missing = runs
+            .iter()
+            .flat_map(|r| u32::from(r.start)..(u32::from(r.start) + u32::from(r.length)).min(total))
+            .filter(|&i| gone(i));
+        let need = usize::from(nack.need).min(frame.counts.0.into());
+        // Of what is missing, enough, and as much again as the loss makes wise; then all of it once more, a little later.
+        let spare = self.cutter.spare(need, self.meter.loss());
+        let chosen = missing.take((need + spare).min(REPAIRS - self.repairs.len()));
+        let first = self.repairs.len();
+        self.repairs.extend(chosen.map(|index| Repair {
+            frame: nack.frame,
+            index: index as u16,
+            part: Part::Whole,
+            not_before_us: now_us,
+        }));
+        if self.repairs.len() > first {
+            frame.round = nack.round;
+        }
+        let enough = self.repairs.len() - first >= need + spare && need > 2;
+        if !enough {
+            for i in first..self.repairs.len() {
+                let again = Repair { not_before_us: now_us + APART_US, ..self.repairs[i] };
+                self.repairs.push_back(again);
+            }
+        }
+    }
+
+    /// Lets time pass without an answer.
+    pub(crate) fn tick(&mut self, now_us: u64) {
+        self.estimator.tick(now_us, self.history.unanswered_us());
+        if self.probe.is_none()
+            && self.waiting_bytes == 0
+            && let Some(probe) = self.estimator.probe(now_us)
+        {
+            self.probe =
+                Some(Padding { left: probe.bytes as usize, kbps: probe.kbps.max(1), next_us: now_us });
+        }
+    }
+
+    /// The next datagram that may go at `now_us`: repairs first, then frames in order, then padding.
+    pub(crate) fn poll(&mut self, now_us: u64) -> Option<Bytes> {
+        if self.pacer.ready(now_us)
+            && let Some(datagram) = self.repair(now_us).or_else(|| self.first_sending(now_us))
+        {
+            self.pacer.spend(datagram.len() + AROUND);
+            return Some(datagram);
+        }
+        self.padding(now_us)
+    }
+
+    fn repair(&mut self, now_us: u64) -> Option<Bytes> {
+        loop {
+            // Waiting ones stand behind those that are due, but for a few.
+            let at = self.repairs.iter().position(|r| r.not_before_us <= now_us)?;
+            let Repair { frame, index, part, .. } = self.repairs.remove(at)?;
+            let Some(frame) = self.frames.iter_mut().find(|f| f.number == frame) else { continue };
+            let Some((shard, at_us)) = frame.sent.get_mut(usize::from(index)) else { continue };
+            *at_us = now_us;
+            let shard = shard.clone();
+            let part = if part == Part::Whole && shard.len() > self.datagram { Part::First } else { part };
+            if part == Part::First {
+                let rest = Repair { frame: frame.number, index, part: Part::Second, not_before_us: now_us };
+                self.repairs.push_front(rest);
+            }
+            let datagram = frame.datagram_of(index, part, &shard, self.history.next(), now_us);
+            self.history.push(now_us, (datagram.len() + AROUND) as u32, None, false);
+            self.repaired_bytes += datagram.len() + AROUND;
+            self.repairs_sent += u64::from(part != Part::Second);
+            return Some(datagram);
+        }
+    }
+
+    fn first_sending(&mut self, now_us: u64) -> Option<Bytes> {
+        if self.waiting_bytes == 0 {
+            return None;
+        }
+        let frame = self.frames.iter_mut().find(|f| !f.is_out())?;
+        let packet = self.history.next();
+        let datagram = if let Some(index) = frame.rest.take() {
+            let (shard, at_us) = frame.sent.get_mut(usize::from(index))?;
+            *at_us = now_us;
+            let shard = shard.clone();
+            frame.datagram_of(index, Part::Second, &shard, packet, now_us)
+        } else {
+            let (index, mut shard) = frame.next_shard()?;
+            let whole = shard.len() <= self.datagram;
+            if whole {
+                let left_us = frame.deadline_us.saturating_sub(now_us);
+                let header = &mut shard[..SHARD_HEADER];
+                packet::put_header(header, packet, frame.number, (index, Part::Whole), frame.counts, left_us);
+            } else {
+                frame.rest = Some(index);
+            }
+            let shard = shard.freeze();
+            frame.sent.push((shard.clone(), now_us));
+            if whole { shard } else { frame.datagram_of(index, Part::First, &shard, packet, now_us) }
+        };
+        if frame.rest.is_none() {
+            self.waiting_bytes = self.waiting_bytes.saturating_sub(frame.slot);
+        }
+        self.history.push(now_us, (datagram.len() + AROUND) as u32, Some(frame.number), false);
+        Some(datagram)
+    }
+
+    fn padding(&mut self, now_us: u64) -> Option<Bytes> {
+        let probe = self.probe.as_mut().filter(|probe| now_us >= probe.next_us)?;
+        let size = sizes::SAFE_DATAGRAM;
+        let wire = size + AROUND;
+        probe.next_us += wire as u64 * 8_000 / u64::from(probe.kbps);
+        probe.left = probe.left.saturating_sub(wire);
+        if probe.left == 0 {
+            self.probe = None;
+        }
+        let mut datagram = BytesMut::with_capacity(size);
+        packet::put_padding(&mut datagram, self.history.next(), size);
+        self.history.push(now_us, wire as u32, None, true);
+        Some(datagram.freeze())
+    }
+
+    /// When [`Sender::poll`] may have something, in µs; `u64::MAX` for never.
+    pub(crate) fn next_us(&self) -> u64 {
+        let repair = self.repairs.iter().map(|r| r.not_before_us).min();
+        let frame = (self.waiting_bytes > 0).then_some(0);
+        let paced = repair.into_iter().chain(frame).min().map(|us| us.max(self.pacer.next_us()));
+        paced.into_iter().chain(self.probe.map(|p| p.next_us)).min().unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,202 @@
+//! What goes out, datagram by datagram, in virtual time.
+
+use super::super::assembler::{Assembler, Made};
+use super::super::fec;
+use super::*;
+use crate::link::media::feedback::{Feedback, MAX_RUNS};
+use crate::link::media::packet::{Datagram, Shard, tests::unit};
+use crate::link::sizes;
+
+const PLAN: Plan = Plan { max_kbps: 8_000, deadline_us: 100_000 };
+
+/// The shards of `unit` as frame `number` with `parity` of them parity, the last of the data as short as it may be.
+pub(crate) fn shards(unit: &AccessUnit, number: u32, parity: usize) -> Vec<Shard> {
+    let length = 1_000;
+    let mut whole = packet::frame_header(unit).to_vec();
+    whole.extend_from_slice(&unit.data);
+    let end = whole.len().next_multiple_of(2);
+    whole.resize(whole.len().next_multiple_of(length), 0);
+    let data = whole.len() / length;
+    if parity > 0 {
+        let mut encoder = fec::Encoder::default();
+        let copy = whole.clone();
+        let made = encoder.encode(copy.chunks_exact(length), parity, length).unwrap();
+        made.recovery_iter().for_each(|piece| whole.extend_from_slice(piece));
+    }
+    let size = |index: usize| if index + 1 == data { end - index * length } else { length };
+    let shard = |(index, piece): (usize, &[u8])| Shard {
+        frame: number,
+        index: index as u16,
+        data: data as u16,
+        parity: parity as u16,
+        left_us: 80_000,
+        part: Part::Whole,
+        length: size(index),
+        piece: Bytes::copy_from_slice(&piece[..size(index)]),
+    };
+    whole.chunks_exact(length).enumerate().map(shard).collect()
+}
+
+fn warm(now_us: u64) -> Sender {
+    let mut sender = Sender::new(PLAN, 40_000, now_us);
+    while drain(&mut sender, &mut now_us.clone(), 100).len() > 1 {}
+    sender
+}
+
+/// What goes out within `ms`.
+fn drain(sender: &mut Sender, now_us: &mut u64, ms: u64) -> Vec<Datagram> {
+    let mut out = Vec::new();
+    for _ in 0..ms {
+        *now_us += 1_000;
+        out.extend(std::iter::from_fn(|| sender.poll(*now_us)).filter_map(Datagram::parse));
+    }
+    out
+}
+
+fn frame(number: u32, size: usize, now_us: u64) -> AccessUnit {
+    let mut unit = unit(number, size);
+    unit.stamps.capture_us = now_us;
+    unit
+}
+
+#[test]
+fn the_path_is_warmed_before_the_first_frame() {
+    let mut now = 1_000_000;
+    let mut sender = Sender::new(PLAN, 40_000, now);
+    let padding = drain(&mut sender, &mut now, 50);
+    assert!(padding.len() > 5 && padding.iter().all(|d| d.shard.is_none()), "{padding:?}");
+    assert!(drain(&mut sender, &mut now, 50).is_empty());
+}
+
+#[test]
+fn after_a_refusal_only_a_keyframe_goes() {
+    let now = 1_000_000;
+    let mut sender = warm(now);
+    let mut send = |n| sender.frame(&frame(n, 400_000, now), now);
+    assert_eq!(send(1), Err(Refused::NeedsKeyframe));
+    assert_eq!(send(30), Ok(()));
+    let full = (31..60).map(&mut send).find(Result::is_err);
+    assert_eq!(full, Some(Err(Refused::Full)));
+    assert_eq!(send(61), Err(Refused::NeedsKeyframe));
+}
+
+#[test]
+fn what_is_asked_for_is_sent_again_with_some_to_spare_and_once() {
+    let mut now = 1_000_000;
+    let mut sender = warm(now);
+    sender.frame(&frame(0, 20_000, now), now).unwrap();
+    let sent = drain(&mut sender, &mut now, 10);
+    let shards: Vec<_> = sent.iter().filter_map(|d| d.shard.clone()).collect();
+    assert!(shards.len() > 19 && shards[0].parity > 0);
+    let mut runs = [Run::default(); MAX_RUNS];
+    runs[0] = Run { start: 3, length: 4 };
+    let nack = Nack { frame: 0, round: 1, need: 3, runs, count: 1 };
+    // What was sent less than a round trip ago cannot be missed yet, and asking for it does not use up the question.
+    sender.nack(&nack, now);
+    assert!(drain(&mut sender, &mut now, 5).is_empty());
+    now += 40_000;
+    sender.nack(&nack, now);
+    sender.nack(&nack, now);
+    let again: Vec<_> = drain(&mut sender, &mut now, 30).into_iter().filter_map(|d| d.shard).collect();
+    assert!((4..=8).contains(&again.len()), "{}", again.len());
+    for shard in &again {
+        let first = &shards[usize::from(shard.index)];
+        assert!((3..7).contains(&shard.index) && shard.piece == first.piece);
+    }
+    let mut numbers: Vec<_> = sent.iter().map(|d| d.packet).collect();
+    numbers.dedup();
+    assert_eq!(numbers.len(), sent.len());
+    // Shards and frames that never were change nothing.
+    runs[0] = Run { start: 900, length: u16::MAX };
+    sender.nack(&Nack { round: 2, runs, ..nack }, now);
+    sender.nack(&Nack { frame: 77, ..nack }, now);
+    assert!(drain(&mut sender, &mut now, 30).is_empty());
+}
+
+/// What a receiver makes of what is sent while the path narrows after `before` datagrams, and of repairs.
+#[test]
+fn what_was_cut_for_a_wider_path_goes_in_halves_and_so_do_repairs() {
+    let mut now = 1_000_000;
+    for before in 0..18 {
+        let mut sender = warm(now);
+        let original = frame(0, 20_000, now);
+        sender.fit(1_369);
+        sender.frame(&original, now).unwrap();
+        let mut sent: Vec<Bytes> = Vec::new();
+        while sender.backlog_us() > 0 {
+            now += 200;
+            let narrow = sent.len() >= before;
+            sender.fit(if narrow { sizes::SAFE_DATAGRAM } else { 1_369 });
+            let some = sender.poll(now);
+            assert!(some.iter().all(|datagram| !narrow || datagram.len() <= sizes::SAFE_DATAGRAM));
+            sent.extend(some);
+        }
+        assert!(sender.frames[0].is_out() && sender.waiting_bytes == 0 && sender.next_us() == u64::MAX);
+        sender.fit(sizes::SAFE_DATAGRAM);
+        let mut runs = [Run::default(); MAX_RUNS];
+        runs[0] = Run { start: 2, length: 3 };
+        now += 40_000;
+        sender.nack(&Nack { frame: 0, round: 1, need: 3, runs, count: 1 }, now);
+        let mut repairs: Vec<Bytes> = Vec::new();
+        while sender.next_us() < u64::MAX {
+            now = now.max(sender.next_us());
+            repairs.extend(sender.poll(now));
+        }
+        assert!(repairs.iter().all(|datagram| datagram.len() <= sizes::SAFE_DATAGRAM));
+        let received = |datagrams: &[Bytes]| {
+            let mut assembler = Assembler::default();
+            for shard in datagrams.iter().filter_map(|d| Datagram::parse(d.clone())?.shard) {
+                assert_ne!(assembler.push(shard, now, 0), Made::Nonsense);
+            }
+            assembler.take().map(|out| out.unit.data)
+        };
+        assert_eq!(received(&sent), Some(original.data.clone()), "{before}");
+        // Without shards 2, 3 and 4 and all parity, repairs are needed, and enough.
+        sent.retain(|d| {
+            let shard = Datagram::parse(d.clone()).and_then(|d| d.shard);
+            shard.is_some_and(|shard| !(2..5).contains(&shard.index) && shard.index < shard.data)
+        });
+        assert_eq!(received(&sent), None, "{before}");
+        sent.extend(repairs);
+        assert_eq!(received(&sent), Some(original.data), "{before}");
+    }
+}
+
+#[test]
+fn a_frame_that_takes_too_long_to_leave_has_the_parity_of_one_beyond_repair() {
+    let now = 1_000_000;
+    let sender = warm(now);
+    let left_us = PLAN.deadline_us;
+    let small = 20_000;
+    assert!(sender.pacer.span_us(small) < 20_000 && sender.repairable(small, left_us));
+    let large = small * left_us as usize / sender.pacer.span_us(small) as usize;
+    assert!(!sender.repairable(large, left_us));
+}
+
+#[test]
+fn loss_brings_parity() {
+    let mut now = 1_000_000;
+    let mut sender = warm(now);
+    let mut random = fastrand::Rng::with_seed(4);
+    let mut parity = Vec::new();
+    for n in 0..200 {
+        let loss = if n < 100 { 0.0 } else { 0.08 };
+        sender.frame(&frame(n * 30, 25_000, now), now).unwrap();
+        let sent = drain(&mut sender, &mut now, 33);
+        parity.extend(sent.iter().find_map(|d| d.shard.as_ref()).map(|s| s.parity));
+        let base = sent[0].packet;
+        let came = sent.iter().map(|_| (random.f32() >= loss).then_some(now)).collect::<Vec<_>>();
+        for _ in 0..2 {
+            let Some(Feedback::Arrivals(arrivals)) =
+                Feedback::parse(Arrivals::write(base, came.iter().copied()))
+            else {
+                panic!("no arrivals")
+            };
+            assert!(sender.arrivals(&arrivals, now));
+        }
+    }
+    assert!(
+        parity[99] < parity[0] && parity[115] >= parity[99] + 2 && parity[199] >= parity[99] + 3,
+        "{parity:?}"
+    );
+}

@@ -1,0 +1,4 @@
+//! How much may be sent, and when: pure policy.
+
+pub(crate) mod estimator;
+pub(crate) mod pacer;

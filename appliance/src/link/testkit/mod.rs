@@ -1,0 +1,6 @@
+//! Two ends of a link in one process, with a clock and faults of their own; and what fuzzing throws bytes at.
+
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
+pub(crate) mod memory;
+pub(crate) mod simulation;

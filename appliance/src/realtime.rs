@@ -21,7 +21,7 @@ pub const LINK: u8 = 20;
 ///
 /// # Errors
 /// When the system does not allow it.
-pub fn become_urgent(priority: u8) -> io::Result<()> {
+pub fn set_realtime_priority(priority: u8) -> io::Result<()> {
     let value = ThreadPriorityValue::try_from(priority).map_err(io::Error::other)?;
     let fifo = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
     set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Crossplatform(value), fifo)

@@ -11,7 +11,7 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use self::supervisor::{Crew, Pulses};
+use self::supervisor::{Pulses, Supervisor};
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::camera::Sample;
@@ -229,11 +229,11 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
     let choice = Mutex::new(None);
     let failure = Mutex::new(None);
     std::thread::scope(|scope| {
-        let crew = Crew { scope, stop: &shared.stop, failure: &failure };
+        let supervisor = Supervisor { scope, stop: &shared.stop, failure: &failure };
         let (shared, choice) = (&shared, &choice);
         // The screen first: a person on site sees within a moment that the booth lives.
         if shared.config.screen.device != "none" {
-            crew.start_urgent(&shared.pulses.display, realtime::DISPLAY, move || {
+            supervisor.start_realtime(&shared.pulses.display, realtime::DISPLAY, move || {
                 threads::display(shared);
                 Ok(())
             });
@@ -241,16 +241,16 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
         let (ordered, orders) = tokio::sync::mpsc::channel(1);
         if let Some(code) = shared.config.room.as_ref().and_then(|room| room.code.as_ref()) {
             let (ordered, code) = (ordered.clone(), code.get_ref().clone());
-            crew.start(&shared.pulses.code, move || {
+            supervisor.start(&shared.pulses.code, move || {
                 enter(&code, &ordered, shared);
                 Ok(())
             });
         }
-        crew.start(&shared.pulses.status, move || {
+        supervisor.start(&shared.pulses.status, move || {
             report::answer(shared, choice, &ordered);
             Ok(())
         });
-        crew.start(&shared.pulses.encode, move || {
+        supervisor.start(&shared.pulses.encode, move || {
             shared.pulses.encode.may_take(TRIAL);
             let spec = Spec::configured(&shared.config);
             let wanted = &shared.config.codec;
@@ -262,12 +262,12 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
             let cheapest = if nv12 { Format::Nv12 } else { Format::Yu12 };
             // Not before the trial is over: it would keep the camera's first frames waiting.
             if shared.config.camera.device != "none" {
-                crew.start_urgent(&shared.pulses.capture, realtime::CAPTURE, move || {
+                supervisor.start_realtime(&shared.pulses.capture, realtime::CAPTURE, move || {
                     threads::capture(shared, cheapest);
                     Ok(())
                 });
             }
-            crew.start_urgent(&shared.pulses.decode, realtime::DECODE, move || {
+            supervisor.start_realtime(&shared.pulses.decode, realtime::DECODE, move || {
                 threads::decode(shared, decoder, spec.threads);
                 Ok(())
             });
@@ -276,12 +276,12 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
         let (found, sightings) = tokio::sync::mpsc::channel(SIGHTINGS);
         let (announce, announcements) = std::sync::mpsc::channel();
         // Not from the link's thread: what it starts is as urgent as itself, and this is not.
-        crew.start(&shared.pulses.discovery, move || {
+        supervisor.start(&shared.pulses.discovery, move || {
             let refused = &shared.link.counters.records_refused;
             pairing::discover(&announcements, &found, refused, &shared.pulses.discovery, &shared.stop);
             Ok(())
         });
-        crew.start_urgent(&shared.link.pulse, realtime::LINK, move || {
+        supervisor.start_realtime(&shared.link.pulse, realtime::LINK, move || {
             let mut inbox = link::Inbox { sightings, orders };
             let mut room = room;
             loop {

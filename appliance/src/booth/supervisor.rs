@@ -45,30 +45,30 @@ impl Pulses {
 }
 
 /// Makes the calling thread urgent. Where the system does not allow it, the booth works all the same, with less even times.
-fn become_urgent(name: &str, priority: u8) {
-    if let Err(e) = realtime::become_urgent(priority) {
+fn set_realtime_priority(name: &str, priority: u8) {
+    if let Err(e) = realtime::set_realtime_priority(priority) {
         log::info!("booth: no real-time scheduling for the {name} thread: {e}");
     }
 }
 
 /// Starts the threads. One that fails ends the booth, so that whoever keeps it running starts it afresh.
 #[derive(Clone, Copy)]
-pub(super) struct Crew<'scope, 'env> {
+pub(super) struct Supervisor<'scope, 'env> {
     pub(super) scope: &'scope Scope<'scope, 'env>,
     pub(super) stop: &'scope AtomicBool,
     pub(super) failure: &'scope Mutex<Option<Error>>,
 }
 
-impl<'scope> Crew<'scope, '_> {
+impl<'scope> Supervisor<'scope, '_> {
     /// The same for one that must not wait for a core.
-    pub(super) fn start_urgent(
+    pub(super) fn start_realtime(
         self,
         pulse: &'scope Pulse,
         priority: u8,
         body: impl FnOnce() -> Result<(), Error> + Send + 'scope,
     ) {
         self.start(pulse, move || {
-            become_urgent(pulse.name(), priority);
+            set_realtime_priority(pulse.name(), priority);
             body()
         });
     }

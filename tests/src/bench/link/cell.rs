@@ -192,7 +192,7 @@ fn start_relay(files: &Files) -> io::Result<Relay> {
     let mut relay = Relay::new(line::RELAY, &files.dir)?;
     fs::write(&files.relay, relay.fingerprint())?;
     // A program is as urgent as the thread that starts it.
-    let start = || realtime::become_urgent(realtime::LINK).and_then(|()| relay.start());
+    let start = || realtime::set_realtime_priority(realtime::LINK).and_then(|()| relay.start());
     std::thread::scope(|scope| scope.spawn(start).join()).map_err(|_| io::Error::other("the relay"))??;
     wait_until(START_MS, 50, || relay.log().contains("listening"));
     Ok(relay)

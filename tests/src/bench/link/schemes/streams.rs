@@ -59,7 +59,7 @@ fn identity(around: Surroundings<'_>, side: Side) -> io::Result<Identity> {
 /// Its threads are as urgent as the one that builds it.
 fn runtime() -> io::Result<Runtime> {
     let build = || {
-        realtime::become_urgent(realtime::LINK)?;
+        realtime::set_realtime_priority(realtime::LINK)?;
         Builder::new_multi_thread().worker_threads(1).enable_all().build()
     };
     std::thread::scope(|scope| scope.spawn(build).join()).map_err(|_| io::Error::other("the runtime"))?

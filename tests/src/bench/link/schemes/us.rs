@@ -69,8 +69,8 @@ impl Running {
         let inside = Arc::clone(&end);
         let thread = std::thread::spawn(move || {
             let link = || link::run(config, &mut Inbox::default(), inside.ports.doors(&inside.stop));
-            if let Err(error) =
-                realtime::become_urgent(realtime::LINK).and_then(|()| link().map_err(io::Error::other))
+            if let Err(error) = realtime::set_realtime_priority(realtime::LINK)
+                .and_then(|()| link().map_err(io::Error::other))
             {
                 eprintln!("{error}");
                 inside.stop.store(true, Relaxed);

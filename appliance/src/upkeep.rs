@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use clap::Subcommand;
 use holobooth::config::{Config, Screen};
 use holobooth::health::{self, NOTICES, Notice};
-use holobooth::media::heartbeat::Pulse;
+use holobooth::media::heartbeat::Heartbeat;
 use holobooth::media::mailbox::Mailbox;
 use holobooth::screen::{self, Doors};
 use holobooth::update::{self, Folders, Outcome, Record};
@@ -74,8 +74,8 @@ pub(crate) fn card(wish: &Screen, until: &Path) -> Result<(), ExitCode> {
     let mailbox = |e: nix::Error| fail(1, &std::io::Error::from(e));
     let (pictures, cards) =
         (Mailbox::latest("nothing").map_err(mailbox)?, Mailbox::latest("nothing").map_err(mailbox)?);
-    let (pulse, stop) = (Pulse::new("card"), AtomicBool::new(until.exists()));
-    let doors = Doors { pictures: &pictures, cards: &cards, pulse: &pulse, stop: &stop };
+    let (heartbeat, stop) = (Heartbeat::new("card"), AtomicBool::new(until.exists()));
+    let doors = Doors { pictures: &pictures, cards: &cards, heartbeat: &heartbeat, stop: &stop };
     std::thread::scope(|scope| {
         scope.spawn(|| screen::run(wish, doors, |_| {}));
         while !until.exists() {

@@ -11,7 +11,7 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use self::supervisor::{Pulses, Supervisor};
+use self::supervisor::{Heartbeats, Supervisor};
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::camera::Sample;
@@ -74,7 +74,7 @@ struct Shared {
     /// Pictures per thousand seconds that the camera gives.
     camera_mfps: AtomicU64,
     live: Mutex<Live>,
-    pulses: Pulses,
+    heartbeats: Heartbeats,
     stop: Arc<AtomicBool>,
 }
 
@@ -148,11 +148,11 @@ fn link_config(config: &Config, identity: &Identity, name: &str, room: Option<&R
 
 /// Enters the code of the configuration until another booth has taken it. A booth that has a room gives that one, and needs no code.
 fn enter(code: &Code, orders: &tokio::sync::mpsc::Sender<link::Order>, shared: &Shared) {
-    let pulse = &shared.pulses.code;
+    let heartbeat = &shared.heartbeats.code;
     while !shared.stopping() {
         let (answer, answered) = std::sync::mpsc::sync_channel(1);
         let order = link::Order::Pair { code: code.clone(), name: None, answer };
-        pulse.beat();
+        heartbeat.beat();
         match orders.try_send(order) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
@@ -163,7 +163,7 @@ fn enter(code: &Code, orders: &tokio::sync::mpsc::Sender<link::Order>, shared: &
         }
         let mut outcome = Err(RecvTimeoutError::Timeout);
         while outcome == Err(RecvTimeoutError::Timeout) && !shared.stopping() {
-            pulse.beat();
+            heartbeat.beat();
             outcome = answered.recv_timeout(TICK);
         }
         match outcome {
@@ -177,7 +177,7 @@ fn enter(code: &Code, orders: &tokio::sync::mpsc::Sender<link::Order>, shared: &
         // Every wrong one counts at the other booth.
         let until = Instant::now() + CODE_PAUSE;
         while Instant::now() < until && !shared.stopping() {
-            pulse.beat();
+            heartbeat.beat();
             std::thread::sleep(TICK);
         }
     }
@@ -220,7 +220,7 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
         counts: Counts::default(),
         camera_mfps: AtomicU64::new(30_000),
         live: Mutex::new(Live::default()),
-        pulses: Pulses::new(),
+        heartbeats: Heartbeats::new(),
         started: Instant::now(),
         stop,
         name,
@@ -233,7 +233,7 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
         let (shared, choice) = (&shared, &choice);
         // The screen first: a person on site sees within a moment that the booth lives.
         if shared.config.screen.device != "none" {
-            supervisor.start_realtime(&shared.pulses.display, realtime::DISPLAY, move || {
+            supervisor.start_realtime(&shared.heartbeats.display, realtime::DISPLAY, move || {
                 threads::display(shared);
                 Ok(())
             });
@@ -241,17 +241,17 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
         let (ordered, orders) = tokio::sync::mpsc::channel(1);
         if let Some(code) = shared.config.room.as_ref().and_then(|room| room.code.as_ref()) {
             let (ordered, code) = (ordered.clone(), code.get_ref().clone());
-            supervisor.start(&shared.pulses.code, move || {
+            supervisor.start(&shared.heartbeats.code, move || {
                 enter(&code, &ordered, shared);
                 Ok(())
             });
         }
-        supervisor.start(&shared.pulses.status, move || {
+        supervisor.start(&shared.heartbeats.status, move || {
             report::answer(shared, choice, &ordered);
             Ok(())
         });
-        supervisor.start(&shared.pulses.encode, move || {
-            shared.pulses.encode.may_take(TRIAL);
+        supervisor.start(&shared.heartbeats.encode, move || {
+            shared.heartbeats.encode.extend_deadline(TRIAL);
             let spec = Spec::configured(&shared.config);
             let wanted = &shared.config.codec;
             let found = codec::choose(wanted.encoder.get_ref(), wanted.decoder.get_ref(), &spec)?;
@@ -262,12 +262,12 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
             let cheapest = if nv12 { Format::Nv12 } else { Format::Yu12 };
             // Not before the trial is over: it would keep the camera's first frames waiting.
             if shared.config.camera.device != "none" {
-                supervisor.start_realtime(&shared.pulses.capture, realtime::CAPTURE, move || {
+                supervisor.start_realtime(&shared.heartbeats.capture, realtime::CAPTURE, move || {
                     threads::capture(shared, cheapest);
                     Ok(())
                 });
             }
-            supervisor.start_realtime(&shared.pulses.decode, realtime::DECODE, move || {
+            supervisor.start_realtime(&shared.heartbeats.decode, realtime::DECODE, move || {
                 threads::decode(shared, decoder, spec.threads);
                 Ok(())
             });
@@ -276,12 +276,12 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
         let (found, sightings) = tokio::sync::mpsc::channel(SIGHTINGS);
         let (announce, announcements) = std::sync::mpsc::channel();
         // Not from the link's thread: what it starts is as urgent as itself, and this is not.
-        supervisor.start(&shared.pulses.discovery, move || {
+        supervisor.start(&shared.heartbeats.discovery, move || {
             let refused = &shared.link.counters.records_refused;
-            pairing::discover(&announcements, &found, refused, &shared.pulses.discovery, &shared.stop);
+            pairing::discover(&announcements, &found, refused, &shared.heartbeats.discovery, &shared.stop);
             Ok(())
         });
-        supervisor.start_realtime(&shared.link.pulse, realtime::LINK, move || {
+        supervisor.start_realtime(&shared.link.heartbeat, realtime::LINK, move || {
             let mut inbox = link::Inbox { sightings, orders };
             let mut room = room;
             loop {
@@ -304,7 +304,7 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
         }
         let mut watch = report::Watch::new(&shared.config);
         while !shared.stopping() {
-            shared.pulses.booth.beat();
+            shared.heartbeats.booth.beat();
             watch.tick(shared);
             std::thread::sleep(TICK);
         }

@@ -146,14 +146,14 @@ pub(super) fn answer(shared: &Shared, choice: &Mutex<Option<Choice>>, orders: &m
     let socket = &shared.config.health.socket;
     let mut told = false;
     let status = || status(shared, choice);
-    while let Err(e) =
-        health::serve(socket, &shared.pulses.status, &shared.stop, status, |line| order(line, shared, orders))
-    {
+    while let Err(e) = health::serve(socket, &shared.heartbeats.status, &shared.stop, status, |line| {
+        order(line, shared, orders)
+    }) {
         if !told {
             log::error!("health: no status on {}: {e}; change health.socket", socket.display());
             told = true;
         }
-        shared.pulses.status.beat();
+        shared.heartbeats.status.beat();
         std::thread::sleep(SOCKET_RETRY);
         if shared.stopping() {
             break;

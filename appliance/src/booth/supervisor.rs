@@ -9,37 +9,37 @@ use std::time::Duration;
 use super::{Error, Shared};
 use crate::health::{self, ScreenState, State, Watchdog};
 use crate::media::clock::now_us;
-use crate::media::heartbeat::Pulse;
+use crate::media::heartbeat::Heartbeat;
 use crate::realtime;
 
 /// After a failure, how long the other threads may take to end.
 const LAST_WORDS: Duration = Duration::from_secs(3);
-/// How often the pulses are looked at.
+/// How often the heartbeats are looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The pulses of the threads; the link's is with its ports.
-pub(super) struct Pulses {
-    pub(super) booth: Pulse,
-    pub(super) display: Pulse,
-    pub(super) capture: Pulse,
-    pub(super) encode: Pulse,
-    pub(super) decode: Pulse,
-    pub(super) status: Pulse,
-    pub(super) discovery: Pulse,
-    pub(super) code: Pulse,
+/// The heartbeats of the threads; the link's is with its ports.
+pub(super) struct Heartbeats {
+    pub(super) booth: Heartbeat,
+    pub(super) display: Heartbeat,
+    pub(super) capture: Heartbeat,
+    pub(super) encode: Heartbeat,
+    pub(super) decode: Heartbeat,
+    pub(super) status: Heartbeat,
+    pub(super) discovery: Heartbeat,
+    pub(super) code: Heartbeat,
 }
 
-impl Pulses {
+impl Heartbeats {
     pub(super) const fn new() -> Self {
         Self {
-            booth: Pulse::new("booth"),
-            display: Pulse::new("display"),
-            capture: Pulse::new("capture"),
-            encode: Pulse::new("encode"),
-            decode: Pulse::new("decode"),
-            status: Pulse::new("status"),
-            discovery: Pulse::new("discovery"),
-            code: Pulse::new("code"),
+            booth: Heartbeat::new("booth"),
+            display: Heartbeat::new("display"),
+            capture: Heartbeat::new("capture"),
+            encode: Heartbeat::new("encode"),
+            decode: Heartbeat::new("decode"),
+            status: Heartbeat::new("status"),
+            discovery: Heartbeat::new("discovery"),
+            code: Heartbeat::new("code"),
         }
     }
 }
@@ -63,24 +63,24 @@ impl<'scope> Supervisor<'scope, '_> {
     /// The same for one that must not wait for a core.
     pub(super) fn start_realtime(
         self,
-        pulse: &'scope Pulse,
+        heartbeat: &'scope Heartbeat,
         priority: u8,
         body: impl FnOnce() -> Result<(), Error> + Send + 'scope,
     ) {
-        self.start(pulse, move || {
-            set_realtime_priority(pulse.name(), priority);
+        self.start(heartbeat, move || {
+            set_realtime_priority(heartbeat.name(), priority);
             body()
         });
     }
 
-    /// Starts the thread that `pulse` is of.
+    /// Starts the thread that `heartbeat` is of.
     pub(super) fn start(
         self,
-        pulse: &'scope Pulse,
+        heartbeat: &'scope Heartbeat,
         body: impl FnOnce() -> Result<(), Error> + Send + 'scope,
     ) {
-        let name = pulse.name();
-        pulse.beat();
+        let name = heartbeat.name();
+        heartbeat.beat();
         let fail = move |error| {
             self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
             self.stop.store(true, Relaxed);
@@ -92,7 +92,7 @@ impl<'scope> Supervisor<'scope, '_> {
         };
         let guarded = move || {
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
-            pulse.ended();
+            heartbeat.ended();
             if let Err(e) = result.unwrap_or(Err(Error::Thread(name))) {
                 fail(e);
             }
@@ -108,17 +108,18 @@ impl<'scope> Supervisor<'scope, '_> {
 /// Tells the service manager how the booth is, for as long as it runs. Waits for no other thread: what it must know of them is read
 /// without a lock, or when the lock is free.
 pub(super) fn watch_over(shared: &Shared) {
-    let Pulses { booth, display, capture, encode, decode, status, discovery, code } = &shared.pulses;
-    let pulses = [booth, display, capture, encode, decode, status, discovery, code, &shared.link.pulse];
+    let Heartbeats { booth, display, capture, encode, decode, status, discovery, code } = &shared.heartbeats;
+    let heartbeats =
+        [booth, display, capture, encode, decode, status, discovery, code, &shared.link.heartbeat];
     let mut watchdog = Watchdog::new(health::watched());
     let (mut state, mut screen) = (State::Starting, ScreenState::Off);
     while !shared.stopping() {
         if let Ok(live) = shared.live.try_lock() {
             (state, screen) = (live.state, live.screen.state);
         }
-        let others = [decode, status, &shared.link.pulse].iter().all(|pulse| pulse.runs());
+        let others = [decode, status, &shared.link.heartbeat].iter().all(|heartbeat| heartbeat.runs());
         let ready = is_ready(shared.config.screen.device != "none", screen, others);
-        watchdog.look(now_us(), ready, state, &pulses).send();
+        watchdog.look(now_us(), ready, state, &heartbeats).send();
         std::thread::sleep(LOOK);
     }
     health::stopping();

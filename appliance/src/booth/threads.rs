@@ -34,9 +34,9 @@ pub(super) fn capture(shared: &Shared, cheapest: Format) {
     shared.live().camera.state = CameraState::Searching;
     let mut number = 0;
     let mut lost_before = 0;
-    let pulse = &shared.pulses.capture;
+    let heartbeat = &shared.heartbeats.capture;
     while !shared.stopping() {
-        pulse.may_take(CAMERA_OPENING);
+        heartbeat.extend_deadline(CAMERA_OPENING);
         let opened = Device::find(&camera.device).and_then(|device| Stream::start(device, &wish, number));
         let mut stream = match opened {
             Ok(stream) => stream,
@@ -57,7 +57,7 @@ pub(super) fn capture(shared: &Shared, cheapest: Format) {
             if shared.stopping() {
                 break None;
             }
-            pulse.beat();
+            heartbeat.beat();
             match stream.next(LOOK_MS) {
                 Ok(Some(sample)) => {
                     shared.counts.camera_frames.fetch_add(1, Relaxed);
@@ -78,7 +78,7 @@ pub(super) fn capture(shared: &Shared, cheapest: Format) {
                 Err(e) => break Some(e),
             }
         };
-        pulse.may_take(CAMERA_OPENING);
+        heartbeat.extend_deadline(CAMERA_OPENING);
         // The mailbox may hold a buffer of the stream that ends here.
         shared.samples.clear();
         number = stream.number();
@@ -137,7 +137,7 @@ pub(super) fn encode(shared: &Shared, name: &str, base: &Spec) -> Result<(), Err
     let (mut trouble, mut jpeg_trouble) = (Trouble::default(), Trouble::default());
     let mut sequence = 0u32;
     while !shared.stopping() {
-        shared.pulses.encode.beat();
+        shared.heartbeats.encode.beat();
         let Some(sample) = shared.samples.wait(LOOK_MS) else { continue };
         let connected = shared.link.signals.connected.load(Relaxed);
         if !connected && coder.is_open() {
@@ -206,7 +206,7 @@ pub(super) fn decode(shared: &Shared, name: &str, threads: u32) {
     // The number that decoding can go on with; none before a keyframe.
     let mut next: Option<u32> = None;
     while !shared.stopping() {
-        shared.pulses.decode.beat();
+        shared.heartbeats.decode.beat();
         let Some(incoming) = shared.link.incoming.wait(LOOK_MS) else { continue };
         let unit = incoming.unit;
         if incoming.session != session {
@@ -251,7 +251,7 @@ pub(super) fn display(shared: &Shared) {
     let doors = screen::Doors {
         pictures: &shared.pictures,
         cards: &shared.cards,
-        pulse: &shared.pulses.display,
+        heartbeat: &shared.heartbeats.display,
         stop: &shared.stop,
     };
     screen::run(&shared.config.screen, doors, |event| match event {

@@ -14,7 +14,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, set
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::status::Status;
-use crate::media::heartbeat::Pulse;
+use crate::media::heartbeat::Heartbeat;
 
 /// Who is slow to ask or to read is left after this.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -31,7 +31,7 @@ const STATUS: &str = "status";
 /// When the socket cannot be made.
 pub fn serve(
     path: &Path,
-    pulse: &Pulse,
+    heartbeat: &Heartbeat,
     stop: &AtomicBool,
     status: impl Fn() -> Status,
     order: impl Fn(&str) -> Result<String, String>,
@@ -49,7 +49,7 @@ pub fn serve(
     fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
     listener.set_nonblocking(true)?;
     while !stop.load(Relaxed) {
-        pulse.beat();
+        heartbeat.beat();
         let mut fds = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
         let _ = poll(&mut fds, PollTimeout::from(200u16));
         let accepted = listener.accept();
@@ -57,7 +57,7 @@ pub fn serve(
             std::thread::sleep(PATIENCE);
         }
         if let Ok((stream, _)) = accepted {
-            pulse.may_take(ORDER_PATIENCE + 2 * PATIENCE);
+            heartbeat.extend_deadline(ORDER_PATIENCE + 2 * PATIENCE);
             // Who asks badly gets nothing.
             let _ = answer(stream, &status, &order);
         }
@@ -141,12 +141,12 @@ mod tests {
     #[test]
     fn what_is_asked_is_answered_and_nonsense_disturbs_nobody() {
         let path = std::env::temp_dir().join(format!("holobooth-socket-{}", std::process::id()));
-        let (pulse, stop) = (Pulse::new("status"), AtomicBool::new(false));
+        let (heartbeat, stop) = (Heartbeat::new("status"), AtomicBool::new(false));
         let status = || Status { name: "A".into(), ..Status::default() };
         let order =
             |line: &str| line.strip_prefix("do ").map(str::to_owned).ok_or("no such order".to_owned());
         std::thread::scope(|scope| {
-            scope.spawn(|| serve(&path, &pulse, &stop, status, order).unwrap());
+            scope.spawn(|| serve(&path, &heartbeat, &stop, status, order).unwrap());
             while !path.exists() {
                 std::thread::sleep(Duration::from_millis(1));
             }
@@ -155,7 +155,7 @@ mod tests {
                 let mut stream = UnixStream::connect(&path).unwrap();
                 let _ = stream.write_all(nonsense);
             }
-            assert!(pulse.runs());
+            assert!(heartbeat.runs());
             // Who sends a line bit by bit is left, and keeps nobody waiting.
             let mut slow = UnixStream::connect(&path).unwrap();
             let since = Instant::now();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 
 use super::State;
-use crate::media::heartbeat::Pulse;
+use crate::media::heartbeat::Heartbeat;
 
 /// Decides what is said, and when.
 #[derive(Debug, Default)]
@@ -46,7 +46,7 @@ impl Watchdog {
     }
 
     /// What there is to say at `now_us` of a booth that is, or is not, `ready`, and of its threads.
-    pub fn look(&mut self, now_us: u64, ready: bool, state: State, pulses: &[&Pulse]) -> Say {
+    pub fn look(&mut self, now_us: u64, ready: bool, state: State, heartbeats: &[&Heartbeat]) -> Say {
         let mut say = Say::default();
         if ready && !self.ready {
             self.ready = true;
@@ -56,7 +56,8 @@ impl Watchdog {
             self.state = Some(state);
             say.state = Some(state);
         }
-        let overdue = pulses.iter().filter_map(|pulse| Some((pulse.overdue_us(now_us)?, pulse.name())));
+        let overdue =
+            heartbeats.iter().filter_map(|heartbeat| Some((heartbeat.overdue_us(now_us)?, heartbeat.name())));
         match overdue.max() {
             Some((by_us, name)) => {
                 if self.still != Some(name) {
@@ -132,19 +133,25 @@ mod tests {
     const S: u64 = 1_000_000;
 
     /// How often it was fed from `from_s` to `to_s`, looking ten times a second.
-    fn fed(dog: &mut Watchdog, from_s: u64, to_s: u64, pulses: &[&Pulse], turns: &[&Pulse]) -> u64 {
+    fn fed(
+        dog: &mut Watchdog,
+        from_s: u64,
+        to_s: u64,
+        heartbeats: &[&Heartbeat],
+        turns: &[&Heartbeat],
+    ) -> u64 {
         let times = (from_s * S..to_s * S).step_by(100_000);
         times
             .filter(|&now| {
-                turns.iter().for_each(|pulse| pulse.beat_at(now));
-                dog.look(now, true, State::Live, pulses).alive
+                turns.iter().for_each(|heartbeat| heartbeat.beat_at(now));
+                dog.look(now, true, State::Live, heartbeats).alive
             })
             .count() as u64
     }
 
     #[test]
     fn fed_at_half_the_limit_while_all_make_progress() {
-        let (a, b, unused) = (Pulse::new("a"), Pulse::new("b"), Pulse::new("unused"));
+        let (a, b, unused) = (Heartbeat::new("a"), Heartbeat::new("b"), Heartbeat::new("unused"));
         let mut dog = Watchdog::new(Some(Duration::from_secs(2)));
         assert_eq!(fed(&mut dog, 100, 160, &[&a, &b, &unused], &[&a, &b]), 60);
         let mut nobody = Watchdog::new(None);
@@ -153,7 +160,7 @@ mod tests {
 
     #[test]
     fn one_that_stands_still_ends_the_feeding_and_is_named_once() {
-        let (a, b) = (Pulse::new("a"), Pulse::new("b"));
+        let (a, b) = (Heartbeat::new("a"), Heartbeat::new("b"));
         let mut dog = Watchdog::new(Some(Duration::from_secs(2)));
         fed(&mut dog, 100, 101, &[&a, &b], &[&a, &b]);
         // It may take a while, and no longer.

@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::media::heartbeat::Pulse;
+use crate::media::heartbeat::Heartbeat;
 use crate::media::mailbox::Mailbox;
 use crate::media::picture::AccessUnit;
 use crate::pairing::{Code, Fingerprint, Identity, Member, Pins, RoomKey, Sighting};
@@ -280,7 +280,7 @@ pub struct Doors<'a> {
     /// Who is there, for status and cards.
     pub company: &'a Mutex<Company>,
     /// That the link makes progress.
-    pub pulse: &'a Pulse,
+    pub heartbeat: &'a Heartbeat,
     /// Ends the link.
     pub stop: &'a AtomicBool,
 }
@@ -301,8 +301,8 @@ pub struct Ports {
     pub signals: Signals,
     /// See [`Doors::counters`].
     pub counters: Counters,
-    /// See [`Doors::pulse`].
-    pub pulse: Pulse,
+    /// See [`Doors::heartbeat`].
+    pub heartbeat: Heartbeat,
     company: Mutex<Company>,
 }
 
@@ -317,7 +317,7 @@ impl Ports {
             incoming: Mailbox::bounded("link→decoder", INCOMING)?,
             signals: Signals::default(),
             counters: Counters::default(),
-            pulse: Pulse::new("link"),
+            heartbeat: Heartbeat::new("link"),
             company: Mutex::default(),
         })
     }
@@ -335,7 +335,7 @@ impl Ports {
             signals: &self.signals,
             counters: &self.counters,
             company: &self.company,
-            pulse: &self.pulse,
+            heartbeat: &self.heartbeat,
             stop,
         }
     }

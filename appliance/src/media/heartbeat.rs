@@ -10,14 +10,14 @@ use crate::media::clock::now_us;
 const TURN_US: u64 = 10_000_000;
 
 /// The sign of life of one thread. It has one writer, and whoever watches reads it.
-pub struct Pulse {
+pub struct Heartbeat {
     name: &'static str,
     /// On our clock; 0 while there is no such thread.
     due_us: AtomicU64,
 }
 
-impl Pulse {
-    /// The pulse of a thread that does not run yet.
+impl Heartbeat {
+    /// The heartbeat of a thread that does not run yet.
     pub const fn new(name: &'static str) -> Self {
         Self { name, due_us: AtomicU64::new(0) }
     }
@@ -38,7 +38,7 @@ impl Pulse {
     }
 
     /// What begins now is known to take up to `limit`.
-    pub fn may_take(&self, limit: Duration) {
+    pub fn extend_deadline(&self, limit: Duration) {
         self.due_us.store(now_us() + limit.as_micros() as u64, Relaxed);
     }
 
@@ -65,25 +65,25 @@ mod tests {
 
     #[test]
     fn only_who_runs_and_does_not_turn_is_overdue() {
-        let pulse = Pulse::new("x");
-        assert!(!pulse.runs() && pulse.overdue_us(u64::MAX).is_none(), "not started");
-        pulse.beat_at(1_000);
-        assert!(pulse.runs());
-        assert_eq!(pulse.overdue_us(1_000 + TURN_US), None);
-        assert_eq!(pulse.overdue_us(1_001 + TURN_US), Some(1));
-        pulse.beat_at(2_000);
-        assert_eq!(pulse.overdue_us(1_001 + TURN_US), None);
-        pulse.ended();
-        assert_eq!((pulse.runs(), pulse.overdue_us(u64::MAX)), (false, None));
+        let heartbeat = Heartbeat::new("x");
+        assert!(!heartbeat.runs() && heartbeat.overdue_us(u64::MAX).is_none(), "not started");
+        heartbeat.beat_at(1_000);
+        assert!(heartbeat.runs());
+        assert_eq!(heartbeat.overdue_us(1_000 + TURN_US), None);
+        assert_eq!(heartbeat.overdue_us(1_001 + TURN_US), Some(1));
+        heartbeat.beat_at(2_000);
+        assert_eq!(heartbeat.overdue_us(1_001 + TURN_US), None);
+        heartbeat.ended();
+        assert_eq!((heartbeat.runs(), heartbeat.overdue_us(u64::MAX)), (false, None));
     }
 
     #[test]
     fn what_is_known_to_take_long_is_waited_for() {
-        let pulse = Pulse::new("x");
-        pulse.may_take(Duration::from_secs(60));
-        assert_eq!(pulse.overdue_us(now_us() + 2 * TURN_US), None);
-        assert!(pulse.overdue_us(now_us() + 61_000_000).is_some());
-        pulse.beat();
-        assert!(pulse.overdue_us(now_us() + 2 * TURN_US).is_some(), "only that once");
+        let heartbeat = Heartbeat::new("x");
+        heartbeat.extend_deadline(Duration::from_secs(60));
+        assert_eq!(heartbeat.overdue_us(now_us() + 2 * TURN_US), None);
+        assert!(heartbeat.overdue_us(now_us() + 61_000_000).is_some());
+        heartbeat.beat();
+        assert!(heartbeat.overdue_us(now_us() + 2 * TURN_US).is_some(), "only that once");
     }
 }

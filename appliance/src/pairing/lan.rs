@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use super::proof::readable;
 use super::{Fingerprint, RoomKey, Sighting};
-use crate::media::heartbeat::Pulse;
+use crate::media::heartbeat::Heartbeat;
 
 const SERVICE: &str = "_holobooth._udp.local.";
 /// Keys of the record's strings (RFC 6763, section 6).
@@ -52,14 +52,14 @@ pub fn discover(
     orders: &Receiver<Announcement>,
     found: &mpsc::Sender<Sighting>,
     refused: &AtomicU64,
-    pulse: &Pulse,
+    heartbeat: &Heartbeat,
     stop: &AtomicBool,
 ) {
     let mut rest = REST.0;
-    let Some(mut own) = first(orders, pulse, stop) else { return };
+    let Some(mut own) = first(orders, heartbeat, stop) else { return };
     while !stop.load(Relaxed) {
         let since = Instant::now();
-        match Lan::start(&own).map(|mut lan| lan.run(orders, found, refused, pulse, stop)) {
+        match Lan::start(&own).map(|mut lan| lan.run(orders, found, refused, heartbeat, stop)) {
             Ok(Ended::Ordered(new)) => {
                 own = *new;
                 continue;
@@ -74,16 +74,16 @@ pub fn discover(
         rest = if since.elapsed() > REST.1 { REST.0 } else { rest };
         let until = Instant::now() + rest;
         while Instant::now() < until && !stop.load(Relaxed) {
-            pulse.beat();
+            heartbeat.beat();
             std::thread::sleep(LOOK);
         }
         rest = (rest * 2).min(REST.1);
     }
 }
 
-fn first(orders: &Receiver<Announcement>, pulse: &Pulse, stop: &AtomicBool) -> Option<Announcement> {
+fn first(orders: &Receiver<Announcement>, heartbeat: &Heartbeat, stop: &AtomicBool) -> Option<Announcement> {
     while !stop.load(Relaxed) {
-        pulse.beat();
+        heartbeat.beat();
         match orders.try_recv() {
             Ok(own) => return Some(own),
             Err(TryRecvError::Disconnected) => return None,
@@ -124,14 +124,14 @@ impl Lan {
         orders: &Receiver<Announcement>,
         found: &mpsc::Sender<Sighting>,
         refused: &AtomicU64,
-        pulse: &Pulse,
+        heartbeat: &Heartbeat,
         stop: &AtomicBool,
     ) -> Ended {
         let (Ok(events), Ok(daemon)) = (self.daemon.browse(SERVICE), self.daemon.monitor()) else {
             return Ended::Flooded;
         };
         while !stop.load(Relaxed) {
-            pulse.beat();
+            heartbeat.beat();
             match orders.try_recv() {
                 Ok(own) => return Ended::Ordered(Box::new(own)),
                 Err(TryRecvError::Disconnected) => return Ended::Stopped,

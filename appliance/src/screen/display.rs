@@ -23,7 +23,7 @@ use super::show::Show;
 use super::{Card, Kind};
 use crate::config;
 use crate::media::clock::now_us;
-use crate::media::heartbeat::Pulse;
+use crate::media::heartbeat::Heartbeat;
 use crate::media::mailbox::Mailbox;
 use crate::media::picture::{Picture, Stamps};
 
@@ -67,18 +67,18 @@ pub struct Doors<'a> {
     /// What to show instead while there is none.
     pub cards: &'a Mailbox<Card>,
     /// That the screen's thread makes progress.
-    pub pulse: &'a Pulse,
+    pub heartbeat: &'a Heartbeat,
     /// Ends it.
     pub stop: &'a AtomicBool,
 }
 
 /// Runs the screen until it is stopped; survives every unplugging.
 pub fn run(wish: &config::Screen, doors: Doors<'_>, mut tell: impl FnMut(Event)) {
-    let Doors { pictures, cards, pulse, stop } = doors;
+    let Doors { pictures, cards, heartbeat, stop } = doors;
     let hotplug = Hotplug::new().ok();
     let mut card = Card::starting();
     while !stop.load(Relaxed) {
-        pulse.may_take(MODE_SETTING);
+        heartbeat.extend_deadline(MODE_SETTING);
         if let Some(newer) = cards.take() {
             card = newer;
         }
@@ -94,7 +94,7 @@ pub fn run(wish: &config::Screen, doors: Doors<'_>, mut tell: impl FnMut(Event))
         let Err(error) = gone else { break };
         tell(Event::Off(error));
         pictures.clear();
-        pulse.beat();
+        heartbeat.beat();
         match &hotplug {
             Some(hotplug) => {
                 let mut fds = [PollFd::new(hotplug.as_fd(), PollFlags::POLLIN)];
@@ -233,12 +233,12 @@ impl Session {
         hotplug: Option<&Hotplug>,
         tell: &mut impl FnMut(Event),
     ) -> Result<(), Error> {
-        let Doors { pictures, cards, pulse, stop } = doors;
+        let Doors { pictures, cards, heartbeat, stop } = doors;
         while !stop.load(Relaxed) {
-            pulse.beat();
+            heartbeat.beat();
             let [flipped, plugged] = self.wait(pictures, cards, hotplug);
             if plugged && hotplug.is_some_and(Hotplug::drain) {
-                pulse.may_take(MODE_SETTING);
+                heartbeat.extend_deadline(MODE_SETTING);
                 if !self.output.connected() {
                     return Err(Error::Unplugged(self.output.connector_name.clone()));
                 }

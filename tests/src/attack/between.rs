@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::mpsc::channel;
 
-use holobooth::media::heartbeat::Pulse;
+use holobooth::media::heartbeat::Heartbeat;
 use holobooth::pairing::{Announcement, discover};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
@@ -24,8 +24,8 @@ pub(super) fn run(listen: SocketAddr, to: SocketAddr, name: String) -> io::Resul
     let _ = announce.send(announcement);
     std::thread::spawn(move || {
         let (found, _nobody) = tokio::sync::mpsc::channel(64);
-        let (refused, pulse) = (AtomicU64::new(0), Pulse::new("discovery"));
-        discover(&announcements, &found, &refused, &pulse, &AtomicBool::new(false));
+        let (refused, heartbeat) = (AtomicU64::new(0), Heartbeat::new("discovery"));
+        discover(&announcements, &found, &refused, &heartbeat, &AtomicBool::new(false));
     });
     runtime()?.block_on(async {
         let mut endpoint = quinn::Endpoint::server(config, listen)?;

@@ -230,7 +230,7 @@ impl<'a> Switchboard<'a> {
     /// What time brings.
     fn look(&mut self) {
         let now = now_us();
-        self.doors.pulse.beat_at(now);
+        self.doors.heartbeat.beat_at(now);
         if self.socket.is_none() && self.rebound.is_none_or(|at| at.elapsed() >= REBIND) {
             self.rebound = Some(Instant::now());
             self.socket =

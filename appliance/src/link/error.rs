@@ -57,8 +57,8 @@ pub(crate) enum Ended {
     Name,
     #[error("the system has no randomness to give")]
     Random,
-    #[error("too many runs of the other booth")]
-    Runs,
+    #[error("too many instances of the other booth")]
+    Instances,
     #[error("sealing: {0}")]
     Seal(#[from] sframe::error::SframeError),
     #[error("the other side closed its tracks")]

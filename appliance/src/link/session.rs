@@ -91,7 +91,7 @@ pub(crate) async fn drive(
         now = wire.now_us();
         match event {
             Event::Time => {}
-            // What a relay still had of a run that is over is no picture of now.
+            // What a relay still had of an instance that is over is no picture of now.
             Event::Datagram(Track::Hologram, _) if !receiver.has_met() => {}
             Event::Datagram(Track::Hologram, datagram) => receiver.datagram(datagram, now),
             Event::Datagram(Track::Feedback, datagram) => match Feedback::parse(datagram) {

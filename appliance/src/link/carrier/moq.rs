@@ -1,6 +1,6 @@
 //! MoQ on one connection: our broadcast out, the other booth's in.
 //!
-//! A booth publishes `<room>/<booth>/<run>`, with a new run for each connection (see [`crate::link::crypto::instance`]). At a relay a dead run stays
+//! A booth publishes `<room>/<booth>/<run>`, with a new instance for each connection (see [`crate::link::crypto::instance`]). At a relay a dead instance stays
 //! announced until the relay's time-out, so the newest counts, and a newer one is followed as soon as it is announced. All booths of
 //! the room are seen there; the tracks of one are taken, whose it is says a [`watch`].
 
@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::link::crypto::instance::{OwnRun, Place, Runs};
+use crate::link::crypto::instance::{Instances, OwnInstance, Place};
 use crate::link::crypto::sealing::{self, Seals};
 use crate::link::error::{Ended, SETUP_LIMIT};
 use crate::link::track::Track;
@@ -80,7 +80,7 @@ pub(crate) struct Meeting {
     announced: announce::Consumer,
     own: Fingerprint,
     target: Target,
-    runs: Runs,
+    instances: Instances,
     seals: Option<Seals>,
     /// What our tracks hang on.
     _ours: (origin::Producer, broadcast::Producer),
@@ -114,7 +114,7 @@ impl Meeting {
         }
         let mut drivers = JoinSet::new();
         let ours = new_origin(&mut drivers);
-        let run = OwnRun::new()?;
+        let run = OwnInstance::new()?;
         let path = names.place.own_path(names.own, &run);
         let broadcast = ours.create_broadcast(path.as_str())?;
         let info = || track::Info::default().with_timescale(Timescale::MICRO);
@@ -146,19 +146,19 @@ impl Meeting {
             announced,
             own: names.own,
             target,
-            runs: Runs::at(names.place.clone()),
+            instances: Instances::at(names.place.clone()),
             seals: names.key.clone().map(|key| Seals::new(key, run, path)),
             _ours: (ours, broadcast),
             _drivers: drivers,
         })
     }
 
-    /// What happens next. The tracks of a run are met once.
+    /// What happens next. The tracks of an instance are met once.
     ///
     /// # Errors
     /// When the connection is over, or a booth spoken to directly publishes nothing in time.
     pub(crate) async fn next(&mut self) -> Result<Happened, Ended> {
-        let patient = self.role == Role::Relay || self.runs.have_met();
+        let patient = self.role == Role::Relay || self.instances.have_met();
         let limit = if patient { Duration::MAX } else { SETUP_LIMIT };
         timeout(limit, self.follow()).await.unwrap_or(Err(Ended::Silent))
     }
@@ -166,7 +166,7 @@ impl Meeting {
     async fn follow(&mut self) -> Result<Happened, Ended> {
         loop {
             let target = *self.target.borrow_and_update();
-            let newest = target.and_then(|who| Some((who, self.runs.newest(who)?)));
+            let newest = target.and_then(|who| Some((who, self.instances.newest(who)?)));
             let joining = async {
                 match &newest {
                     Some((_, (_, path))) => join(&self.theirs, path).await,
@@ -177,9 +177,9 @@ impl Meeting {
                 joined = joining => joined,
                 update = self.announced.next() => {
                     let update = update.ok_or(Ended::Closed)?;
-                    match self.runs.update(update.prefix.as_ref(), update.kind.is_active()) {
+                    match self.instances.update(update.prefix.as_ref(), update.kind.is_active()) {
                         Some(who) if self.role == Role::Relay && who != self.own => {
-                            return Ok(Happened::Seen(who, self.runs.has(who)));
+                            return Ok(Happened::Seen(who, self.instances.has(who)));
                         }
                         _ => continue,
                     }
@@ -188,7 +188,7 @@ impl Meeting {
                 error = self.session.closed() => return Err(error.into()),
             };
             let Some((who, (run, path))) = newest else { continue };
-            self.runs.met(who);
+            self.instances.met(who);
             match joined {
                 Ok(([hologram, feedback], broadcast)) => {
                     let tracks = Tracks {

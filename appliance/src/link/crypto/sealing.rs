@@ -1,7 +1,7 @@
 //! Sealing: what booths say to each other is closed before it leaves and opened after it came (SFrame, RFC 9605), so that whoever
 //! carries it, a relay for one, can neither read it nor change, repeat or add anything.
 //!
-//! A *run* is one connection's broadcast, and its path holds a public key that is the run's own. Each pair of runs has keys for each
+//! A *run* is one connection's broadcast, and its path holds a public key that is the run's own. Each pair of instances has keys for each
 //! direction and track, derived from the room key, from what the two public keys agree on (X25519), and from both paths. So no key
 //! is ever used a second time, restarts included, and counters begin at 0; what was recorded in one meeting opens in no other; and who
 //! learns the room key later, or has it and only listens, opens nothing. Within a meeting a counter passes once (RFC 9605, section 9.3).
@@ -18,7 +18,7 @@ use sframe::frame::validation::{ReplayAttackProtection, Tolerance};
 use sframe::frame::{EncryptedFrameView, FrameBuffer, MediaFrameView, MonotonicCounter, Truncate};
 use sframe::key::{DecryptionKey, EncryptionKey};
 
-use crate::link::crypto::instance::{OwnRun, Run};
+use crate::link::crypto::instance::{Instance, OwnInstance};
 use crate::link::error::Ended;
 use crate::link::track::Track;
 use crate::pairing::{RoomKey, derive};
@@ -26,19 +26,19 @@ use crate::pairing::{RoomKey, derive};
 const SUITE: CipherSuite = CipherSuite::AesGcm128Sha256;
 /// So many datagrams one may be behind the newest: what is sent again is sealed again, so only reordering counts.
 const WINDOW: usize = 2_048;
-/// Runs that one connection may meet. More is nonsense, and forgetting one could use a key twice.
+/// Instances that one connection may meet. More is nonsense, and forgetting one could use a key twice.
 const PAIRS: usize = 256;
 /// Memory for datagrams is taken in blocks of so many bytes; a block comes back when all its datagrams are gone.
 const BLOCK: usize = 64 << 10;
 
-/// The keys between one run of ours and one of theirs.
+/// The keys between one instance of ours and one of theirs.
 pub(crate) struct Seal {
     sealing: [(EncryptionKey, MonotonicCounter); Track::ALL.len()],
     opening: [(DecryptionKey, ReplayAttackProtection); Track::ALL.len()],
 }
 
 impl Seal {
-    /// Between the runs at the paths `ours` and `theirs` of the room with `key`, when they agree on `agreed`.
+    /// Between the instances at the paths `ours` and `theirs` of the room with `key`, when they agree on `agreed`.
     ///
     /// # Errors
     /// When no keys can be derived.
@@ -123,7 +123,7 @@ impl FrameBuffer for Block {
     }
 }
 
-/// A [`Seal`] that outlives the session which uses it: a run met again goes on where it was.
+/// A [`Seal`] that outlives the session which uses it: an instance met again goes on where it was.
 pub(crate) type Shared = Arc<Mutex<Seal>>;
 
 /// Datagrams between two looks at the clock, which may take longer than one of them.
@@ -158,17 +158,17 @@ pub fn time_sealing(count: usize, bytes: usize) -> Result<[Duration; 2], SframeE
     Ok([closing, opening])
 }
 
-/// The seals of one run of ours, one for each run that it meets.
+/// The seals of one instance of ours, one for each run that it meets.
 pub(crate) struct Seals {
     key: RoomKey,
-    own: OwnRun,
+    own: OwnInstance,
     ours: String,
     pairs: BTreeMap<String, Shared>,
 }
 
 impl Seals {
     /// Of `own`, which is announced at the path `ours`.
-    pub(crate) fn new(key: RoomKey, own: OwnRun, ours: String) -> Self {
+    pub(crate) fn new(key: RoomKey, own: OwnInstance, ours: String) -> Self {
         Self { key, own, ours, pairs: BTreeMap::new() }
     }
 
@@ -176,11 +176,11 @@ impl Seals {
     ///
     /// # Errors
     /// When there were too many.
-    pub(crate) fn with(&mut self, run: &Run, theirs: &str) -> Result<Shared, Ended> {
+    pub(crate) fn with(&mut self, run: &Instance, theirs: &str) -> Result<Shared, Ended> {
         let met = self.pairs.len();
         match self.pairs.entry(theirs.to_owned()) {
             Entry::Occupied(pair) => Ok(pair.get().clone()),
-            Entry::Vacant(_) if met >= PAIRS => Err(Ended::Runs),
+            Entry::Vacant(_) if met >= PAIRS => Err(Ended::Instances),
             Entry::Vacant(place) => {
                 let seal = Seal::new(&self.key, &self.own.agree(run), &self.ours, theirs)?;
                 Ok(place.insert(Arc::new(Mutex::new(seal))).clone())
@@ -281,11 +281,11 @@ mod tests {
     #[test]
     fn a_run_met_again_goes_on_where_it_was() {
         let place = Place::new("room", None);
-        let others: Vec<OwnRun> = (0..=PAIRS).map(|_| OwnRun::new().unwrap()).collect();
+        let others: Vec<OwnInstance> = (0..=PAIRS).map(|_| OwnInstance::new().unwrap()).collect();
         let path = |n: usize| place.own_path(Fingerprint([1; 32]), &others[n]);
-        let mut seals = Seals::new(RoomKey::of([7; 32]), OwnRun::new().unwrap(), A.to_owned());
+        let mut seals = Seals::new(RoomKey::of([7; 32]), OwnInstance::new().unwrap(), A.to_owned());
         let mut sealed = |n: usize| {
-            let seal = seals.with(&others[n].run(), &path(n))?;
+            let seal = seals.with(&others[n].instance(), &path(n))?;
             let mut seal = seal.lock().unwrap();
             Ok::<_, Ended>(seal.close(Track::Hologram, b"x", &mut Block::default())?)
         };
@@ -294,7 +294,7 @@ mod tests {
         for n in 1..PAIRS {
             assert_ne!(first, sealed(n).unwrap());
         }
-        assert!(matches!(sealed(PAIRS), Err(Ended::Runs)));
+        assert!(matches!(sealed(PAIRS), Err(Ended::Instances)));
         assert!(sealed(0).is_ok());
     }
 }

@@ -452,7 +452,7 @@ impl<'a> Switchboard<'a> {
         log::debug!("link: session over, {id}: {ended}");
         self.no_session();
         match self.lines.get(&id) {
-            // Whoever dropped its tracks directly is done with the connection; at a relay its next run may be met.
+            // Whoever dropped its tracks directly is done with the connection; at a relay its next instance may be met.
             Some(line)
                 if self.route.is_relay(id)
                     && line.connection.close_reason().is_none()

@@ -241,7 +241,7 @@ impl Route {
         true
     }
 
-    /// The session is over, its connection perhaps not: `id` stands on, and may meet the peer's next run.
+    /// The session is over, its connection perhaps not: `id` stands on, and may meet the peer's next instance.
     pub(crate) fn session_over(&mut self, id: Id, now_us: u64) {
         let Some(session) = self.session.filter(|session| session.id == id) else { return };
         if self.direct.newest.is_none_or(|up| up.id == id) {

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 
-use crate::link::crypto::instance::{Place, Runs};
+use crate::link::crypto::instance::{Instances, Place};
 use crate::link::crypto::sealing::{Block, Seal};
 use crate::link::media::feedback::Feedback;
 use crate::link::media::receiver::{ASTRAY, Receiver};
@@ -105,11 +105,11 @@ pub fn sealed(data: &[u8]) {
 
 /// Names of broadcasts that a relay announces and withdraws.
 pub fn announced(data: &[u8]) {
-    let mut runs = Runs::at(Place::new("room", None));
+    let mut instances = Instances::at(Place::new("room", None));
     for (withdrawn, name) in things(data) {
-        if let Some(who) = runs.update(&String::from_utf8_lossy(&name), withdrawn == 0) {
-            runs.met(who);
-            assert!(runs.newest(who).is_none());
+        if let Some(who) = instances.update(&String::from_utf8_lossy(&name), withdrawn == 0) {
+            instances.met(who);
+            assert!(instances.newest(who).is_none());
         }
     }
 }

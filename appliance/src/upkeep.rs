@@ -10,7 +10,7 @@ use holobooth::config::{Config, Screen};
 use holobooth::health::{self, NOTICES, Notice};
 use holobooth::media::heartbeat::Heartbeat;
 use holobooth::media::mailbox::Mailbox;
-use holobooth::screen::{self, Doors};
+use holobooth::screen::{self, Handles};
 use holobooth::update::{self, Folders, Outcome, Record};
 
 use crate::fail;
@@ -75,9 +75,9 @@ pub(crate) fn card(wish: &Screen, until: &Path) -> Result<(), ExitCode> {
     let (pictures, cards) =
         (Mailbox::latest("nothing").map_err(mailbox)?, Mailbox::latest("nothing").map_err(mailbox)?);
     let (heartbeat, stop) = (Heartbeat::new("card"), AtomicBool::new(until.exists()));
-    let doors = Doors { pictures: &pictures, cards: &cards, heartbeat: &heartbeat, stop: &stop };
+    let handles = Handles { pictures: &pictures, cards: &cards, heartbeat: &heartbeat, stop: &stop };
     std::thread::scope(|scope| {
-        scope.spawn(|| screen::run(wish, doors, |_| {}));
+        scope.spawn(|| screen::run(wish, handles, |_| {}));
         while !until.exists() {
             std::thread::sleep(HAND_OVER);
         }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use holobooth::link::{self, Doors, Inbox, Incoming, Peer, Ports};
+use holobooth::link::{self, Handles, Inbox, Incoming, Peer, Ports};
 use holobooth::media::picture::{AccessUnit, Stamps};
 use holobooth::pairing::{Identity, Pins, RoomKey};
 
@@ -48,23 +48,23 @@ pub fn run(side: Side, dir: &Path, kbps: u32) -> io::Result<()> {
     };
     let (ports, stop) = (Ports::new()?, AtomicBool::new(false));
     ports.signals.camera.store(true, Relaxed);
-    let doors = ports.doors(&stop);
+    let handles = ports.handles(&stop);
     std::thread::scope(|scope| {
-        scope.spawn(|| encode(kbps, &doors));
-        scope.spawn(|| decode(&doors));
-        let ended = link::run(config, &mut Inbox::default(), doors);
+        scope.spawn(|| encode(kbps, &handles));
+        scope.spawn(|| decode(&handles));
+        let ended = link::run(config, &mut Inbox::default(), handles);
         stop.store(true, Relaxed);
         ended.map(drop).map_err(io::Error::other)
     })
 }
 
-fn encode(most_kbps: u32, doors: &Doors<'_>) {
-    let signals = doors.signals;
+fn encode(most_kbps: u32, handles: &Handles<'_>) {
+    let signals = handles.signals;
     let mut noise = vec![0; most_kbps as usize * 125];
     fastrand::Rng::with_seed(1).fill(&mut noise);
     let noise = bytes::Bytes::from(noise);
     let (mut number, mut next_us) = (0, now_us());
-    while !doors.stop.load(Relaxed) {
+    while !handles.stop.load(Relaxed) {
         next_us += FRAME_US;
         sleep_until_us(next_us);
         if !signals.connected.load(Relaxed) || signals.congested.load(Relaxed) {
@@ -85,11 +85,11 @@ fn encode(most_kbps: u32, doors: &Doors<'_>) {
             encoded_us: now,
             ..Stamps::default()
         };
-        if doors.outgoing.put(AccessUnit { data, keyframe, number, stamps }).is_some() {
+        if handles.outgoing.put(AccessUnit { data, keyframe, number, stamps }).is_some() {
             signals.keyframe_for_peer.store(true, Relaxed);
         }
         number = number.wrapping_add(1);
-        let c = doors.counters;
+        let c = handles.counters;
         let line = (c.line_kbps.load(Relaxed), c.queue_us.load(Relaxed), c.rtt_us.load(Relaxed));
         println!(
             "# {now} us: video {kbps} kbit/s{}, line {} kbit/s, queue {} us, round trip {} us, {} shards again",
@@ -103,15 +103,15 @@ fn encode(most_kbps: u32, doors: &Doors<'_>) {
 }
 
 /// With the rules of the booth's decoding thread.
-fn decode(doors: &Doors<'_>) {
+fn decode(handles: &Handles<'_>) {
     let (mut session, mut next) = (0, None);
-    while !doors.stop.load(Relaxed) {
-        let Some(Incoming { session: by, unit }) = doors.incoming.wait(LOOK_MS) else { continue };
+    while !handles.stop.load(Relaxed) {
+        let Some(Incoming { session: by, unit }) = handles.incoming.wait(LOOK_MS) else { continue };
         if by != session {
             (session, next) = (by, None);
         }
         let decodable = unit.keyframe || next == Some(unit.number);
-        doors.signals.keyframe_for_us.store(!decodable, Relaxed);
+        handles.signals.keyframe_for_us.store(!decodable, Relaxed);
         next = decodable.then(|| unit.number.wrapping_add(1));
         if decodable {
             println!("{} {}", unit.number, now_us());

@@ -289,7 +289,7 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
                 if let Some(announcement) = announcement(&link) {
                     let _ = announce.send(announcement);
                 }
-                match link::run(link, &mut inbox, shared.link.doors(&shared.stop))? {
+                match link::run(link, &mut inbox, shared.link.handles(&shared.stop))? {
                     link::Done::Stopped => return Ok(()),
                     link::Done::Paired(new) => room = Some(new),
                 }

@@ -248,13 +248,13 @@ pub(super) fn decode(shared: &Shared, name: &str, threads: u32) {
 /// Mailbox to light.
 pub(super) fn display(shared: &Shared) {
     let mut last_trouble = String::new();
-    let doors = screen::Doors {
+    let handles = screen::Handles {
         pictures: &shared.pictures,
         cards: &shared.cards,
         heartbeat: &shared.heartbeats.display,
         stop: &shared.stop,
     };
-    screen::run(&shared.config.screen, doors, |event| match event {
+    screen::run(&shared.config.screen, handles, |event| match event {
         Event::On(device, mode) => {
             log::info!("screen: {device} {mode}");
             last_trouble.clear();

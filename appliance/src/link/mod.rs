@@ -266,9 +266,9 @@ pub struct Incoming {
     pub unit: AccessUnit,
 }
 
-/// The doors of the link.
+/// The handles of the link.
 #[derive(Clone, Copy)]
-pub struct Doors<'a> {
+pub struct Handles<'a> {
     /// What the encoder made.
     pub outgoing: &'a Mailbox<AccessUnit>,
     /// What the decoder is to take.
@@ -291,17 +291,17 @@ const OUTGOING: usize = 4;
 /// Coded pictures from the link to the decoder: one at a time, until a repair sets free at once all that waited for it.
 const INCOMING: usize = 64;
 
-/// What stands around a link: what its [`Doors`] lead to.
+/// What stands around a link: what its [`Handles`] lead to.
 pub struct Ports {
-    /// See [`Doors::outgoing`].
+    /// See [`Handles::outgoing`].
     pub outgoing: Mailbox<AccessUnit>,
-    /// See [`Doors::incoming`].
+    /// See [`Handles::incoming`].
     pub incoming: Mailbox<Incoming>,
-    /// See [`Doors::signals`].
+    /// See [`Handles::signals`].
     pub signals: Signals,
-    /// See [`Doors::counters`].
+    /// See [`Handles::counters`].
     pub counters: Counters,
-    /// See [`Doors::heartbeat`].
+    /// See [`Handles::heartbeat`].
     pub heartbeat: Heartbeat,
     company: Mutex<Company>,
 }
@@ -322,14 +322,14 @@ impl Ports {
         })
     }
 
-    /// See [`Doors::company`].
+    /// See [`Handles::company`].
     pub fn company(&self) -> MutexGuard<'_, Company> {
         self.company.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The link's side of them; `stop` ends it.
-    pub fn doors<'a>(&'a self, stop: &'a AtomicBool) -> Doors<'a> {
-        Doors {
+    pub fn handles<'a>(&'a self, stop: &'a AtomicBool) -> Handles<'a> {
+        Handles {
             outgoing: &self.outgoing,
             incoming: &self.incoming,
             signals: &self.signals,
@@ -358,8 +358,8 @@ mod tests {
             Arc::new(Self { ports: Ports::new().unwrap(), stop: AtomicBool::new(false) })
         }
 
-        pub(super) fn doors(&self) -> Doors<'_> {
-            self.ports.doors(&self.stop)
+        pub(super) fn handles(&self) -> Handles<'_> {
+            self.ports.handles(&self.stop)
         }
     }
 

@@ -14,7 +14,7 @@ use crate::link::media::receiver::Receiver;
 use crate::link::media::sender::{Plan, Refused, Sender};
 use crate::link::net::congestion::Floor;
 use crate::link::track::Track;
-use crate::link::{Counters, Doors, Signals};
+use crate::link::{Counters, Handles, Signals};
 use crate::media::picture::AccessUnit;
 
 /// How long a loop waits for a wire that has enough to do, in µs.
@@ -30,17 +30,17 @@ pub(crate) async fn run(
     number: u64,
     plan: Plan,
     floor: Floor,
-    doors: Doors<'_>,
+    handles: Handles<'_>,
 ) -> Ended {
     let seal = tracks.seal.clone();
-    let mut wire = match MoqWire::new(connection, tracks, floor, doors.outgoing.as_fd()) {
+    let mut wire = match MoqWire::new(connection, tracks, floor, handles.outgoing.as_fd()) {
         Ok(wire) => wire,
         Err(e) => return e.into(),
     };
     let meeting = async {
         match seal {
-            Some(seal) => drive(&mut Sealed::new(wire, seal, doors.counters), number, plan, doors).await,
-            None => drive(&mut wire, number, plan, doors).await,
+            Some(seal) => drive(&mut Sealed::new(wire, seal, handles.counters), number, plan, handles).await,
+            None => drive(&mut wire, number, plan, handles).await,
         }
     };
     tokio::select! {
@@ -54,15 +54,15 @@ pub(crate) async fn drive(
     wire: &mut impl Wire,
     number: u64,
     plan: Plan,
-    doors: Doors<'_>,
+    handles: Handles<'_>,
 ) -> Result<Infallible, Ended> {
-    let (signals, counters) = (doors.signals, doors.counters);
+    let (signals, counters) = (handles.signals, handles.counters);
     let mut now = wire.now_us();
     let since = now;
-    let mut receiver = Receiver::new(number, doors);
+    let mut receiver = Receiver::new(number, handles);
     let mut sender = Sender::new(plan, receiver.rtt_us(), now);
     // What was made for the session before refers to pictures that this one never saw.
-    doors.outgoing.clear();
+    handles.outgoing.clear();
     let mut datagram = wire.datagram();
     loop {
         let before = std::mem::replace(&mut datagram, wire.datagram());
@@ -103,10 +103,10 @@ pub(crate) async fn drive(
             Event::Outgoing => {
                 // Before the other side listens, what refers to nothing that it has.
                 if !receiver.has_met() {
-                    doors.outgoing.clear();
+                    handles.outgoing.clear();
                 }
-                while let Some(unit) = doors.outgoing.take() {
-                    send(&mut sender, unit, now, doors);
+                while let Some(unit) = handles.outgoing.take() {
+                    send(&mut sender, unit, now, handles);
                 }
             }
         }
@@ -114,8 +114,8 @@ pub(crate) async fn drive(
 }
 
 /// Gives a frame to the sender.
-fn send(sender: &mut Sender, mut unit: AccessUnit, now: u64, doors: Doors<'_>) {
-    let counters = doors.counters;
+fn send(sender: &mut Sender, mut unit: AccessUnit, now: u64, handles: Handles<'_>) {
+    let counters = handles.counters;
     unit.stamps.sent_us = now;
     match sender.frame(&unit, now) {
         Ok(()) => {
@@ -133,7 +133,7 @@ fn send(sender: &mut Sender, mut unit: AccessUnit, now: u64, doors: Doors<'_>) {
         Err(Refused::Full | Refused::NeedsKeyframe) => {}
     }
     Counters::add(&counters.dropped_frames, 1);
-    doors.signals.keyframe_for_peer.store(true, Relaxed);
+    handles.signals.keyframe_for_peer.store(true, Relaxed);
 }
 
 /// What the encoder must know, and what status shows.

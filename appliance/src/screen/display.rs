@@ -59,9 +59,9 @@ pub enum Event {
     Undrawable(String),
 }
 
-/// The doors of the screen. The mailboxes are of one: the newest of each is what counts.
+/// The handles of the screen. The mailboxes are of one: the newest of each is what counts.
 #[derive(Clone, Copy)]
-pub struct Doors<'a> {
+pub struct Handles<'a> {
     /// What to show.
     pub pictures: &'a Mailbox<Picture>,
     /// What to show instead while there is none.
@@ -73,8 +73,8 @@ pub struct Doors<'a> {
 }
 
 /// Runs the screen until it is stopped; survives every unplugging.
-pub fn run(wish: &config::Screen, doors: Doors<'_>, mut tell: impl FnMut(Event)) {
-    let Doors { pictures, cards, heartbeat, stop } = doors;
+pub fn run(wish: &config::Screen, handles: Handles<'_>, mut tell: impl FnMut(Event)) {
+    let Handles { pictures, cards, heartbeat, stop } = handles;
     let hotplug = Hotplug::new().ok();
     let mut card = Card::starting();
     while !stop.load(Relaxed) {
@@ -87,7 +87,7 @@ pub fn run(wish: &config::Screen, doors: Doors<'_>, mut tell: impl FnMut(Event))
             let mut session = Session::light(output, card.clone())?;
             tell(Event::On(names.0, names.1));
             tell(Event::Card(Some(session.card.kind)));
-            let result = session.run(doors, hotplug.as_ref(), &mut tell);
+            let result = session.run(handles, hotplug.as_ref(), &mut tell);
             card = session.card;
             result
         });
@@ -229,11 +229,11 @@ impl Session {
     /// Runs until `stop` (`Ok`) or until the screen is gone (`Err`).
     fn run(
         &mut self,
-        doors: Doors<'_>,
+        handles: Handles<'_>,
         hotplug: Option<&Hotplug>,
         tell: &mut impl FnMut(Event),
     ) -> Result<(), Error> {
-        let Doors { pictures, cards, heartbeat, stop } = doors;
+        let Handles { pictures, cards, heartbeat, stop } = handles;
         while !stop.load(Relaxed) {
             heartbeat.beat();
             let [flipped, plugged] = self.wait(pictures, cards, hotplug);

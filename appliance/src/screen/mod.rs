@@ -11,7 +11,7 @@ mod paint;
 mod route;
 mod show;
 
-pub use display::{Doors, Event, run};
+pub use display::{Event, Handles, run};
 pub use holobooth_card::{Card, Kind};
 pub use output::{ModeWish, probe};
 

@@ -9,7 +9,7 @@ use crate::link::media::arrivals::{ArrivalLog, Number};
 use crate::link::media::assembler::{Assembler, Made};
 use crate::link::media::feedback::{MAX_NACKS, Nack, PeerClock, Report};
 use crate::link::media::packet::Datagram;
-use crate::link::{Counters, Doors, Incoming};
+use crate::link::{Counters, Handles, Incoming};
 
 /// The least time between keyframes that the other side asks for, in µs and round trips: one must have had time to arrive.
 const KEYFRAME_SPACING: (u64, u64) = (250_000, 2);
@@ -34,7 +34,7 @@ const UNKNOWN_RTT_US: u64 = 100_000;
 /// What a session knows of the other side.
 pub(crate) struct Receiver<'a> {
     session: u64,
-    doors: Doors<'a>,
+    handles: Handles<'a>,
     log: ArrivalLog,
     assembler: Assembler,
     clock: PeerClock,
@@ -61,10 +61,10 @@ pub(crate) struct Receiver<'a> {
 }
 
 impl<'a> Receiver<'a> {
-    pub(crate) fn new(session: u64, doors: Doors<'a>) -> Self {
+    pub(crate) fn new(session: u64, handles: Handles<'a>) -> Self {
         Self {
             session,
-            doors,
+            handles,
             log: ArrivalLog::default(),
             assembler: Assembler::default(),
             clock: PeerClock::default(),
@@ -96,7 +96,7 @@ impl<'a> Receiver<'a> {
 
     /// Takes a datagram of the `hologram` track that came at `now_us`.
     pub(crate) fn datagram(&mut self, bytes: Bytes, now_us: u64) {
-        let counters = self.doors.counters;
+        let counters = self.handles.counters;
         let Some(datagram) = Datagram::parse(bytes) else {
             Counters::add(&counters.garbage, 1);
             return;
@@ -138,7 +138,7 @@ impl<'a> Receiver<'a> {
 
     /// Asks for what is missing and can still come in time.
     fn ask(&mut self, now_us: u64, rtt_us: u64) {
-        let (signals, counters) = (self.doors.signals, self.doors.counters);
+        let (signals, counters) = (self.handles.signals, self.handles.counters);
         let mut broken = false;
         loop {
             let nacks = &mut self.nacks;
@@ -165,7 +165,7 @@ impl<'a> Receiver<'a> {
 
     /// Gives the decoder what is ready.
     fn hand_out(&mut self, now_us: u64) {
-        let counters = self.doors.counters;
+        let counters = self.handles.counters;
         while let Some(out) = self.assembler.take() {
             let mut unit = out.unit;
             // Until the clocks have met, the way counts as no time at all.
@@ -178,13 +178,13 @@ impl<'a> Receiver<'a> {
             Counters::add(&counters.received_bytes, unit.data.len() as u64);
             Counters::add(&counters.lost_frames, out.lost.into());
             // Refused when the decoder is too slow; it then sees the gap in the numbers.
-            let _ = self.doors.incoming.put(Incoming { session: self.session, unit });
+            let _ = self.handles.incoming.put(Incoming { session: self.session, unit });
         }
     }
 
     /// Takes a report that came at `now_us`.
     pub(crate) fn report(&mut self, report: &Report, now_us: u64) {
-        let (signals, counters) = (self.doors.signals, self.doors.counters);
+        let (signals, counters) = (self.handles.signals, self.handles.counters);
         if self.heard.is_some_and(|(newest, at_us)| report.sent_us <= newest && now_us < at_us + OVERTAKEN_US)
         {
             return Counters::add(
@@ -239,7 +239,7 @@ impl<'a> Receiver<'a> {
             let answers = &mut self.answers;
             self.log.report(|bytes| answers.push_back((now_us, bytes)));
             // The decoder may have come to need a keyframe since.
-            if self.doors.signals.keyframe_for_us.load(Relaxed) || !self.met {
+            if self.handles.signals.keyframe_for_us.load(Relaxed) || !self.met {
                 self.report_due_us = self.report_due_us.min(self.reported_us + URGENT_EVERY_US);
             }
         }
@@ -262,7 +262,7 @@ impl<'a> Receiver<'a> {
 
     /// What to tell the other side at `now_us`.
     fn next_report(&mut self, now_us: u64) -> Report {
-        let (signals, counters) = (self.doors.signals, self.doors.counters);
+        let (signals, counters) = (self.handles.signals, self.handles.counters);
         self.first_sent_us.get_or_insert(now_us);
         let keyframe = signals.keyframe_for_us.load(Relaxed);
         if keyframe && !self.asking {
@@ -317,7 +317,7 @@ mod tests {
     #[test]
     fn garbage_is_counted_and_changes_nothing() {
         let end = End::new();
-        let mut receiver = Receiver::new(1, end.doors());
+        let mut receiver = Receiver::new(1, end.handles());
         let mut random = fastrand::Rng::with_seed(42);
         datagrams(2, 5_000, 0).into_iter().for_each(|d| receiver.datagram(d, 1_000));
         receiver.tick(0);
@@ -339,7 +339,7 @@ mod tests {
     #[test]
     fn repetitions_are_counted_and_change_nothing() {
         let end = End::new();
-        let mut receiver = Receiver::new(1, end.doors());
+        let mut receiver = Receiver::new(1, end.handles());
         for _ in 0..3 {
             datagrams(3, 5_000, 9).into_iter().for_each(|d| receiver.datagram(d, 1_000));
             receiver.tick(1_000);
@@ -352,7 +352,7 @@ mod tests {
     #[test]
     fn numbers_that_begin_anew_are_believed_after_a_while() {
         let end = End::new();
-        let mut receiver = Receiver::new(1, end.doors());
+        let mut receiver = Receiver::new(1, end.handles());
         let mut got = Vec::new();
         for n in 0..600u32 {
             // In the middle the other side starts over.
@@ -369,7 +369,7 @@ mod tests {
     #[test]
     fn late_shards_of_frames_that_are_out_begin_nothing_anew() {
         let end = End::new();
-        let mut receiver = Receiver::new(1, end.doors());
+        let mut receiver = Receiver::new(1, end.handles());
         datagrams(0, 2_500, 0).into_iter().for_each(|d| receiver.datagram(d, 0));
         for n in 1..2_000u32 {
             // Sent again and again under new numbers, long after it was whole.
@@ -384,7 +384,7 @@ mod tests {
     #[test]
     fn one_false_number_is_not_believed_for_long() {
         let end = End::new();
-        let mut receiver = Receiver::new(1, end.doors());
+        let mut receiver = Receiver::new(1, end.handles());
         let false_one = datagrams(900, 500, 60_000).remove(0);
         let mut got = 0;
         for n in 0..300u32 {
@@ -401,7 +401,7 @@ mod tests {
     #[test]
     fn damaged_datagrams_never_panic() {
         let end = End::new();
-        let mut receiver = Receiver::new(1, end.doors());
+        let mut receiver = Receiver::new(1, end.handles());
         let mut random = fastrand::Rng::with_seed(7);
         for n in 0..10_000u32 {
             for datagram in datagrams(n, 2_500, n * 4) {
@@ -422,7 +422,7 @@ mod tests {
     #[test]
     fn a_report_that_was_held_back_says_nothing_of_now() {
         let end = End::new();
-        let mut receiver = Receiver::new(1, end.doors());
+        let mut receiver = Receiver::new(1, end.handles());
         receiver.next_report(0);
         let old = Report { camera: true, sent_us: 7, echo_us: 1_000, held_us: 2_000, ..Report::default() };
         receiver.report(&old, 1_000 + STALE_US + 2_001);
@@ -435,7 +435,7 @@ mod tests {
     #[test]
     fn keyframes_are_granted_at_a_bounded_rate() {
         let end = End::new();
-        let mut receiver = Receiver::new(1, end.doors());
+        let mut receiver = Receiver::new(1, end.handles());
         receiver.next_report(0);
         let mut granted = 0;
         for ms in 1..=2_000u64 {
@@ -448,7 +448,7 @@ mod tests {
     #[test]
     fn only_who_answers_is_there() {
         let end = End::new();
-        let mut receiver = Receiver::new(1, end.doors());
+        let mut receiver = Receiver::new(1, end.handles());
         let report = |receiver: &mut Receiver<'_>, echo_us, now_us| {
             receiver.report(&Report { echo_us, sent_us: now_us, ..Report::default() }, now_us);
             end.signals.connected.load(Relaxed)
@@ -465,7 +465,7 @@ mod tests {
     #[test]
     fn a_report_that_was_heard_before_changes_nothing() {
         let end = End::new();
-        let mut receiver = Receiver::new(1, end.doors());
+        let mut receiver = Receiver::new(1, end.handles());
         let old = Report { camera: true, sent_us: 10, ..Report::default() };
         receiver.report(&old, 100);
         receiver.report(&Report { camera: false, sent_us: 20, ..Report::default() }, 200);
@@ -478,7 +478,7 @@ mod tests {
     #[test]
     fn what_is_given_up_asks_for_a_keyframe_by_itself() {
         let end = End::new();
-        let mut receiver = Receiver::new(1, end.doors());
+        let mut receiver = Receiver::new(1, end.handles());
         let mut holed = datagrams(3, 8_000, 0);
         holed.drain(2..5);
         holed.into_iter().for_each(|d| receiver.datagram(d, 1_000));
@@ -495,7 +495,7 @@ mod tests {
     #[test]
     fn arrivals_and_questions_go_back() {
         let end = End::new();
-        let mut receiver = Receiver::new(1, end.doors());
+        let mut receiver = Receiver::new(1, end.handles());
         let mut holed = datagrams(3, 8_000, 0);
         holed.drain(2..5);
         holed.into_iter().for_each(|d| receiver.datagram(d, 1_000));

@@ -30,7 +30,7 @@ use crate::link::net::tls::Pin;
 use crate::link::peers::pairing_agent::{Desk, Pairing, Stepped};
 use crate::link::peers::route::{Id, Route, WAYS, Way};
 use crate::link::session;
-use crate::link::{Company, Config, Counters, Done, Doors, Error, Inbox};
+use crate::link::{Company, Config, Counters, Done, Error, Handles, Inbox};
 use crate::media::clock::now_us;
 use crate::pairing::{Fingerprint, Part, Roster};
 
@@ -48,11 +48,11 @@ const REBIND: Duration = Duration::from_secs(1);
 /// Where booths without a room key meet.
 const UNSEALED: &str = "direct";
 
-/// Runs the link until `doors.stop`; outlives every connection.
+/// Runs the link until `handles.stop`; outlives every connection.
 ///
 /// # Errors
 /// Only at start: [`Error::Bind`], [`Error::Tls`], [`Error::NoRoots`], [`Error::Unsealed`], [`Error::System`].
-pub fn run(mut config: Config, inbox: &mut Inbox, doors: Doors<'_>) -> Result<Done, Error> {
+pub fn run(mut config: Config, inbox: &mut Inbox, handles: Handles<'_>) -> Result<Done, Error> {
     if config.is_open() {
         // It is for later, when there is a room.
         config.relay = None;
@@ -65,7 +65,7 @@ pub fn run(mut config: Config, inbox: &mut Inbox, doors: Doors<'_>) -> Result<Do
         let pin = Pin::new(config.peer.fingerprint);
         let floor = Floor::default();
         let socket = Socket::bind(&config, &pin, &floor)?;
-        Ok(Switchboard::new(config, socket, pin, floor, doors).run(inbox).await)
+        Ok(Switchboard::new(config, socket, pin, floor, handles).run(inbox).await)
     });
     // A name that is still being looked up is not waited for.
     runtime.shutdown_background();
@@ -98,7 +98,7 @@ struct Switchboard<'a> {
     rebound: Option<Instant>,
     pin: Arc<Pin>,
     floor: Floor,
-    doors: Doors<'a>,
+    handles: Handles<'a>,
     route: Route,
     lines: BTreeMap<Id, Line>,
     session: Option<(Id, Session<'a>)>,
@@ -123,11 +123,11 @@ struct Switchboard<'a> {
 }
 
 impl<'a> Switchboard<'a> {
-    fn new(config: Config, socket: Socket, pin: Arc<Pin>, floor: Floor, doors: Doors<'a>) -> Self {
+    fn new(config: Config, socket: Socket, pin: Arc<Pin>, floor: Floor, handles: Handles<'a>) -> Self {
         let own = config.identity.fingerprint();
         let (meet, happened) = mpsc::channel(16);
         let wanted = config.peer.fingerprint;
-        *doors.company.lock().unwrap_or_else(PoisonError::into_inner) = Company::default();
+        *handles.company.lock().unwrap_or_else(PoisonError::into_inner) = Company::default();
         Self {
             names: Names { own, place: Place::new(UNSEALED, config.room.as_ref()), key: config.room.clone() },
             roster: Roster::new(own, wanted),
@@ -144,7 +144,7 @@ impl<'a> Switchboard<'a> {
             socket: Some(socket),
             rebound: None,
             pin,
-            doors,
+            handles,
             lines: BTreeMap::new(),
             session: None,
             handshakes: JoinSet::new(),
@@ -169,7 +169,7 @@ impl<'a> Switchboard<'a> {
         let network = Network::new();
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        while !self.doors.stop.load(Relaxed) && done == Done::Stopped {
+        while !self.handles.stop.load(Relaxed) && done == Done::Stopped {
             let session = async {
                 match &mut self.session {
                     Some((id, session)) => (*id, session.await),
@@ -201,7 +201,7 @@ impl<'a> Switchboard<'a> {
                 Some(Ok(step)) = self.desk.steps.join_next() => {
                     match self.desk.stepped(step, now_us()) {
                         Stepped::Nothing => {}
-                        Stepped::GuessedWrong => Counters::add(&self.doors.counters.guesses_refused, 1),
+                        Stepped::GuessedWrong => Counters::add(&self.handles.counters.guesses_refused, 1),
                         Stepped::Paired(room) => {
                             log::info!("link: this booth belongs to room {} now", room.id());
                             done = Done::Paired(room);
@@ -230,14 +230,14 @@ impl<'a> Switchboard<'a> {
     /// What time brings.
     fn look(&mut self) {
         let now = now_us();
-        self.doors.heartbeat.beat_at(now);
+        self.handles.heartbeat.beat_at(now);
         if self.socket.is_none() && self.rebound.is_none_or(|at| at.elapsed() >= REBIND) {
             self.rebound = Some(Instant::now());
             self.socket =
                 Socket::bind(&self.config, &self.pin, &self.floor).map_err(|e| log::warn!("{e}")).ok();
             self.route.network_changed(now);
         }
-        let signals = self.doors.signals;
+        let signals = self.handles.signals;
         self.route.look(now);
         if self.route.heard(signals.heard_us.load(Relaxed)) {
             self.arrived();
@@ -316,7 +316,7 @@ impl<'a> Switchboard<'a> {
             return;
         };
         let code = if way == Way::Direct { 1 } else { 2 };
-        self.doors.signals.route.store(code, Relaxed);
+        self.handles.signals.route.store(code, Relaxed);
         self.trouble.clear();
         self.show();
         let Some(line) = self.lines.get(&id) else { return };
@@ -333,10 +333,10 @@ impl<'a> Switchboard<'a> {
 
     fn let_in(&mut self, incoming: quinn::Incoming) {
         if self.handshakes.len() >= HANDSHAKES {
-            Counters::add(&self.doors.counters.put_off, 1);
+            Counters::add(&self.handles.counters.put_off, 1);
             incoming.refuse();
         } else if self.handshakes.len() >= UNPROVEN && incoming.may_retry() {
-            Counters::add(&self.doors.counters.put_off, 1);
+            Counters::add(&self.handles.counters.put_off, 1);
             let _ = incoming.retry();
         } else if let Ok(connecting) = incoming.accept() {
             let membership = self.membership(Part::Listener);
@@ -370,7 +370,7 @@ impl<'a> Switchboard<'a> {
             match result {
                 Ok(up) => {
                     if !self.desk.admit(up.connection, now) {
-                        Counters::add(&self.doors.counters.guesses_refused, 1);
+                        Counters::add(&self.handles.counters.guesses_refused, 1);
                     }
                 }
                 Err(error) => log::debug!("link: handshake of a guess: {error}"),
@@ -425,8 +425,8 @@ impl<'a> Switchboard<'a> {
     fn no_session(&mut self) {
         self.session = None;
         self.floor.set(0);
-        self.doors.signals.target_kbps.store(0, Relaxed);
-        self.doors.signals.congested.store(false, Relaxed);
+        self.handles.signals.target_kbps.store(0, Relaxed);
+        self.handles.signals.congested.store(false, Relaxed);
     }
 
     /// The tracks of booth `who` flow through connection `id`.
@@ -435,14 +435,16 @@ impl<'a> Switchboard<'a> {
         if self.route.met(id, now_us()) {
             log::debug!("link: {id} is the session");
             self.sessions += 1;
-            let (connection, number, doors) = (line.connection.clone(), self.sessions, self.doors);
+            let (connection, number, handles) = (line.connection.clone(), self.sessions, self.handles);
             let floor = self.floor.clone();
             let plan = Plan {
                 max_kbps: self.config.max_kbps,
                 deadline_us: u64::try_from(self.config.deadline.as_micros()).unwrap_or(u64::MAX),
             };
             let session =
-                Box::pin(async move { session::run(&connection, tracks, number, plan, floor, doors).await });
+                Box::pin(
+                    async move { session::run(&connection, tracks, number, plan, floor, handles).await },
+                );
             self.session = Some((id, session));
         }
         self.tidy();

@@ -12,7 +12,7 @@ use crate::link::media::receiver::{ASTRAY, Receiver};
 use crate::link::media::sender::{Plan, Sender};
 use crate::link::sizes::{MAX_DATAGRAM, SAFE_DATAGRAM};
 use crate::link::track::Track;
-use crate::link::{Doors, Ports};
+use crate::link::{Handles, Ports};
 use crate::media::picture::{AccessUnit, Stamps};
 use crate::pairing::RoomKey;
 
@@ -31,16 +31,16 @@ fn things(mut data: &[u8]) -> impl Iterator<Item = (u64, Bytes)> {
 }
 
 /// What stands around a link here.
-fn around(body: impl FnOnce(Doors<'_>)) {
+fn around(body: impl FnOnce(Handles<'_>)) {
     if let Ok(ports) = Ports::new() {
-        body(ports.doors(&AtomicBool::new(false)));
+        body(ports.handles(&AtomicBool::new(false)));
     }
 }
 
 /// Datagrams of the `hologram` track: frames come out in order, and little is kept.
 pub fn hologram(data: &[u8]) {
-    around(|doors| {
-        let mut receiver = Receiver::new(1, doors);
+    around(|handles| {
+        let mut receiver = Receiver::new(1, handles);
         let mut now_us = 1_000_000;
         let mut last: Option<u32> = None;
         for (seen, (us, datagram)) in things(data).enumerate() {
@@ -49,7 +49,7 @@ pub fn hologram(data: &[u8]) {
             receiver.tick(now_us);
             while receiver.poll(now_us).is_some() {}
             assert!(receiver.next_us() > now_us, "nothing is left undone");
-            while let Some(incoming) = doors.incoming.take() {
+            while let Some(incoming) = handles.incoming.take() {
                 let number = incoming.unit.number;
                 let later = last.is_none_or(|last| number != last && number.wrapping_sub(last) < 1 << 31);
                 // Numbers may begin anew only when the receiver has lost its way.
@@ -64,8 +64,8 @@ pub fn hologram(data: &[u8]) {
 
 /// Datagrams of the `feedback` track, to a sender that has something on its way.
 pub fn feedback(data: &[u8]) {
-    around(|doors| {
-        let mut receiver = Receiver::new(1, doors);
+    around(|handles| {
+        let mut receiver = Receiver::new(1, handles);
         let mut now_us = 1_000_000;
         let mut sender = Sender::new(Plan { max_kbps: 4_000, deadline_us: 100_000 }, 40_000, now_us);
         for (number, (us, datagram)) in things(data).enumerate() {

@@ -303,8 +303,8 @@ impl Stage {
             |side: usize, seal| Sealed::new(MemoryWire::new(&self.world, side), seal, &ports[side].counters);
         let (mut wire_a, mut wire_b) = (wire(0, seal_a), wire(1, seal_b));
         let mut drives = (
-            pin!(drive(&mut wire_a, number, plan, ports[0].doors(&never))),
-            pin!(drive(&mut wire_b, number, plan, ports[1].doors(&never))),
+            pin!(drive(&mut wire_a, number, plan, ports[0].handles(&never))),
+            pin!(drive(&mut wire_b, number, plan, ports[1].handles(&never))),
         );
         let mut context = Context::from_waker(Waker::noop());
         while self.world.borrow().now_us() < end_us {

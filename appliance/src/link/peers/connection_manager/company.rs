@@ -116,7 +116,7 @@ impl Switchboard<'_> {
             open: self.desk.is_open(),
             code: self.shown.clone(),
         };
-        *self.doors.company.lock().unwrap_or_else(PoisonError::into_inner) = company;
+        *self.handles.company.lock().unwrap_or_else(PoisonError::into_inner) = company;
     }
 
     /// Whether a booth that has proved to be `who` is to be talked to. If not, the connection is closed.
@@ -194,7 +194,7 @@ impl Switchboard<'_> {
             }
             _ => {
                 let late = matches!(error, Failed::Connection(ConnectionError::TimedOut));
-                Counters::add(&self.doors.counters.put_off, u64::from(late && dialled.is_none()));
+                Counters::add(&self.handles.counters.put_off, u64::from(late && dialled.is_none()));
                 log::debug!("link: handshake, {dialled:?}: {error}");
             }
         }
@@ -202,7 +202,7 @@ impl Switchboard<'_> {
 
     /// Somebody was turned away. Who keeps knocking fills the counter, not the log.
     pub(crate) fn refused(&mut self, whom: &str) {
-        Counters::add(&self.doors.counters.refused, 1);
+        Counters::add(&self.handles.counters.refused, 1);
         if self.last_refused.is_none_or(|told| told.elapsed() >= TELL_AGAIN) {
             self.last_refused = Some(Instant::now());
             log::warn!("link: refused {whom}");

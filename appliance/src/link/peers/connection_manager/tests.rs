@@ -37,7 +37,7 @@ impl End {
         let end = self.clone();
         let (found, sightings) = mpsc::channel(4);
         let thread = std::thread::spawn(move || {
-            run(config, &mut Inbox { sightings, ..Inbox::default() }, end.doors()).unwrap();
+            run(config, &mut Inbox { sightings, ..Inbox::default() }, end.handles()).unwrap();
         });
         (thread, found)
     }
@@ -201,7 +201,7 @@ fn who_enters_the_code_gives_a_room_key_and_a_wrong_one_gives_nothing() {
     let threads: Vec<_> = (configs.into_iter().zip(inboxes))
         .zip(ends.clone())
         .map(|((config, mut inbox), end)| {
-            std::thread::spawn(move || run(config, &mut inbox, end.doors()).unwrap())
+            std::thread::spawn(move || run(config, &mut inbox, end.handles()).unwrap())
         })
         .collect();
     let [a, b] = &ends;
@@ -239,7 +239,7 @@ fn five_wrong_guesses_end_a_code() {
     let end = guesser.clone();
     let own = config(&ia, free(), Peer::default(), None);
     let ta = std::thread::spawn(move || {
-        run(own, &mut Inbox { sightings, orders }, end.doors()).unwrap();
+        run(own, &mut Inbox { sightings, orders }, end.handles()).unwrap();
     });
     found.blocking_send(Sighting { open: true, ..sighting(&ib, pb) }).unwrap();
     for guess in 1..=5 {

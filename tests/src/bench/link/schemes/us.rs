@@ -68,7 +68,7 @@ impl Running {
         end.ports.signals.camera.store(side == Side::A, Relaxed);
         let inside = Arc::clone(&end);
         let thread = std::thread::spawn(move || {
-            let link = || link::run(config, &mut Inbox::default(), inside.ports.doors(&inside.stop));
+            let link = || link::run(config, &mut Inbox::default(), inside.ports.handles(&inside.stop));
             if let Err(error) = realtime::set_realtime_priority(realtime::LINK)
                 .and_then(|()| link().map_err(io::Error::other))
             {

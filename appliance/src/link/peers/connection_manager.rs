@@ -65,7 +65,7 @@ pub fn run(mut config: Config, inbox: &mut Inbox, handles: Handles<'_>) -> Resul
         let pin = Pin::new(config.peer.fingerprint);
         let floor = Floor::default();
         let socket = Socket::bind(&config, &pin, &floor)?;
-        Ok(Switchboard::new(config, socket, pin, floor, handles).run(inbox).await)
+        Ok(ConnectionManager::new(config, socket, pin, floor, handles).run(inbox).await)
     });
     // A name that is still being looked up is not waited for.
     runtime.shutdown_background();
@@ -84,7 +84,7 @@ type Shaken = (Option<Way>, Result<Up, Failed>);
 type Session<'a> = Pinned<Box<dyn Future<Output = Ended> + 'a>>;
 
 /// Connects, lets in, and runs the session.
-struct Switchboard<'a> {
+struct ConnectionManager<'a> {
     config: Config,
     names: Names,
     roster: Roster,
@@ -122,7 +122,7 @@ struct Switchboard<'a> {
     last_way: Option<Way>,
 }
 
-impl<'a> Switchboard<'a> {
+impl<'a> ConnectionManager<'a> {
     fn new(config: Config, socket: Socket, pin: Arc<Pin>, floor: Floor, handles: Handles<'a>) -> Self {
         let own = config.identity.fingerprint();
         let (meet, happened) = mpsc::channel(16);

@@ -1,11 +1,11 @@
-//! The switchboard's company: which booths are there, which of them is tried, who is turned away and what the staff is told of it.
+//! The connection manager's company: which booths are there, which of them is tried, who is turned away and what the staff is told of it.
 
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use quinn::{Connection, ConnectionError, TransportErrorCode, VarInt};
 
-use super::Switchboard;
+use super::ConnectionManager;
 use crate::link::net::membership::code;
 use crate::link::net::socket::Failed;
 use crate::link::peers::route::Way;
@@ -21,7 +21,7 @@ const ACCESS_DENIED: u8 = 49;
 /// The last refusal is told again after so long.
 const TELL_AGAIN: Duration = Duration::from_secs(30);
 
-impl Switchboard<'_> {
+impl ConnectionManager<'_> {
     /// While nobody is met, each booth of the room that is here is tried in turn.
     pub(crate) fn take_turns(&mut self, now: u64) {
         if self.route.has_peer(now) || now < self.turn_us {

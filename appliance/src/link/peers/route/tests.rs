@@ -303,7 +303,7 @@ impl World {
             if wire.ends[n].is_some() && !wire.closed[n] && !self.booths[n].route.keeps(id as Id, self.now_us)
             {
                 wire.closed[n] = true;
-                // What the switchboard is told as well.
+                // What the connection manager is told as well.
                 self.booths[n].route.gone(id as Id, self.now_us);
             }
         }

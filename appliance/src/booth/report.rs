@@ -95,7 +95,7 @@ fn camera_missing(shared: &Shared) -> bool {
 fn state(shared: &Shared) -> State {
     let connected = shared.link.signals.connected.load(Relaxed);
     // Whoever came to pair two booths comes back for the camera.
-    if shared.link.company().open {
+    if shared.link.peer_list().open {
         return State::Pairing;
     }
     if camera_missing(shared) {
@@ -122,17 +122,17 @@ fn whereabouts(config: &Config, sealed: bool) -> String {
 /// The card to show when there is no picture.
 fn card(shared: &Shared) -> Card {
     let at_peer = || {
-        let company = shared.link.company();
-        if !company.trouble.is_empty() {
-            return company.trouble.clone();
+        let peer_list = shared.link.peer_list();
+        if !peer_list.trouble.is_empty() {
+            return peer_list.trouble.clone();
         }
-        let place = whereabouts(&shared.config, company.sealed);
-        if company.peer_name.is_empty() { place } else { format!("{}: {place}", company.peer_name) }
+        let place = whereabouts(&shared.config, peer_list.sealed);
+        if peer_list.peer_name.is_empty() { place } else { format!("{}: {place}", peer_list.peer_name) }
     };
     let (kind, detail) = match state(shared) {
         State::Starting => (Kind::Starting, String::new()),
         State::NoCamera => (Kind::NoCamera, shared.live().camera.trouble.clone()),
-        State::Pairing => (Kind::Pairing, shared.link.company().code.clone()),
+        State::Pairing => (Kind::Pairing, shared.link.peer_list().code.clone()),
         State::Looking => (Kind::Looking, at_peer()),
         State::Reconnecting => (Kind::Reconnecting, at_peer()),
         State::Live if shared.link.signals.peer_has_camera.load(Relaxed) => (Kind::Reconnecting, at_peer()),
@@ -226,7 +226,7 @@ fn status(shared: &Shared, choice: &Mutex<Option<Choice>>) -> Status {
             .map_or_else(CodecStatus::default, |(name, tried)| CodecStatus { name: name.to_owned(), tried })
     };
     let pictures = shared.pictures.report();
-    let company = shared.link.company().clone();
+    let peer_list = shared.link.peer_list().clone();
     let live = shared.live();
     let mut camera = live.camera.clone();
     camera.frames = camera_frames.load(Relaxed);
@@ -247,11 +247,11 @@ fn status(shared: &Shared, choice: &Mutex<Option<Choice>>) -> Status {
         decoder: codec(|c| (c.decoder, c.decoders_tried)),
         peer: PeerStatus {
             connected: shared.link.signals.connected.load(Relaxed),
-            name: company.peer_name,
-            fingerprint: company.peer.map(|who| who.to_string()).unwrap_or_default(),
-            address: whereabouts(&shared.config, company.sealed),
-            trouble: company.trouble,
-            code: company.code,
+            name: peer_list.peer_name,
+            fingerprint: peer_list.peer.map(|who| who.to_string()).unwrap_or_default(),
+            address: whereabouts(&shared.config, peer_list.sealed),
+            trouble: peer_list.trouble,
+            code: peer_list.code,
             route: shared.link.signals.route().to_owned(),
             rtt_us: rtt_us.load(Relaxed),
             clock_offset_us: clock_offset_us.load(Relaxed) as i64,
@@ -262,10 +262,10 @@ fn status(shared: &Shared, choice: &Mutex<Option<Choice>>) -> Status {
             put_off: put_off.load(Relaxed),
             garbage: garbage.load(Relaxed),
             unopened: unopened.load(Relaxed),
-            sealed: company.sealed,
+            sealed: peer_list.sealed,
             repeated: repeated.load(Relaxed),
         },
-        room: company.members.iter().map(member).collect(),
+        room: peer_list.members.iter().map(member).collect(),
         line: Line {
             rate_kbps: line_kbps.load(Relaxed),
             queue_us: queue_us.load(Relaxed),

@@ -240,7 +240,7 @@ impl Counters {
 
 /// Who is there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Company {
+pub struct PeerList {
     /// The booth that we talk to, or try to.
     pub peer: Option<Fingerprint>,
     /// What that booth calls itself.
@@ -278,7 +278,7 @@ pub struct Handles<'a> {
     /// Numbers for status.
     pub counters: &'a Counters,
     /// Who is there, for status and cards.
-    pub company: &'a Mutex<Company>,
+    pub peer_list: &'a Mutex<PeerList>,
     /// That the link makes progress.
     pub heartbeat: &'a Heartbeat,
     /// Ends the link.
@@ -303,7 +303,7 @@ pub struct Ports {
     pub counters: Counters,
     /// See [`Handles::heartbeat`].
     pub heartbeat: Heartbeat,
-    company: Mutex<Company>,
+    peer_list: Mutex<PeerList>,
 }
 
 impl Ports {
@@ -318,13 +318,13 @@ impl Ports {
             signals: Signals::default(),
             counters: Counters::default(),
             heartbeat: Heartbeat::new("link"),
-            company: Mutex::default(),
+            peer_list: Mutex::default(),
         })
     }
 
-    /// See [`Handles::company`].
-    pub fn company(&self) -> MutexGuard<'_, Company> {
-        self.company.lock().unwrap_or_else(PoisonError::into_inner)
+    /// See [`Handles::peer_list`].
+    pub fn peer_list(&self) -> MutexGuard<'_, PeerList> {
+        self.peer_list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The link's side of them; `stop` ends it.
@@ -334,7 +334,7 @@ impl Ports {
             incoming: &self.incoming,
             signals: &self.signals,
             counters: &self.counters,
-            company: &self.company,
+            peer_list: &self.peer_list,
             heartbeat: &self.heartbeat,
             stop,
         }

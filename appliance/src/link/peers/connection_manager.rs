@@ -1,9 +1,9 @@
 //! The connections, and which of them is the session: the input and output around [`Route`], which decides.
 //!
 //! Both booths dial and both listen, so that either can be restarted and neither waits for the other's time-out. What is dialled
-//! and what carries is [`Route`]'s choice; here are the sockets, the tasks and the log, and in [`company`] who is there and who is turned away.
+//! and what carries is [`Route`]'s choice; here are the sockets, the tasks and the log, and in [`peer_list`] who is there and who is turned away.
 
-mod company;
+mod peer_list;
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -30,7 +30,7 @@ use crate::link::net::tls::Pin;
 use crate::link::peers::pairing_agent::{Desk, Pairing, Stepped};
 use crate::link::peers::route::{Id, Route, WAYS, Way};
 use crate::link::session;
-use crate::link::{Company, Config, Counters, Done, Error, Handles, Inbox};
+use crate::link::{Config, Counters, Done, Error, Handles, Inbox, PeerList};
 use crate::media::clock::now_us;
 use crate::pairing::{Fingerprint, Part, Roster};
 
@@ -127,7 +127,7 @@ impl<'a> ConnectionManager<'a> {
         let own = config.identity.fingerprint();
         let (meet, happened) = mpsc::channel(16);
         let wanted = config.peer.fingerprint;
-        *handles.company.lock().unwrap_or_else(PoisonError::into_inner) = Company::default();
+        *handles.peer_list.lock().unwrap_or_else(PoisonError::into_inner) = PeerList::default();
         Self {
             names: Names { own, place: Place::new(UNSEALED, config.room.as_ref()), key: config.room.clone() },
             roster: Roster::new(own, wanted),

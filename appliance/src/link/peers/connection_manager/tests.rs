@@ -124,10 +124,10 @@ fn booths_of_one_room_meet_without_knowing_each_other_before() {
     found.blocking_send(sighting(&ib, pb)).unwrap();
     for (end, other) in [(&a, &ib), (&b, &ia)] {
         end.wait("the session", |e| e.signals.connected.load(Relaxed));
-        let company = end.company().clone();
-        assert_eq!(company.peer, Some(other.fingerprint()));
-        assert_eq!(company.peer_name, other.fingerprint().name());
-        assert_eq!(company.members.len(), 1);
+        let peer_list = end.peer_list().clone();
+        assert_eq!(peer_list.peer, Some(other.fingerprint()));
+        assert_eq!(peer_list.peer_name, other.fingerprint().name());
+        assert_eq!(peer_list.members.len(), 1);
     }
     stop(&[&a, &b], vec![ta, tb]);
 }
@@ -143,11 +143,11 @@ fn a_booth_of_another_room_proves_nothing() {
     found.blocking_send(sighting(&ib, pb)).unwrap();
     for end in [&a, &b] {
         end.wait("a refusal", |e| e.counters.refused.load(Relaxed) > 0);
-        end.wait("word of it", |e| !e.company().trouble.is_empty());
+        end.wait("word of it", |e| !e.peer_list().trouble.is_empty());
         assert!(!end.signals.connected.load(Relaxed));
-        assert!(end.company().trouble.contains("room.key"), "{}", end.company().trouble);
+        assert!(end.peer_list().trouble.contains("room.key"), "{}", end.peer_list().trouble);
     }
-    assert_eq!(b.company().members, vec![]);
+    assert_eq!(b.peer_list().members, vec![]);
     stop(&[&a, &b], vec![ta, tb]);
 }
 
@@ -163,15 +163,15 @@ fn a_name_that_belongs_to_another_booth_is_refused_and_shown() {
     let (ta, _nothing) = a.start_as(config(&ia, pa, Peer::default(), None));
     let (tb, _nothing) = b.start_as(named(&ib, pb, "stage left"));
     a.wait("the session", |e| e.signals.connected.load(Relaxed));
-    assert_eq!(a.company().peer_name, "stage left");
+    assert_eq!(a.peer_list().peer_name, "stage left");
     stop(&[&b], vec![tb]);
     a.wait("B to be gone", |e| !e.signals.connected.load(Relaxed));
     let (tc, _nothing) = c.start_as(named(&ic, pc, "stage left"));
     a.wait("a refusal", |e| e.counters.refused.load(Relaxed) > 0);
-    a.wait("word of it", |e| !e.company().trouble.is_empty());
-    let trouble = a.company().trouble.clone();
+    a.wait("word of it", |e| !e.peer_list().trouble.is_empty());
+    let trouble = a.peer_list().trouble.clone();
     assert!(trouble.contains("stage left") && trouble.contains(&ic.fingerprint().short()), "{trouble}");
-    c.wait("word of it", |e| e.company().trouble.contains("booth.name"));
+    c.wait("word of it", |e| e.peer_list().trouble.contains("booth.name"));
     assert!(!a.signals.connected.load(Relaxed) && !c.signals.connected.load(Relaxed));
     stop(&[&a, &c], vec![ta, tc]);
 }
@@ -205,8 +205,8 @@ fn who_enters_the_code_gives_a_room_key_and_a_wrong_one_gives_nothing() {
         })
         .collect();
     let [a, b] = &ends;
-    b.wait("a code", |e| !e.company().code.is_empty());
-    let code = b.company().code.clone();
+    b.wait("a code", |e| !e.peer_list().code.is_empty());
+    let code = b.peer_list().code.clone();
     let open = Sighting { open: true, ..sighting(&ib, pb) };
     found.blocking_send(open.clone()).unwrap();
 
@@ -230,8 +230,8 @@ fn five_wrong_guesses_end_a_code() {
     let pb = free();
     let showing = End::new();
     let (tb, _nothing) = showing.start_as(Config { room: None, ..config(&ib, pb, Peer::default(), None) });
-    showing.wait("a code", |e| !e.company().code.is_empty());
-    let code = showing.company().code.clone();
+    showing.wait("a code", |e| !e.peer_list().code.is_empty());
+    let code = showing.peer_list().code.clone();
     let wrong = if code == "00000000" { "00000001" } else { "00000000" };
     let guesser = End::new();
     let (found, sightings) = mpsc::channel(4);
@@ -248,7 +248,7 @@ fn five_wrong_guesses_end_a_code() {
         ordered.blocking_send(Order::Pair { code, name: None, answer }).unwrap();
         showing.wait("the guess", |e| e.counters.guesses_refused.load(Relaxed) >= guess);
     }
-    showing.wait("the code to go", |e| e.company().code.is_empty());
+    showing.wait("the code to go", |e| e.peer_list().code.is_empty());
     assert!(enter(&ordered, &code).is_err(), "the right one comes too late");
     stop(&[&showing, &guesser], vec![tb, ta]);
 }
@@ -272,7 +272,7 @@ fn of_three_booths_two_meet_and_the_third_waits_for_one_to_go() {
     }
     let connected = |n: usize| ends[n].signals.connected.load(Relaxed);
     let peer = |n: usize| {
-        ends[n].company().peer.and_then(|who| (0..3).find(|&m| identities[m].fingerprint() == who))
+        ends[n].peer_list().peer.and_then(|who| (0..3).find(|&m| identities[m].fingerprint() == who))
     };
     let together =
         |a: usize, b: usize| connected(a) && connected(b) && peer(a) == Some(b) && peer(b) == Some(a);
@@ -290,9 +290,9 @@ fn of_three_booths_two_meet_and_the_third_waits_for_one_to_go() {
         std::thread::sleep(Duration::from_millis(5));
     };
     // The third calls, and disturbs nobody.
-    ends[c].wait("word of the meeting", |e| e.company().trouble.contains("in a meeting"));
+    ends[c].wait("word of the meeting", |e| e.peer_list().trouble.contains("in a meeting"));
     assert!(together(a, b) && !connected(c));
-    assert!((0..3).all(|n| ends[n].company().members.len() == 2), "all see each other");
+    assert!((0..3).all(|n| ends[n].peer_list().members.len() == 2), "all see each other");
     stop(&[&ends[b]], vec![threads[b].take().unwrap()]);
     let start = Instant::now();
     while !together(a, c) {

@@ -1,4 +1,4 @@
-//! The connection manager's company: which booths are there, which of them is tried, who is turned away and what the staff is told of it.
+//! The connection manager's peer_list: which booths are there, which of them is tried, who is turned away and what the staff is told of it.
 
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use super::ConnectionManager;
 use crate::link::net::membership::code;
 use crate::link::net::socket::Failed;
 use crate::link::peers::route::Way;
-use crate::link::{Company, Counters, Order};
+use crate::link::{Counters, Order, PeerList};
 use crate::media::clock::now_us;
 use crate::pairing::{Fingerprint, Sighting, Taken};
 
@@ -107,7 +107,7 @@ impl ConnectionManager<'_> {
     pub(crate) fn show(&mut self) {
         let peer = self.target();
         self.shown = self.desk.shown(now_us());
-        let company = Company {
+        let peer_list = PeerList {
             peer,
             peer_name: peer.map_or_else(String::new, |who| self.roster.name(who)),
             members: self.roster.members(peer),
@@ -116,7 +116,7 @@ impl ConnectionManager<'_> {
             open: self.desk.is_open(),
             code: self.shown.clone(),
         };
-        *self.handles.company.lock().unwrap_or_else(PoisonError::into_inner) = company;
+        *self.handles.peer_list.lock().unwrap_or_else(PoisonError::into_inner) = peer_list;
     }
 
     /// Whether a booth that has proved to be `who` is to be talked to. If not, the connection is closed.

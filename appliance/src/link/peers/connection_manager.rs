@@ -27,7 +27,7 @@ use crate::link::net::congestion::Floor;
 use crate::link::net::membership::{Membership, Up, code};
 use crate::link::net::socket::{Failed, Socket};
 use crate::link::net::tls::Pin;
-use crate::link::peers::pairing_agent::{Desk, Pairing, Stepped};
+use crate::link::peers::pairing_agent::{Pairing, PairingAgent, Stepped};
 use crate::link::peers::route::{Id, Route, WAYS, Way};
 use crate::link::session;
 use crate::link::{Config, Counters, Done, Error, Handles, Inbox, PeerList};
@@ -88,7 +88,7 @@ struct ConnectionManager<'a> {
     config: Config,
     names: Names,
     roster: Roster,
-    desk: Desk,
+    agent: PairingAgent,
     /// The booth that we talk to, or try to.
     target: watch::Sender<Option<Fingerprint>>,
     /// When another is tried.
@@ -131,7 +131,7 @@ impl<'a> ConnectionManager<'a> {
         Self {
             names: Names { own, place: Place::new(UNSEALED, config.room.as_ref()), key: config.room.clone() },
             roster: Roster::new(own, wanted),
-            desk: Desk::new(
+            agent: PairingAgent::new(
                 Pairing { own, folder: config.folder.clone() },
                 config.room.clone(),
                 config.is_open(),
@@ -198,8 +198,8 @@ impl<'a> ConnectionManager<'a> {
                 },
                 Some(sighting) = inbox.sightings.recv() => self.sighted(&sighting),
                 Some(order) = inbox.orders.recv() => self.order(order),
-                Some(Ok(step)) = self.desk.steps.join_next() => {
-                    match self.desk.stepped(step, now_us()) {
+                Some(Ok(step)) = self.agent.steps.join_next() => {
+                    match self.agent.stepped(step, now_us()) {
                         Stepped::Nothing => {}
                         Stepped::GuessedWrong => Counters::add(&self.handles.counters.guesses_refused, 1),
                         Stepped::Paired(room) => {
@@ -250,8 +250,8 @@ impl<'a> ConnectionManager<'a> {
             self.show();
         }
         self.take_turns(now);
-        self.desk.look(self.socket.as_ref(), now);
-        if self.desk.shown(now) != self.shown {
+        self.agent.look(self.socket.as_ref(), now);
+        if self.agent.shown(now) != self.shown {
             self.show();
         }
         if self.route.way() == Some(Way::Direct)
@@ -340,7 +340,7 @@ impl<'a> ConnectionManager<'a> {
             let _ = incoming.retry();
         } else if let Ok(connecting) = incoming.accept() {
             let membership = self.membership(Part::Listener);
-            let open = self.desk.is_open();
+            let open = self.agent.is_open();
             self.handshakes.spawn(async move {
                 let up = async {
                     let connection = timeout(HANDSHAKE_LIMIT, connecting)
@@ -366,10 +366,10 @@ impl<'a> ConnectionManager<'a> {
     fn shaken(&mut self, dialled: Option<Way>, result: Result<Up, Failed>) {
         let now = now_us();
         let way = dialled.unwrap_or(Way::Direct);
-        if dialled.is_none() && self.desk.is_open() {
+        if dialled.is_none() && self.agent.is_open() {
             match result {
                 Ok(up) => {
-                    if !self.desk.admit(up.connection, now) {
+                    if !self.agent.admit(up.connection, now) {
                         Counters::add(&self.handles.counters.guesses_refused, 1);
                     }
                 }

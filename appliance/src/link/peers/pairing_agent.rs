@@ -159,7 +159,7 @@ const TRY_US: u64 = 6_000_000;
 /// Booths that wait for a code and are remembered.
 const OPEN: usize = 64;
 
-/// What has ended at the [`Desk`].
+/// What has ended at the [`PairingAgent`].
 pub(crate) enum Step {
     /// A call of somebody else.
     Answered(Result<RoomKey, Failed>),
@@ -184,7 +184,7 @@ struct Order {
 }
 
 /// Where codes are shown and entered.
-pub(crate) struct Desk {
+pub(crate) struct PairingAgent {
     pairing: Arc<Pairing>,
     room: Option<RoomKey>,
     /// None at a booth that has a room, or knows its peer: it shows no code.
@@ -198,7 +198,7 @@ pub(crate) struct Desk {
     pub(crate) steps: JoinSet<Step>,
 }
 
-impl Desk {
+impl PairingAgent {
     /// At a booth that has `room`, or none and `shows` a code then.
     pub(crate) fn new(pairing: Pairing, room: Option<RoomKey>, shows: bool) -> Self {
         Self {

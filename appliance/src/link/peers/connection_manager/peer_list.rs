@@ -63,7 +63,7 @@ impl ConnectionManager<'_> {
 
     /// The local network tells of a booth.
     pub(crate) fn sighted(&mut self, sighting: &Sighting) {
-        self.desk.sighted(sighting);
+        self.agent.sighted(sighting);
         if sighting.open || self.config.room.is_none() {
             return;
         }
@@ -81,7 +81,7 @@ impl ConnectionManager<'_> {
     /// Somebody on site wants something.
     pub(crate) fn order(&mut self, order: Order) {
         match order {
-            Order::Pair { code, name, answer } => self.desk.enter(code, name, answer, now_us()),
+            Order::Pair { code, name, answer } => self.agent.enter(code, name, answer, now_us()),
             Order::Forget { name, answer } => {
                 let done = match self.config.pins.forget(&name) {
                     Some(write) => {
@@ -106,14 +106,14 @@ impl ConnectionManager<'_> {
     /// Tells status and cards who is there.
     pub(crate) fn show(&mut self) {
         let peer = self.target();
-        self.shown = self.desk.shown(now_us());
+        self.shown = self.agent.shown(now_us());
         let peer_list = PeerList {
             peer,
             peer_name: peer.map_or_else(String::new, |who| self.roster.name(who)),
             members: self.roster.members(peer),
             trouble: self.trouble.clone(),
             sealed: self.config.room.is_some(),
-            open: self.desk.is_open(),
+            open: self.agent.is_open(),
             code: self.shown.clone(),
         };
         *self.handles.peer_list.lock().unwrap_or_else(PoisonError::into_inner) = peer_list;

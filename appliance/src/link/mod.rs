@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  encoder ─► sender ───► pacer ───► wire ═══► arrivals ─► assembler ─► decoder
-//!             cutter, fec              ║        what came    fec, what to ask again
+//!             packetizer, fec              ║        what came    fec, what to ask again
 //!             history, estimator ◄── feedback ◄─────┘
 //! ```
 //! [`endpoint`] owns the connections, [`membership`] knows who is at their other ends, [`moq`] what is spoken on one, [`session`] one meeting over it, [`wire`] what carries its

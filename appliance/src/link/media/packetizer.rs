@@ -1,4 +1,4 @@
-//! A frame, cut into datagrams: how long, how many, and how many more to stand in for those that are lost. Pure.
+//! A frame, split into datagrams: how long, how many, and how many more to stand in for those that are lost. Pure.
 
 use bytes::{Buf, BufMut, BytesMut};
 
@@ -25,9 +25,9 @@ const MISS: (f32, f32) = (3e-3, 1e-4);
 /// Where repairs come in time, parity is at most a third of the data and this: against long bursts they are the cheaper way.
 const MORE: usize = 3;
 
-/// How a frame was cut.
+/// How a frame is laid out in datagrams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Cut {
+pub(crate) struct Layout {
     /// Data shards.
     pub(crate) data: u16,
     /// Parity shards.
@@ -40,25 +40,25 @@ pub(crate) struct Cut {
 
 /// Cuts the frames of one session.
 #[derive(Default)]
-pub(crate) struct Cutter {
+pub(crate) struct Packetizer {
     redundancy: Redundancy,
-    /// For [`Cutter::share`] alone, which asks about other frames.
+    /// For [`Packetizer::share`] alone, which asks about other frames.
     planning: Redundancy,
     fec: fec::Encoder,
 }
 
-impl Cutter {
+impl Packetizer {
     /// Writes the datagrams of `unit` into `into`, one after another, the place for each one's header left free. `datagram` is what the
     /// path carries, in bytes; `repairable` says whether what is lost could be sent again in time. `None` when no frame may be that
     /// large.
-    pub(crate) fn cut(
+    pub(crate) fn packetize(
         &mut self,
         unit: &AccessUnit,
         datagram: usize,
         loss: Loss,
         repairable: bool,
         into: &mut BytesMut,
-    ) -> Option<Cut> {
+    ) -> Option<Layout> {
         let total = FRAME_HEADER + unit.data.len();
         let most = most(total, datagram, loss);
         let data = total.div_ceil(most);
@@ -88,7 +88,7 @@ impl Cutter {
             }
         }
         let last = SHARD_HEADER + total.saturating_sub((data - 1) * length).next_multiple_of(2);
-        Some(Cut { data: data as u16, parity: parity as u16, slot, last })
+        Some(Layout { data: data as u16, parity: parity as u16, slot, last })
     }
 
     /// Of what is sent for frames of `bytes` bytes, the share that is coded video.
@@ -127,52 +127,56 @@ mod tests {
 
     const LITTLE: Loss = Loss { share: 0.02, burst: 1.0 };
 
-    fn cut(bytes: usize, loss: Loss, repairable: bool) -> Cut {
+    fn layout_of(bytes: usize, loss: Loss, repairable: bool) -> Layout {
         let mut into = BytesMut::new();
-        let cut = Cutter::default().cut(&unit(0, bytes), 1_440, loss, repairable, &mut into).unwrap();
-        assert_eq!(into.len(), (usize::from(cut.data) + usize::from(cut.parity)) * cut.slot);
+        let layout =
+            Packetizer::default().packetize(&unit(0, bytes), 1_440, loss, repairable, &mut into).unwrap();
+        assert_eq!(into.len(), (usize::from(layout.data) + usize::from(layout.parity)) * layout.slot);
         assert!(
-            cut.last > SHARD_HEADER && cut.last <= cut.slot && (cut.last - SHARD_HEADER).is_multiple_of(2)
+            layout.last > SHARD_HEADER
+                && layout.last <= layout.slot
+                && (layout.last - SHARD_HEADER).is_multiple_of(2)
         );
         // What does not go is zeros, and what goes is all of the frame.
-        let behind = usize::from(cut.data - 1) * cut.slot + cut.last..usize::from(cut.data) * cut.slot;
-        assert!(into[behind].iter().all(|byte| *byte == 0), "{cut:?}");
-        let gone = usize::from(cut.data - 1) * (cut.slot - SHARD_HEADER) + cut.last - SHARD_HEADER;
-        assert!((0..2).contains(&(gone - FRAME_HEADER - bytes)), "{cut:?}");
-        cut
+        let behind =
+            usize::from(layout.data - 1) * layout.slot + layout.last..usize::from(layout.data) * layout.slot;
+        assert!(into[behind].iter().all(|byte| *byte == 0), "{layout:?}");
+        let gone = usize::from(layout.data - 1) * (layout.slot - SHARD_HEADER) + layout.last - SHARD_HEADER;
+        assert!((0..2).contains(&(gone - FRAME_HEADER - bytes)), "{layout:?}");
+        layout
     }
 
     #[test]
     fn datagrams_are_as_large_as_the_path_allows_until_many_are_lost() {
-        assert!((1_300..=1_440).contains(&cut(40_000, LITTLE, true).slot));
-        let lossy = cut(40_000, Loss { share: 0.05, burst: 1.0 }, true);
+        assert!((1_300..=1_440).contains(&layout_of(40_000, LITTLE, true).slot));
+        let lossy = layout_of(40_000, Loss { share: 0.05, burst: 1.0 }, true);
         assert!((1_000..=sizes::SAFE_DATAGRAM).contains(&lossy.slot), "{lossy:?}");
-        let bursty = cut(40_000, Loss { share: 0.02, burst: 5.0 }, true);
+        let bursty = layout_of(40_000, Loss { share: 0.02, burst: 5.0 }, true);
         assert_eq!(bursty.slot, lossy.slot);
     }
 
     #[test]
     fn datagrams_of_all_frames_are_of_one_size_or_fit_any_path() {
-        let large = cut(40_000, LITTLE, true).slot;
+        let large = layout_of(40_000, LITTLE, true).slot;
         for bytes in (20..200_000).step_by(491) {
-            let cut = cut(bytes, LITTLE, true);
-            assert!(cut.slot == large || cut.slot <= sizes::SAFE_DATAGRAM, "{bytes}: {cut:?}");
-            assert!(cut.slot == large || bytes < 12_000, "{bytes}: {cut:?}");
+            let layout = layout_of(bytes, LITTLE, true);
+            assert!(layout.slot == large || layout.slot <= sizes::SAFE_DATAGRAM, "{bytes}: {layout:?}");
+            assert!(layout.slot == large || bytes < 12_000, "{bytes}: {layout:?}");
         }
     }
 
     #[test]
     fn what_cannot_be_repaired_gets_more_parity_and_leaves_less_for_video() {
-        let (repairable, not) = (cut(40_000, LITTLE, true), cut(40_000, LITTLE, false));
+        let (repairable, not) = (layout_of(40_000, LITTLE, true), layout_of(40_000, LITTLE, false));
         assert!(not.parity > repairable.parity && not.data == repairable.data, "{repairable:?} {not:?}");
-        let share = |repairable| Cutter::default().share(40_000, 1_440, LITTLE, repairable);
+        let share = |repairable| Packetizer::default().share(40_000, 1_440, LITTLE, repairable);
         assert!(share(false) < share(true) && share(true) < 0.95);
     }
 
     #[test]
     fn no_frame_is_larger_than_its_numbers_can_say() {
         let bytes = usize::from(MAX_DATA) * sizes::SAFE_DATAGRAM;
-        let none = Cutter::default().cut(&unit(0, bytes), 0, LITTLE, true, &mut BytesMut::new());
+        let none = Packetizer::default().packetize(&unit(0, bytes), 0, LITTLE, true, &mut BytesMut::new());
         assert_eq!(none, None);
     }
 }

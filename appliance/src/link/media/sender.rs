@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use crate::link::media::feedback::{Arrivals, Nack, Run};
 use crate::link::media::history::History;
 use crate::link::media::packet::{self, Part, SHARD_HEADER};
-use crate::link::media::packetizer::{AROUND, Cut, Cutter};
+use crate::link::media::packetizer::{AROUND, Layout, Packetizer};
 use crate::link::media::redundancy::{Loss, LossMeter};
 use crate::link::media::tx_frame::Frame;
 use crate::link::rate::estimator::{Estimator, Limits};
@@ -92,7 +92,7 @@ pub(crate) struct Sender {
     plan: Plan,
     estimator: Estimator,
     meter: LossMeter,
-    cutter: Cutter,
+    packetizer: Packetizer,
     pacer: Pacer,
     history: History,
     frames: VecDeque<Frame>,
@@ -129,7 +129,7 @@ impl Sender {
             plan,
             estimator: Estimator::new(limits),
             meter: LossMeter::default(),
-            cutter: Cutter::default(),
+            packetizer: Packetizer::default(),
             pacer: Pacer::new(ceiling_kbps * 3),
             history: History::default(),
             frames: VecDeque::new(),
@@ -175,8 +175,8 @@ impl Sender {
         self.forget(now_us);
         let repairable = self.repairable(self.waiting_bytes + unit.data.len(), left_us);
         let (mut waiting, sent) = self.spare.pop().unwrap_or_default();
-        let cut = self.cutter.cut(unit, self.datagram, loss, repairable, &mut waiting);
-        let Cut { data, parity, slot, last } = cut.ok_or(Refused::TooLarge)?;
+        let layout = self.packetizer.packetize(unit, self.datagram, loss, repairable, &mut waiting);
+        let Layout { data, parity, slot, last } = layout.ok_or(Refused::TooLarge)?;
         self.needs_keyframe = false;
         let again = std::mem::take(&mut self.repaired_bytes) as f32;
         let wire = (usize::from(data + parity) * (slot + AROUND)) as f32 + again;
@@ -212,7 +212,7 @@ impl Sender {
     fn plan_efficiency(&mut self, loss: Loss, left_us: u64) -> f32 {
         let bytes = self.estimator.target_kbps() as usize * 1000 / 8 / PLANNED_FPS * 3 / 4;
         let repairable = self.repairable(bytes, left_us);
-        self.cutter.share(bytes, self.datagram, loss, repairable) * (1.0 - self.repaired)
+        self.packetizer.share(bytes, self.datagram, loss, repairable) * (1.0 - self.repaired)
     }
 
     /// Lets go of frames that nobody will ask for.
@@ -308,7 +308,7 @@ impl Sender {
             .filter(|&i| gone(i));
         let need = usize::from(nack.need).min(frame.counts.0.into());
         // Of what is missing, enough, and as much again as the loss makes wise; then all of it once more, a little later.
-        let spare = self.cutter.spare(need, self.meter.loss());
+        let spare = self.packetizer.spare(need, self.meter.loss());
         let chosen = missing.take((need + spare).min(REPAIRS - self.repairs.len()));
         let first = self.repairs.len();
         self.repairs.extend(chosen.map(|index| Repair {

@@ -12,7 +12,7 @@ use crate::link::error::{Ended, UNHEARD_US};
 use crate::link::media::feedback::Feedback;
 use crate::link::media::receiver::Receiver;
 use crate::link::media::sender::{Plan, Refused, Sender};
-use crate::link::net::congestion::Floor;
+use crate::link::net::congestion::MinWindow;
 use crate::link::track::Track;
 use crate::link::{Counters, Handles, Signals};
 use crate::media::picture::AccessUnit;
@@ -29,11 +29,11 @@ pub(crate) async fn run(
     tracks: Tracks,
     number: u64,
     plan: Plan,
-    floor: Floor,
+    min_window: MinWindow,
     handles: Handles<'_>,
 ) -> Ended {
     let seal = tracks.seal.clone();
-    let mut wire = match MoqWire::new(connection, tracks, floor, handles.outgoing.as_fd()) {
+    let mut wire = match MoqWire::new(connection, tracks, min_window, handles.outgoing.as_fd()) {
         Ok(wire) => wire,
         Err(e) => return e.into(),
     };

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use crate::link::carrier::moq::{Lane, Tracks};
 use crate::link::error::Ended;
-use crate::link::net::congestion::Floor;
+use crate::link::net::congestion::MinWindow;
 use crate::link::net::socket::SEND_BUFFER;
 use crate::link::sizes;
 use crate::link::sizes::{MAX_DATAGRAM, SAFE_DATAGRAM};
@@ -23,7 +23,7 @@ use crate::link::track::Track;
 pub(crate) struct MoqWire<'a> {
     connection: &'a quinn::Connection,
     tracks: Tracks,
-    floor: Floor,
+    min_window: MinWindow,
     outgoing: AsyncFd<BorrowedFd<'a>>,
     /// Datagrams given since MoQ last had a chance to pass them on.
     given: usize,
@@ -41,7 +41,7 @@ impl<'a> MoqWire<'a> {
     pub(crate) fn new(
         connection: &'a quinn::Connection,
         tracks: Tracks,
-        floor: Floor,
+        min_window: MinWindow,
         outgoing: BorrowedFd<'a>,
     ) -> std::io::Result<Self> {
         #[expect(
@@ -49,7 +49,7 @@ impl<'a> MoqWire<'a> {
             reason = "its successor is unsafe, for descriptors that may be closed; a borrowed one is not"
         )]
         let outgoing = AsyncFd::new(outgoing)?;
-        Ok(Self { connection, tracks, floor, outgoing, given: 0 })
+        Ok(Self { connection, tracks, min_window, outgoing, given: 0 })
     }
 }
 
@@ -69,7 +69,7 @@ impl Wire for MoqWire<'_> {
     }
 
     fn allow(&mut self, bytes: u64) {
-        self.floor.set(bytes);
+        self.min_window.set(bytes);
     }
 
     fn send(&mut self, track: Track, datagram: Bytes) -> Result<(), Ended> {

@@ -1,4 +1,4 @@
-//! The outer guard of a connection: quinn's BBR, which never holds back what our own estimate of the line allows.
+//! The outer congestion of a connection: quinn's BBR, which never holds back what our own estimate of the line allows.
 //!
 //! BBR (draft-cardwell-iccrg-bbr-congestion-control) keeps a connection from flooding a line of which it knows nothing else. A
 //! conversation cannot live with two of its habits: every ten seconds it stops for a fifth of one to see the shortest round trip, and
@@ -15,33 +15,33 @@ use quinn_proto::RttEstimator;
 
 /// What may be in flight whatever BBR thinks, in bytes. One for all connections of a link: one at a time carries the meeting.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Floor(Arc<AtomicU64>);
+pub(crate) struct MinWindow(Arc<AtomicU64>);
 
-impl Floor {
+impl MinWindow {
     /// So many bytes from now on.
     pub(crate) fn set(&self, bytes: u64) {
         self.0.store(bytes, Relaxed);
     }
 }
 
-/// Makes a guard for each connection, and for each path of one.
+/// Makes a congestion for each connection, and for each path of one.
 #[derive(Debug)]
-pub(crate) struct Guards(pub(crate) Floor);
+pub(crate) struct CongestionFactory(pub(crate) MinWindow);
 
-impl ControllerFactory for Guards {
+impl ControllerFactory for CongestionFactory {
     fn build(self: Arc<Self>, _: Instant, current_mtu: u16) -> Box<dyn Controller> {
         let bbr = Bbr::new(Arc::new(BbrConfig::default()), current_mtu);
-        Box::new(Guard { bbr, floor: self.0.clone() })
+        Box::new(Congestion { bbr, min_window: self.0.clone() })
     }
 }
 
 #[derive(Debug, Clone)]
-struct Guard {
+struct Congestion {
     bbr: Bbr,
-    floor: Floor,
+    min_window: MinWindow,
 }
 
-impl Controller for Guard {
+impl Controller for Congestion {
     fn on_sent(&mut self, now: Instant, bytes: u64, last_packet_number: u64) {
         self.bbr.on_sent(now, bytes, last_packet_number);
     }
@@ -75,7 +75,7 @@ impl Controller for Guard {
     }
 
     fn window(&self) -> u64 {
-        self.bbr.window().max(self.floor.0.load(Relaxed))
+        self.bbr.window().max(self.min_window.0.load(Relaxed))
     }
 
     fn metrics(&self) -> ControllerMetrics {
@@ -103,14 +103,14 @@ mod tests {
 
     #[test]
     fn the_floor_holds_and_bbr_does_above_it() {
-        let floor = Floor::default();
-        let guard = Arc::new(Guards(floor.clone())).build(Instant::now(), 1_200);
-        let bbr = guard.window();
+        let min_window = MinWindow::default();
+        let congestion = Arc::new(CongestionFactory(min_window.clone())).build(Instant::now(), 1_200);
+        let bbr = congestion.window();
         assert!(bbr > 0);
-        floor.set(bbr * 3);
-        assert_eq!(guard.window(), bbr * 3);
-        assert_eq!(guard.clone_box().window(), bbr * 3);
-        floor.set(0);
-        assert_eq!(guard.window(), bbr);
+        min_window.set(bbr * 3);
+        assert_eq!(congestion.window(), bbr * 3);
+        assert_eq!(congestion.clone_box().window(), bbr * 3);
+        min_window.set(0);
+        assert_eq!(congestion.window(), bbr);
     }
 }

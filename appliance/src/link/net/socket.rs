@@ -10,7 +10,7 @@ use quinn::{Connection, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfi
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::link::net::congestion::{Floor, Guards};
+use crate::link::net::congestion::{CongestionFactory, MinWindow};
 use crate::link::net::tls::{self, Pin};
 use crate::link::{Config, Error, Relay};
 
@@ -64,12 +64,12 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    /// Binds, and lets in whom `pin` lets in. `floor` holds for all its connections.
+    /// Binds, and lets in whom `pin` lets in. `min_window` holds for all its connections.
     ///
     /// # Errors
     /// [`Error::Bind`], [`Error::Tls`], [`Error::NoRoots`].
-    pub(crate) fn bind(config: &Config, pin: &Arc<Pin>, floor: &Floor) -> Result<Self, Error> {
-        let transport = Arc::new(transport(floor));
+    pub(crate) fn bind(config: &Config, pin: &Arc<Pin>, min_window: &MinWindow) -> Result<Self, Error> {
+        let transport = Arc::new(transport(min_window));
         let client = tls::client(&config.identity, pin)?;
         let server = tls::server(&config.identity, pin, config.is_open())?;
         let mut server = quinn::ServerConfig::with_crypto(Arc::new(
@@ -169,12 +169,12 @@ async fn in_time(
     timeout(patience, dial).await.unwrap_or(Err(Failed::Late))
 }
 
-fn transport(floor: &Floor) -> TransportConfig {
+fn transport(min_window: &MinWindow) -> TransportConfig {
     let mut search = MtuDiscoveryConfig::default();
     search.black_hole_cooldown(NARROW);
     let mut transport = TransportConfig::default();
     transport
-        .congestion_controller_factory(Arc::new(Guards(floor.clone())))
+        .congestion_controller_factory(Arc::new(CongestionFactory(min_window.clone())))
         .max_idle_timeout(IdleTimeout::try_from(IDLE).ok())
         .keep_alive_interval(Some(KEEP_ALIVE))
         .initial_rtt(INITIAL_RTT)

@@ -23,7 +23,7 @@ use crate::link::crypto::instance::Place;
 use crate::link::error::Ended;
 use crate::link::media::sender::Plan;
 use crate::link::net::addresses::Network;
-use crate::link::net::congestion::Floor;
+use crate::link::net::congestion::MinWindow;
 use crate::link::net::membership::{Membership, Up, code};
 use crate::link::net::socket::{Failed, Socket};
 use crate::link::net::tls::Pin;
@@ -63,9 +63,9 @@ pub fn run(mut config: Config, inbox: &mut Inbox, handles: Handles<'_>) -> Resul
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let done = runtime.block_on(async {
         let pin = Pin::new(config.peer.fingerprint);
-        let floor = Floor::default();
-        let socket = Socket::bind(&config, &pin, &floor)?;
-        Ok(ConnectionManager::new(config, socket, pin, floor, handles).run(inbox).await)
+        let min_window = MinWindow::default();
+        let socket = Socket::bind(&config, &pin, &min_window)?;
+        Ok(ConnectionManager::new(config, socket, pin, min_window, handles).run(inbox).await)
     });
     // A name that is still being looked up is not waited for.
     runtime.shutdown_background();
@@ -97,7 +97,7 @@ struct ConnectionManager<'a> {
     socket: Option<Socket>,
     rebound: Option<Instant>,
     pin: Arc<Pin>,
-    floor: Floor,
+    min_window: MinWindow,
     handles: Handles<'a>,
     route: Route,
     lines: BTreeMap<Id, Line>,
@@ -123,7 +123,13 @@ struct ConnectionManager<'a> {
 }
 
 impl<'a> ConnectionManager<'a> {
-    fn new(config: Config, socket: Socket, pin: Arc<Pin>, floor: Floor, handles: Handles<'a>) -> Self {
+    fn new(
+        config: Config,
+        socket: Socket,
+        pin: Arc<Pin>,
+        min_window: MinWindow,
+        handles: Handles<'a>,
+    ) -> Self {
         let own = config.identity.fingerprint();
         let (meet, happened) = mpsc::channel(16);
         let wanted = config.peer.fingerprint;
@@ -140,7 +146,7 @@ impl<'a> ConnectionManager<'a> {
             turn_us: 0,
             route: Route::new(config.peer.address.is_some(), config.relay.is_some(), now_us()),
             config,
-            floor,
+            min_window,
             socket: Some(socket),
             rebound: None,
             pin,
@@ -234,7 +240,7 @@ impl<'a> ConnectionManager<'a> {
         if self.socket.is_none() && self.rebound.is_none_or(|at| at.elapsed() >= REBIND) {
             self.rebound = Some(Instant::now());
             self.socket =
-                Socket::bind(&self.config, &self.pin, &self.floor).map_err(|e| log::warn!("{e}")).ok();
+                Socket::bind(&self.config, &self.pin, &self.min_window).map_err(|e| log::warn!("{e}")).ok();
             self.route.network_changed(now);
         }
         let signals = self.handles.signals;
@@ -424,7 +430,7 @@ impl<'a> ConnectionManager<'a> {
     /// What held for the session's line says nothing of the next.
     fn no_session(&mut self) {
         self.session = None;
-        self.floor.set(0);
+        self.min_window.set(0);
         self.handles.signals.target_kbps.store(0, Relaxed);
         self.handles.signals.congested.store(false, Relaxed);
     }
@@ -436,15 +442,14 @@ impl<'a> ConnectionManager<'a> {
             log::debug!("link: {id} is the session");
             self.sessions += 1;
             let (connection, number, handles) = (line.connection.clone(), self.sessions, self.handles);
-            let floor = self.floor.clone();
+            let min_window = self.min_window.clone();
             let plan = Plan {
                 max_kbps: self.config.max_kbps,
                 deadline_us: u64::try_from(self.config.deadline.as_micros()).unwrap_or(u64::MAX),
             };
-            let session =
-                Box::pin(
-                    async move { session::run(&connection, tracks, number, plan, floor, handles).await },
-                );
+            let session = Box::pin(async move {
+                session::run(&connection, tracks, number, plan, min_window, handles).await
+            });
             self.session = Some((id, session));
         }
         self.tidy();

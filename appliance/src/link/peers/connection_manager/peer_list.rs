@@ -1,4 +1,4 @@
-//! The connection manager's peer_list: which booths are there, which of them is tried, who is turned away and what the staff is told of it.
+//! The connection manager's peer list: which booths are there, which of them is tried, who is turned away and what the staff is told of it.
 
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
 //! From the camera's pictures to access units, within what the line gives.
 
-use crate::codec::{self, Encoder, Plan, Sparing, Spec, Steer, Steering};
+use crate::codec::{self, Encoder, Hysteresis, Plan, Spec, Steer, Steering};
 use crate::media::clock::now_us;
 use crate::media::picture::{AccessUnit, Picture};
 use crate::stage::Converter;
@@ -18,7 +18,7 @@ pub(super) struct Coder<'a> {
     base: &'a Spec,
     steering: Steering,
     steer: Steer,
-    sparing: Sparing,
+    hysteresis: Hysteresis,
     converter: Converter,
     open: Option<Open>,
     plan: Plan,
@@ -36,7 +36,7 @@ impl<'a> Coder<'a> {
             base,
             steering: Encoder::steering_of(name),
             steer: Steer::new(base.bitrate_kbps),
-            sparing: Sparing::default(),
+            hysteresis: Hysteresis::default(),
             converter: Converter::to(Encoder::input_of(name)),
             open: None,
             plan: Plan { kbps: base.bitrate_kbps, every: 1, size: (base.width, base.height) },
@@ -64,7 +64,7 @@ impl<'a> Coder<'a> {
         let size = (picture.frame.width(), picture.frame.height());
         self.plan = self.steer.plan(target_kbps, size, camera_fps, now_us);
         if self.steering != Steering::Seamless {
-            self.plan.kbps = self.sparing.settle(self.plan.kbps, now_us);
+            self.plan.kbps = self.hysteresis.settle(self.plan.kbps, now_us);
         }
         self.fps = camera_fps / f64::from(self.plan.every);
         self.plan

@@ -17,7 +17,7 @@ mod trial;
 pub use decoder::{Decoder, names as decoders};
 pub use encoder::{Encoder, Spec, Steering, names as encoders};
 pub use jpeg::JpegDecoder;
-pub use steer::{Plan, Sparing, Steer};
+pub use steer::{Hysteresis, Plan, Steer};
 pub use trial::{Choice, choose};
 
 /// What can be wrong with a codec, and what to do about it.

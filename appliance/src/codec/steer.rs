@@ -143,11 +143,11 @@ impl Steer {
 
 /// Spares an encoder for which every change of rate costs a keyframe: few changes, down soon and up late.
 #[derive(Debug, Default)]
-pub struct Sparing {
+pub struct Hysteresis {
     last: Option<(u32, u64)>,
 }
 
-impl Sparing {
+impl Hysteresis {
     /// Smaller changes are not worth a keyframe.
     const LEAST_CHANGE: f64 = 0.2;
     /// How long after a change the next may follow, in µs.
@@ -300,13 +300,13 @@ mod tests {
 
     #[test]
     fn keyframes_for_a_change_of_rate_are_rare() {
-        let mut sparing = Sparing::default();
-        assert_eq!(sparing.settle(8_000, 0), 8_000);
-        assert_eq!(sparing.settle(7_000, 10 * SECOND), 8_000, "not worth it");
-        assert_eq!(sparing.settle(3_000, 10 * SECOND), 3_000);
-        assert_eq!(sparing.settle(1_000, 10 * SECOND + 999_999), 3_000);
-        assert_eq!(sparing.settle(1_000, 11 * SECOND), 1_000);
-        assert_eq!(sparing.settle(8_000, 14 * SECOND), 1_000);
-        assert_eq!(sparing.settle(8_000, 15 * SECOND), 8_000);
+        let mut hysteresis = Hysteresis::default();
+        assert_eq!(hysteresis.settle(8_000, 0), 8_000);
+        assert_eq!(hysteresis.settle(7_000, 10 * SECOND), 8_000, "not worth it");
+        assert_eq!(hysteresis.settle(3_000, 10 * SECOND), 3_000);
+        assert_eq!(hysteresis.settle(1_000, 10 * SECOND + 999_999), 3_000);
+        assert_eq!(hysteresis.settle(1_000, 11 * SECOND), 1_000);
+        assert_eq!(hysteresis.settle(8_000, 14 * SECOND), 1_000);
+        assert_eq!(hysteresis.settle(8_000, 15 * SECOND), 8_000);
     }
 }

@@ -32,7 +32,7 @@ const SIGHTINGS: usize = 64;
 /// How often the booth looks at itself.
 const TICK: Duration = Duration::from_millis(50);
 /// What trying every codec may take: large pictures, in software, on a machine that does much else.
-const TRIAL: Duration = Duration::from_secs(60);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Why a booth cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -251,7 +251,7 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
             Ok(())
         });
         supervisor.start(&shared.heartbeats.encode, move || {
-            shared.heartbeats.encode.extend_deadline(TRIAL);
+            shared.heartbeats.encode.extend_deadline(PROBE_TIMEOUT);
             let spec = Spec::configured(&shared.config);
             let wanted = &shared.config.codec;
             let found = codec::choose(wanted.encoder.get_ref(), wanted.decoder.get_ref(), &spec)?;
@@ -260,7 +260,7 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
             *choice.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
             let nv12 = Encoder::input_of(encoder) == ffmpeg_next::format::Pixel::NV12;
             let cheapest = if nv12 { Format::Nv12 } else { Format::Yu12 };
-            // Not before the trial is over: it would keep the camera's first frames waiting.
+            // Not before the probe is over: it would keep the camera's first frames waiting.
             if shared.config.camera.device != "none" {
                 supervisor.start_realtime(&shared.heartbeats.capture, realtime::CAPTURE, move || {
                     threads::capture(shared, cheapest);

@@ -16,7 +16,7 @@ const CANDIDATES: [(&str, &str, bool); 5] = [
     ("hevc", "hevc", false),
 ];
 
-/// Names of the candidates, in the order of trial.
+/// Names of the candidates, in the order of probe.
 pub fn names() -> impl Iterator<Item = &'static str> {
     CANDIDATES.iter().map(|c| c.0)
 }

@@ -78,7 +78,7 @@ const CANDIDATES: [Candidate; 6] = [
     Candidate { name: "libkvazaar", format: Pixel::YUV420P, steering: Steering::Reopening, options: &[] },
 ];
 
-/// Names of the candidates, in the order of trial.
+/// Names of the candidates, in the order of probe.
 pub fn names() -> impl Iterator<Item = &'static str> {
     CANDIDATES.iter().map(|c| c.name)
 }

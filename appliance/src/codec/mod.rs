@@ -1,4 +1,4 @@
-//! HEVC through FFmpeg: encoder and decoder, hardware first, each chosen by a short trial at start.
+//! HEVC through FFmpeg: encoder and decoder, hardware first, each chosen by a short probe at start.
 //! Does not know who the peer is.
 //!
 //! Source: ITU-T H.265 for the bitstream; FFmpeg's "encoders" and "decoders" documentation for options.
@@ -9,16 +9,16 @@ mod encoder;
 mod film;
 mod hardware;
 mod jpeg;
+mod probe;
 mod rate;
 mod regions;
 mod steer;
-mod trial;
 
 pub use decoder::{Decoder, names as decoders};
 pub use encoder::{Encoder, Spec, Steering, names as encoders};
 pub use jpeg::JpegDecoder;
+pub use probe::{Choice, choose};
 pub use steer::{Hysteresis, Plan, Steer};
-pub use trial::{Choice, choose};
 
 /// What can be wrong with a codec, and what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +70,7 @@ fn failed(call: &'static str) -> impl FnOnce(ffmpeg_next::Error) -> Error {
 }
 
 /// Prepares FFmpeg; once, before anything else in this room. Its own messages go nowhere: every failure comes back as an
-/// [`Error`], and a trial that fails is no news.
+/// [`Error`], and a probe that fails is no news.
 ///
 /// # Errors
 /// When the library cannot be initialised.

@@ -1,4 +1,4 @@
-//! Encoder and decoder: what a trial, or the booth that runs, found to work.
+//! Encoder and decoder: what a probe, or the booth that runs, found to work.
 
 use super::{Judgement, Subject};
 use crate::codec::{self, Choice, Spec};
@@ -30,12 +30,12 @@ fn look(subject: &Subject, what: &'static str) -> Judgement {
     if let Some(status) = subject.running() {
         return judge(what, &told(if encoder { &status.encoder } else { &status.decoder }));
     }
-    let trial = || {
+    let probe = || {
         codec::init()?;
         let (wanted, spec) = (&subject.config.codec, Spec::configured(&subject.config));
         codec::choose(wanted.encoder.get_ref(), wanted.decoder.get_ref(), &spec)
     };
-    judge(what, &tried(what, subject.choice.get_or_init(trial)))
+    judge(what, &tried(what, subject.choice.get_or_init(probe)))
 }
 
 fn told(status: &CodecStatus) -> Seen<'_> {

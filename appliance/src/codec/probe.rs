@@ -65,12 +65,12 @@ pub fn choose(encoder: &str, decoder: &str, spec: &Spec) -> Result<Choice, Error
     Ok(Choice { encoder, encoders_tried, decoder, decoders_tried })
 }
 
-/// The first of `names` (or the one named `wanted`) that passes `trial`.
+/// The first of `names` (or the one named `wanted`) that passes `probe`.
 fn first<T>(
     what: &'static str,
     wanted: &str,
     names: impl Iterator<Item = &'static str>,
-    mut trial: impl FnMut(&'static str) -> Result<T, Error>,
+    mut probe: impl FnMut(&'static str) -> Result<T, Error>,
 ) -> Result<(T, &'static str, Vec<String>), Error> {
     let mut tried = Vec::new();
     let mut known = Vec::new();
@@ -79,7 +79,7 @@ fn first<T>(
         if wanted != "auto" && wanted != name {
             continue;
         }
-        match trial(name) {
+        match probe(name) {
             Ok(result) => return Ok((result, name, tried)),
             Err(e) => tried.push(format!("{name}: {e}")),
         }

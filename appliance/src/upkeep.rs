@@ -70,14 +70,14 @@ pub(crate) fn healthy(socket: &Path, patience: Duration) -> Result<(), ExitCode>
 }
 
 /// Shows the starting card until `until` exists: the booth's own folder, made when it is started.
-pub(crate) fn card(wish: &Screen, until: &Path) -> Result<(), ExitCode> {
+pub(crate) fn card(request: &Screen, until: &Path) -> Result<(), ExitCode> {
     let mailbox = |e: nix::Error| fail(1, &std::io::Error::from(e));
     let (pictures, cards) =
         (Mailbox::latest("nothing").map_err(mailbox)?, Mailbox::latest("nothing").map_err(mailbox)?);
     let (heartbeat, stop) = (Heartbeat::new("card"), AtomicBool::new(until.exists()));
     let handles = Handles { pictures: &pictures, cards: &cards, heartbeat: &heartbeat, stop: &stop };
     std::thread::scope(|scope| {
-        scope.spawn(|| screen::run(wish, handles, |_| {}));
+        scope.spawn(|| screen::run(request, handles, |_| {}));
         while !until.exists() {
             std::thread::sleep(HAND_OVER);
         }

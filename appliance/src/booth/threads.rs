@@ -24,7 +24,7 @@ const CAMERA_RETRY: Duration = Duration::from_millis(250);
 /// Camera to mailbox, through every unplugging.
 pub(super) fn capture(shared: &Shared, cheapest: Format) {
     let camera = &shared.config.camera;
-    let wish = camera::Wish {
+    let request = camera::Request {
         width: *camera.width.get_ref(),
         height: *camera.height.get_ref(),
         fps: *camera.fps.get_ref(),
@@ -37,7 +37,7 @@ pub(super) fn capture(shared: &Shared, cheapest: Format) {
     let heartbeat = &shared.heartbeats.capture;
     while !shared.stopping() {
         heartbeat.extend_deadline(CAMERA_OPENING);
-        let opened = Device::find(&camera.device).and_then(|device| Stream::start(device, &wish, number));
+        let opened = Device::find(&camera.device).and_then(|device| Stream::start(device, &request, number));
         let mut stream = match opened {
             Ok(stream) => stream,
             Err(e) => {

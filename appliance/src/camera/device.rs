@@ -11,7 +11,7 @@ use v4l::v4l_sys::*;
 use v4l::v4l2::{ioctl as v4l2_ioctl, vidioc};
 
 use super::Error;
-use super::mode::{self, Mode, Wish};
+use super::mode::{self, Mode, Request};
 use crate::config::Format;
 
 /// The formats that we take, by V4L2 fourcc.
@@ -138,8 +138,8 @@ impl Device {
             .collect()
     }
 
-    /// The sizes of a format; of a continuous range, the one nearest to `wish`.
-    fn sizes(&self, fourcc: u32, wish: &Wish) -> Vec<(u32, u32)> {
+    /// The sizes of a format; of a continuous range, the one nearest to `request`.
+    fn sizes(&self, fourcc: u32, request: &Request) -> Vec<(u32, u32)> {
         let mut sizes = Vec::new();
         for index in 0..LIST_LIMIT {
             // SAFETY: v4l2_frmsizeenum is a plain C structure.
@@ -161,8 +161,8 @@ impl Device {
                     want - (want - low) % step.max(1)
                 };
                 sizes.push((
-                    fit(wish.width, range.min_width, range.max_width, range.step_width),
-                    fit(wish.height, range.min_height, range.max_height, range.step_height),
+                    fit(request.width, range.min_width, range.max_width, range.step_width),
+                    fit(request.height, range.min_height, range.max_height, range.step_height),
                 ));
                 break;
             }
@@ -170,8 +170,8 @@ impl Device {
         sizes
     }
 
-    /// The picture rates of a size; of a continuous range, the one nearest to `wish`.
-    fn rates(&self, fourcc: u32, (width, height): (u32, u32), wish: &Wish) -> Vec<f64> {
+    /// The picture rates of a size; of a continuous range, the one nearest to `request`.
+    fn rates(&self, fourcc: u32, (width, height): (u32, u32), request: &Request) -> Vec<f64> {
         let rate = |f: v4l2_fract| f64::from(f.denominator) / f64::from(f.numerator.max(1));
         let mut rates = Vec::new();
         for index in 0..LIST_LIMIT {
@@ -188,38 +188,38 @@ impl Device {
                 // SAFETY: the driver says that the stepwise member is the one it filled.
                 let range = unsafe { desc.__bindgen_anon_1.stepwise };
                 let (slowest, fastest) = (rate(range.max), rate(range.min));
-                rates.push(f64::from(wish.fps).max(slowest).min(fastest.max(slowest)));
+                rates.push(f64::from(request.fps).max(slowest).min(fastest.max(slowest)));
                 break;
             }
         }
         if rates.is_empty() {
             // A device that does not list its rates (an HDMI grabber) runs at its source's.
-            rates.push(wish.fps.into());
+            rates.push(request.fps.into());
         }
         rates
     }
 
-    /// Sets the mode closest to `wish` and returns what the driver made of it, with the driver's own description of
+    /// Sets the mode closest to `request` and returns what the driver made of it, with the driver's own description of
     /// the pixels.
     ///
     /// # Errors
     /// [`Error::NoMode`], or [`Error::Driver`] when the driver refuses its own mode.
-    pub(super) fn negotiate(&self, wish: &Wish) -> Result<(Mode, v4l2_pix_format), Error> {
+    pub(super) fn negotiate(&self, request: &Request) -> Result<(Mode, v4l2_pix_format), Error> {
         let offered = self.fourccs();
         let modes: Vec<Mode> = FORMATS
             .iter()
             .filter(|(_, code)| offered.contains(&fourcc(code)))
             .flat_map(|&(format, code)| {
-                self.sizes(fourcc(code), wish).into_iter().map(move |s| (format, code, s))
+                self.sizes(fourcc(code), request).into_iter().map(move |s| (format, code, s))
             })
             .flat_map(|(format, code, size)| {
-                let rates = self.rates(fourcc(code), size, wish);
+                let rates = self.rates(fourcc(code), size, request);
                 rates.into_iter().map(move |fps| Mode { format, width: size.0, height: size.1, fps })
             })
             .collect();
         let offered: Vec<String> = offered.iter().map(|f| text(&f.to_le_bytes())).collect();
         let no_mode = || Error::NoMode { device: self.bus.clone(), offered: offered.join(", ") };
-        let mut mode = mode::closest(&modes, wish).ok_or_else(no_mode)?;
+        let mut mode = mode::closest(&modes, request).ok_or_else(no_mode)?;
 
         // SAFETY: v4l2_format is a plain C structure with a union of such.
         let mut format: v4l2_format = unsafe { zeroed() };

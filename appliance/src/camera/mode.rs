@@ -6,7 +6,7 @@ use crate::config::Format;
 
 /// What a camera should deliver.
 #[derive(Debug, Clone, Copy)]
-pub struct Wish {
+pub struct Request {
     /// Width in pixels.
     pub width: u32,
     /// Height in pixels.
@@ -33,17 +33,17 @@ pub struct Mode {
 }
 
 impl Mode {
-    /// How far this mode is from `wish`; smaller is closer.
+    /// How far this mode is from `request`; smaller is closer.
     ///
-    /// Motion before sharpness before convenience: a picture rate below the wish weighs most, then pixels that are missing,
+    /// Motion before sharpness before convenience: a picture rate below the request weighs most, then pixels that are missing,
     /// then pixels too many, then the work of converting the format.
-    fn distance(&self, wish: &Wish) -> f64 {
+    fn distance(&self, request: &Request) -> f64 {
         let short = |have: f64, want: f64| ((want - have) / want).max(0.0);
         let over = |have: f64, want: f64| ((have - want) / want).max(0.0);
-        let fps = f64::from(wish.fps);
-        let (width, height) = (f64::from(wish.width), f64::from(wish.height));
+        let fps = f64::from(request.fps);
+        let (width, height) = (f64::from(request.width), f64::from(request.height));
         let conversion = match self.format {
-            f if f == wish.cheapest => 0.0,
+            f if f == request.cheapest => 0.0,
             Format::Nv12 | Format::Yu12 => 1.0,
             Format::Yuyv => 2.0,
             _ => 3.0,
@@ -69,12 +69,12 @@ impl fmt::Display for Mode {
     }
 }
 
-/// The mode closest to `wish`; none when `modes` has none of the format insisted on.
-pub(super) fn closest(modes: &[Mode], wish: &Wish) -> Option<Mode> {
+/// The mode closest to `request`; none when `modes` has none of the format insisted on.
+pub(super) fn closest(modes: &[Mode], request: &Request) -> Option<Mode> {
     modes
         .iter()
-        .filter(|m| wish.format == Format::Auto || m.format == wish.format)
-        .min_by(|a, b| a.distance(wish).total_cmp(&b.distance(wish)))
+        .filter(|m| request.format == Format::Auto || m.format == request.format)
+        .min_by(|a, b| a.distance(request).total_cmp(&b.distance(request)))
         .copied()
 }
 
@@ -86,8 +86,8 @@ mod tests {
         Mode { format, width, height, fps }
     }
 
-    fn wish(width: u32, height: u32, fps: u32) -> Wish {
-        Wish { width, height, fps, format: Format::Auto, cheapest: Format::Yu12 }
+    fn request(width: u32, height: u32, fps: u32) -> Request {
+        Request { width, height, fps, format: Format::Auto, cheapest: Format::Yu12 }
     }
 
     #[test]
@@ -97,7 +97,7 @@ mod tests {
             mode(Format::Mjpg, 1920, 1080, 30.0),
             mode(Format::Yuyv, 1280, 720, 30.0),
         ];
-        assert_eq!(closest(&modes, &wish(1920, 1080, 30)), Some(modes[1]));
+        assert_eq!(closest(&modes, &request(1920, 1080, 30)), Some(modes[1]));
     }
 
     #[test]
@@ -107,20 +107,20 @@ mod tests {
             mode(Format::Nv12, 640, 480, 30.0),
             mode(Format::Yu12, 640, 480, 30.0),
         ];
-        assert_eq!(closest(&modes, &wish(640, 480, 30)), Some(modes[2]));
-        assert_eq!(closest(&modes[..2], &wish(640, 480, 30)), Some(modes[1]));
+        assert_eq!(closest(&modes, &request(640, 480, 30)), Some(modes[2]));
+        assert_eq!(closest(&modes[..2], &request(640, 480, 30)), Some(modes[1]));
     }
 
     #[test]
     fn motion_before_sharpness() {
         let modes = [mode(Format::Yuyv, 3840, 2160, 5.0), mode(Format::Yuyv, 1920, 1080, 30.0)];
-        assert_eq!(closest(&modes, &wish(3840, 2160, 30)), Some(modes[1]));
+        assert_eq!(closest(&modes, &request(3840, 2160, 30)), Some(modes[1]));
     }
 
     #[test]
     fn a_configured_format_is_insisted_on() {
         let modes = [mode(Format::Yu12, 640, 480, 30.0)];
-        let wish = Wish { format: Format::Mjpg, ..wish(640, 480, 30) };
-        assert_eq!(closest(&modes, &wish), None);
+        let request = Request { format: Format::Mjpg, ..request(640, 480, 30) };
+        assert_eq!(closest(&modes, &request), None);
     }
 }

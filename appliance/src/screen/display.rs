@@ -73,7 +73,7 @@ pub struct Handles<'a> {
 }
 
 /// Runs the screen until it is stopped; survives every unplugging.
-pub fn run(wish: &config::Screen, handles: Handles<'_>, mut tell: impl FnMut(Event)) {
+pub fn run(request: &config::Screen, handles: Handles<'_>, mut tell: impl FnMut(Event)) {
     let Handles { pictures, cards, heartbeat, stop } = handles;
     let hotplug = Hotplug::new().ok();
     let mut card = Card::starting();
@@ -82,7 +82,7 @@ pub fn run(wish: &config::Screen, handles: Handles<'_>, mut tell: impl FnMut(Eve
         if let Some(newer) = cards.take() {
             card = newer;
         }
-        let gone = Output::find(wish).and_then(|output| {
+        let gone = Output::find(request).and_then(|output| {
             let names = (format!("{}/{}", output.device.name, output.connector_name), output.mode_name());
             let mut session = Session::light(output, card.clone())?;
             tell(Event::On(names.0, names.1));

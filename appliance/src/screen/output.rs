@@ -147,13 +147,13 @@ pub(super) struct Placement {
     pub(super) colour: Option<(&'static str, &'static str)>,
 }
 
-/// What a booth with this `wish` would light, and whether it could: device and connector, and mode. Lights nothing.
+/// What a booth with this `request` would light, and whether it could: device and connector, and mode. Lights nothing.
 ///
 /// # Errors
 /// As when the screen is lit, [`Error::Driver`] when somebody else holds it.
-pub fn probe(wish: &config::Screen) -> Result<(String, String), Error> {
+pub fn probe(request: &config::Screen) -> Result<(String, String), Error> {
     use drm::Device as _;
-    let output = Output::find(wish)?;
+    let output = Output::find(request)?;
     // Whoever opens a device that nobody has is its master already.
     output.device.acquire_master_lock().map_err(|source| {
         // The kernel says EBUSY where a commit would say EACCES (drm_auth.c).
@@ -179,15 +179,15 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Finds the screen that `wish` names.
+    /// Finds the screen that `request` names.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::NoMode`], or what the driver says.
-    pub(super) fn find(wish: &config::Screen) -> Result<Self, Error> {
+    pub(super) fn find(request: &config::Screen) -> Result<Self, Error> {
         let mut present = Vec::new();
         let mut last = None;
         for (path, name) in nodes() {
-            if wish.device != "auto" && wish.device != name && Path::new(&wish.device) != path {
+            if request.device != "auto" && request.device != name && Path::new(&request.device) != path {
                 present.push(name);
                 continue;
             }
@@ -198,18 +198,22 @@ impl Output {
                     continue;
                 }
             };
-            match Self::on(device, wish, &mut present) {
+            match Self::on(device, request, &mut present) {
                 Ok(Some(output)) => return Ok(output),
                 Ok(None) => {}
                 Err(e) => last = Some(e),
             }
         }
         let present = if present.is_empty() { "none".to_owned() } else { present.join(", ") };
-        let wanted = format!("{}/{}", wish.device, wish.connector);
+        let wanted = format!("{}/{}", request.device, request.connector);
         Err(last.unwrap_or(Error::NotFound { wanted, present }))
     }
 
-    fn on(device: Device, wish: &config::Screen, present: &mut Vec<String>) -> Result<Option<Self>, Error> {
+    fn on(
+        device: Device,
+        request: &config::Screen,
+        present: &mut Vec<String>,
+    ) -> Result<Option<Self>, Error> {
         let resources = device.resource_handles().map_err(device.fail("list resources"))?;
         for &handle in resources.connectors() {
             let info = device.get_connector(handle, true).map_err(device.fail("probe a connector"))?;
@@ -217,10 +221,10 @@ impl Output {
             let connected = info.state() == connector::State::Connected;
             let state = if connected { "" } else { ", unplugged" };
             present.push(format!("{}/{connector_name}{state}", device.name));
-            if !connected || (wish.connector != "auto" && wish.connector != connector_name) {
+            if !connected || (request.connector != "auto" && request.connector != connector_name) {
                 continue;
             }
-            let wanted = wish.mode.get_ref();
+            let wanted = request.mode.get_ref();
             let mode = ModeWish::parse(wanted).ok().and_then(|w| w.pick(info.modes())).ok_or_else(|| {
                 Error::NoMode {
                     connector: connector_name.clone(),

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Judgement, Subject};
-use crate::camera::{Device, Stream, Wish};
+use crate::camera::{Device, Request, Stream};
 use crate::config::{Camera, Format};
 use crate::health::status::{CameraState, Status};
 
@@ -56,7 +56,7 @@ fn told(before: &Status, now: &Status) -> Seen {
 }
 
 fn own(camera: &Camera) -> Seen {
-    let wish = Wish {
+    let request = Request {
         width: *camera.width.get_ref(),
         height: *camera.height.get_ref(),
         fps: *camera.fps.get_ref(),
@@ -64,7 +64,7 @@ fn own(camera: &Camera) -> Seen {
         cheapest: Format::Nv12,
     };
     let watch = || {
-        let mut stream = Stream::start(Device::find(&camera.device)?, &wish, 0)?;
+        let mut stream = Stream::start(Device::find(&camera.device)?, &request, 0)?;
         let until = Instant::now() + WATCHED;
         let (mut pictures, mut first) = (0, None);
         while pictures < ENOUGH && Instant::now() < until {

@@ -17,11 +17,11 @@ enum Seen {
 }
 
 pub(super) fn check(subject: &Subject) -> Judgement {
-    let wish = &subject.config.screen;
+    let request = &subject.config.screen;
     judge(&match subject.running() {
-        _ if wish.device == "none" => Seen::Off,
+        _ if request.device == "none" => Seen::Off,
         Some(status) => told(&status.screen),
-        None => match screen::probe(wish) {
+        None => match screen::probe(request) {
             Ok((device, mode)) => Seen::Dark(format!("{device} {mode}")),
             Err(e) => Seen::Failed(e.to_string()),
         },

@@ -142,9 +142,9 @@ impl Rendition {
     }
 }
 
-/// What a sender may wish of the next frame.
+/// What a sender may request of the next frame.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Wish {
+pub struct Request {
     /// To be a keyframe.
     pub keyframe: bool,
     /// At most so many kbit/s.
@@ -171,13 +171,13 @@ pub struct Unit<'a> {
 
 impl Playhead {
     /// Frame `number`, as it is wished; numbers follow one another from 0. `None` when the clip lacks what is wished.
-    pub fn next<'a>(&mut self, clip: &'a Clip, number: u32, wish: Wish) -> Option<Unit<'a>> {
+    pub fn next<'a>(&mut self, clip: &'a Clip, number: u32, request: Request) -> Option<Unit<'a>> {
         let at = number % TURN;
         let fits = |kbps: u32| clip.renditions.iter().position(|rendition| rendition.kbps <= kbps);
         let wanted =
-            wish.kbps.map_or(0, |kbps| fits(kbps).unwrap_or(clip.renditions.len().saturating_sub(1)));
+            request.kbps.map_or(0, |kbps| fits(kbps).unwrap_or(clip.renditions.len().saturating_sub(1)));
         let lower = wanted > self.rendition;
-        if at == 0 || wish.keyframe || lower {
+        if at == 0 || request.keyframe || lower {
             self.start = at;
             // Going up in the middle of a turn would cost a large frame just when there is little room for it.
             if at == 0 || lower {
@@ -229,7 +229,7 @@ mod tests {
         let clip = Clip { renditions: vec![rendition(8_000), rendition(3_000)] };
         let mut head = Playhead::default();
         let mut play = |number, keyframe, kbps| {
-            let unit = head.next(&clip, number, Wish { keyframe, kbps }).unwrap();
+            let unit = head.next(&clip, number, Request { keyframe, kbps }).unwrap();
             (std::str::from_utf8(unit.data).unwrap().to_owned(), unit.keyframe)
         };
         assert_eq!(play(0, false, None), ("8000 0 0".into(), true));

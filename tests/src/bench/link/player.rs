@@ -31,7 +31,7 @@ pub fn play(clip: &Clip, frames: u32, carrier: &mut dyn Carrier, log: &Path) -> 
     let start_us = now_us();
     for number in 0..WARM_UP + frames {
         let due_us = start_us + i64::from(number) * 1_000_000 / i64::from(FPS);
-        let unit = head.next(clip, number, carrier.wish());
+        let unit = head.next(clip, number, carrier.request());
         let unit = unit.ok_or_else(|| io::Error::other("the clip lacks a frame that is wished for"))?;
         let data = stamp::put(number, unit.data);
         let bytes = data.len() as u64;

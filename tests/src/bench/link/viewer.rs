@@ -113,7 +113,7 @@ impl Viewer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::link::clip::{Clip, Extent, Playhead, TURN, Wish};
+    use crate::bench::link::clip::{Clip, Extent, Playhead, Request, TURN};
 
     #[test]
     fn only_whole_frames_whose_references_were_seen_count() {
@@ -121,7 +121,7 @@ mod tests {
         let clip = Clip::make(Extent { keyframes: false, renditions: false }).unwrap();
         let mut head = Playhead::default();
         let frames: Vec<Bytes> = (0..TURN + 4)
-            .map(|number| stamp::put(number, head.next(&clip, number, Wish::default()).unwrap().data))
+            .map(|number| stamp::put(number, head.next(&clip, number, Request::default()).unwrap().data))
             .collect();
         let mut viewer = Viewer::new(0, Path::new("")).unwrap();
         let mut show = |number: u32| viewer.arrived(frames[number as usize].clone());

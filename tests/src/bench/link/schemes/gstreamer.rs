@@ -14,7 +14,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 
 use super::plea::{Ear, Mouth};
 use super::{Carrier, Frame, Scheme, Surroundings};
-use crate::bench::link::clip::{FPS, Wish};
+use crate::bench::link::clip::{FPS, Request};
 use crate::bench::link::gdp;
 use crate::bench::link::measure::DEADLINE_US;
 use crate::bench::link::viewer::{Verdict, Viewer};
@@ -150,8 +150,8 @@ impl Sender {
 const STARTS: Duration = Duration::from_millis(1000);
 
 impl Carrier for Sender {
-    fn wish(&mut self) -> Wish {
-        Wish { keyframe: self.ear.as_mut().is_some_and(Ear::asked), kbps: None }
+    fn request(&mut self) -> Request {
+        Request { keyframe: self.ear.as_mut().is_some_and(Ear::asked), kbps: None }
     }
 
     fn send(&mut self, frame: Frame) -> io::Result<()> {

@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 
-use super::clip::Wish;
+use super::clip::Request;
 use super::viewer::Viewer;
 
 /// Who carries the clip.
@@ -103,8 +103,8 @@ pub struct Frame {
 /// A sending end. Dropping it ends it.
 pub trait Carrier {
     /// What the next frame should be.
-    fn wish(&mut self) -> Wish {
-        Wish::default()
+    fn request(&mut self) -> Request {
+        Request::default()
     }
 
     /// Takes a frame; returns at once, or the frame's clock runs on.

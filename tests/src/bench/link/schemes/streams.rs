@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use super::plea::{Ear, Mouth};
 use super::{Carrier, Frame, READY, Surroundings};
-use crate::bench::link::clip::Wish;
+use crate::bench::link::clip::Request;
 use crate::bench::link::measure::DEADLINE_US;
 use crate::bench::link::stamp;
 use crate::bench::link::viewer::{Verdict, Viewer};
@@ -92,8 +92,8 @@ impl Sender {
 }
 
 impl Carrier for Sender {
-    fn wish(&mut self) -> Wish {
-        Wish { keyframe: self.ear.asked(), kbps: None }
+    fn request(&mut self) -> Request {
+        Request { keyframe: self.ear.asked(), kbps: None }
     }
 
     fn send(&mut self, frame: Frame) -> io::Result<()> {

@@ -13,7 +13,7 @@ use holobooth::pairing::{Fingerprint, Identity, Pins, RoomKey};
 
 use super::{Carrier, Frame, READY, Scheme, Surroundings};
 use crate::bench::link::cell::Files;
-use crate::bench::link::clip::{KBPS, Wish};
+use crate::bench::link::clip::{KBPS, Request};
 use crate::bench::link::measure::DEADLINE_US;
 use crate::bench::link::viewer::{Verdict, Viewer};
 use crate::booth::PORT;
@@ -131,9 +131,9 @@ impl Sender {
 }
 
 impl Carrier for Sender {
-    fn wish(&mut self) -> Wish {
+    fn request(&mut self) -> Request {
         let signals = &self.0.end.ports.signals;
-        Wish { keyframe: signals.keyframe_for_peer.swap(false, Relaxed), kbps: target_kbps(signals) }
+        Request { keyframe: signals.keyframe_for_peer.swap(false, Relaxed), kbps: target_kbps(signals) }
     }
 
     fn send(&mut self, frame: Frame) -> io::Result<()> {

@@ -155,8 +155,8 @@ enum Command {
         patience: u64,
     },
     /// Understands a stick's file, in the sandbox that `stick` makes.
-    #[command(name = provision::JUDGE, hide = true)]
-    Judge,
+    #[command(name = provision::EVALUATE, hide = true)]
+    Evaluate,
 }
 
 /// Where the configuration is: what came by stick over what came with the image, or one file alone.
@@ -415,7 +415,7 @@ fn run(cli: Cli) -> Result<(), ExitCode> {
             let patience = std::time::Duration::from_secs(patience);
             say(&provision::confirm(&system.places(), patience).map_err(|e| fail(1, &e))?)
         }
-        Command::Judge => provision::within().map_err(|e| fail(1, &e)),
+        Command::Evaluate => provision::within().map_err(|e| fail(1, &e)),
     }
 }
 

@@ -79,7 +79,7 @@ fn it_has_no_right_of_who_asked() {
             "--ambient-caps",
             right,
         ])
-        .args([env!("CARGO_BIN_EXE_holobooth"), "judge"])
+        .args([env!("CARGO_BIN_EXE_holobooth"), "evaluate"])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()

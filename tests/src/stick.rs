@@ -310,7 +310,7 @@ pub fn left_behind() -> Vec<String> {
         let line = fs::read(entry.path().join("cmdline")).ok()?;
         let words: Vec<_> =
             line.split(|&b| b == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
-        let ours = words.get(1).is_some_and(|word| word == "judge" || word == "stick");
+        let ours = words.get(1).is_some_and(|word| word == "evaluate" || word == "stick");
         ours.then(|| format!("running: {}", words.join(" ")))
     });
     mounts.chain(processes).collect()

@@ -8,7 +8,7 @@ mod stages;
 mod status;
 mod watchdog;
 
-pub use doctor::{Judgement, Line as Layer, Report as Findings, Verdict, examine};
+pub use doctor::{Evaluation, Line as Layer, Report as Findings, Verdict, examine};
 pub use notice::{FOLDER as NOTICES, Notice};
 pub use notices::Notices;
 pub use socket::{ask, order, serve};

@@ -186,7 +186,7 @@ impl Shared {
     }
 
     /// Whether the other end, which is `part`, shares it.
-    pub(crate) fn judge(&self, part: Part, confirmation: &[u8]) -> bool {
+    pub(crate) fn evaluate(&self, part: Part, confirmation: &[u8]) -> bool {
         hmac::verify(&self.mac(part), PURPOSE, confirmation).is_ok()
     }
 
@@ -233,8 +233,8 @@ mod tests {
     }
 
     fn agree(caller: &Shared, callee: &Shared) -> bool {
-        let there = callee.judge(Part::Dialler, &caller.confirm(Part::Dialler));
-        let back = caller.judge(Part::Listener, &callee.confirm(Part::Listener));
+        let there = callee.evaluate(Part::Dialler, &caller.confirm(Part::Dialler));
+        let back = caller.evaluate(Part::Listener, &callee.confirm(Part::Listener));
         assert_eq!(there, back);
         there
     }
@@ -254,7 +254,7 @@ mod tests {
             assert_eq!(callee.open(&changed), None);
         }
         assert!(
-            !callee.judge(Part::Dialler, &callee.confirm(Part::Listener)),
+            !callee.evaluate(Part::Dialler, &callee.confirm(Part::Listener)),
             "what it says itself, sent back"
         );
     }

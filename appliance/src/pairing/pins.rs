@@ -55,7 +55,7 @@ impl Pins {
     }
 
     /// Whether a booth may come under this name: nobody else may have it.
-    pub(crate) fn judge(&self, name: &str, who: Fingerprint) -> Result<(), Taken> {
+    pub(crate) fn evaluate(&self, name: &str, who: Fingerprint) -> Result<(), Taken> {
         match self.kept.booths.get(name) {
             Some(&other) if other != who => Err(Taken(other)),
             _ => Ok(()),
@@ -116,21 +116,21 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("holobooth-pins-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let mut pins = Pins::load(&folder, "room");
-        assert_eq!(pins.judge("stage left", A), Ok(()));
+        assert_eq!(pins.evaluate("stage left", A), Ok(()));
         pins.remember("stage left", A).unwrap().write();
         assert!(pins.remember("stage left", A).is_none(), "no news");
-        assert_eq!(pins.judge("stage left", B), Err(Taken(A)));
-        assert_eq!(pins.judge("stage left", A), Ok(()));
+        assert_eq!(pins.evaluate("stage left", B), Err(Taken(A)));
+        assert_eq!(pins.evaluate("stage left", A), Ok(()));
 
         let mut pins = Pins::load(&folder, "room");
-        assert_eq!(pins.judge("stage left", B), Err(Taken(A)), "after a restart");
-        assert_eq!(Pins::load(&folder, "another").judge("stage left", B), Ok(()), "in another room");
+        assert_eq!(pins.evaluate("stage left", B), Err(Taken(A)), "after a restart");
+        assert_eq!(Pins::load(&folder, "another").evaluate("stage left", B), Ok(()), "in another room");
         pins.forget("stage left").unwrap().write();
         assert!(pins.forget("stage left").is_none());
-        assert_eq!(Pins::load(&folder, "room").judge("stage left", B), Ok(()));
+        assert_eq!(Pins::load(&folder, "room").evaluate("stage left", B), Ok(()));
 
         fs::write(folder.join(FILE), "rubbish").unwrap();
-        assert_eq!(Pins::load(&folder, "room").judge("stage left", B), Ok(()));
+        assert_eq!(Pins::load(&folder, "room").evaluate("stage left", B), Ok(()));
         fs::remove_dir_all(&folder).unwrap();
     }
 }

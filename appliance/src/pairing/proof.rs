@@ -49,7 +49,7 @@ impl Proof<'_> {
     }
 
     /// The other end's name, when its message proves that it holds the key.
-    pub(crate) fn judge(&self, key: &RoomKey, message: &[u8]) -> Option<String> {
+    pub(crate) fn evaluate(&self, key: &RoomKey, message: &[u8]) -> Option<String> {
         let (tag, name) = message.split_at_checked(MAC)?;
         let text = text(self.part.other(), self.theirs, self.own, self.exported, name);
         hmac::verify(&mac_key(key), &text, tag).ok()?;
@@ -96,8 +96,8 @@ mod tests {
     fn who_holds_the_key_is_known_by_name() {
         let key = RoomKey::of([3; 32]);
         let [a, b] = ends(&TLS);
-        assert_eq!(b.judge(&key, &a.say(&key, "quiet-heron-42")).as_deref(), Some("quiet-heron-42"));
-        assert_eq!(a.judge(&key, &b.say(&key, "Bühne links")).as_deref(), Some("Bühne links"));
+        assert_eq!(b.evaluate(&key, &a.say(&key, "quiet-heron-42")).as_deref(), Some("quiet-heron-42"));
+        assert_eq!(a.evaluate(&key, &b.say(&key, "Bühne links")).as_deref(), Some("Bühne links"));
     }
 
     #[test]
@@ -105,19 +105,19 @@ mod tests {
         let key = RoomKey::of([3; 32]);
         let [a, b] = ends(&TLS);
         let said = a.say(&key, "name");
-        assert_eq!(b.judge(&RoomKey::of([4; 32]), &said), None, "another room");
-        assert_eq!(a.judge(&key, &said), None, "our own message, sent back");
+        assert_eq!(b.evaluate(&RoomKey::of([4; 32]), &said), None, "another room");
+        assert_eq!(a.evaluate(&key, &said), None, "our own message, sent back");
         let [_, elsewhere] = ends(&[8; 32]);
-        assert_eq!(elsewhere.judge(&key, &said), None, "another connection");
+        assert_eq!(elsewhere.evaluate(&key, &said), None, "another connection");
         let stranger = Proof { theirs: Fingerprint([7; 32]), ..ends(&TLS)[1] };
-        assert_eq!(stranger.judge(&key, &said), None, "another certificate");
+        assert_eq!(stranger.evaluate(&key, &said), None, "another certificate");
         for at in 0..said.len() {
             let mut changed = said.clone();
             changed[at] ^= 1;
-            assert_eq!(b.judge(&key, &changed), None, "byte {at}");
+            assert_eq!(b.evaluate(&key, &changed), None, "byte {at}");
         }
         for short in 0..said.len() {
-            assert_eq!(b.judge(&key, &said[..short]), None);
+            assert_eq!(b.evaluate(&key, &said[..short]), None);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::health::Notice;
 
-use super::judge::Change;
+use super::evaluate::Change;
 
 /// Seconds that a card is shown when something is wrong.
 const SHOWN_S: u32 = 60;

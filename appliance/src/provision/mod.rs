@@ -2,13 +2,13 @@
 //! the stick itself.
 //!
 //! What has the right to mount here never makes sense of a configuration: it reads bytes ([`read`]), has another process understand them
-//! ([`sandbox`], [`judge`]), and stores them ([`store`]). Of an update it unpacks the tar file, within bounds ([`crate::update`]). What a stick can ask for: a configuration; a factory reset; the last logs; a new version. Sound
+//! ([`sandbox`], [`evaluate`]), and stores them ([`store`]). Of an update it unpacks the tar file, within bounds ([`crate::update`]). What a stick can ask for: a configuration; a factory reset; the last logs; a new version. Sound
 //! check and calibration are not among them yet.
 
 mod answer;
 mod confirm;
 mod disk;
-mod judge;
+mod evaluate;
 mod logs;
 mod mount;
 mod network;
@@ -22,9 +22,9 @@ pub mod update;
 use std::path::{Path, PathBuf};
 
 pub use confirm::{PATIENCE, confirm};
-pub use judge::{Change, Meaning, Question, Verdict};
+pub use evaluate::{Change, Meaning, Question, Verdict};
 pub use network::{Rendered, render, write};
-pub use sandbox::{COMMAND as JUDGE, Sandbox, within};
+pub use sandbox::{COMMAND as EVALUATE, Sandbox, within};
 pub use stick::stick;
 pub use store::FOLDER as STORE;
 

@@ -18,10 +18,10 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
 
-use super::judge::{Question, Verdict, judge};
+use super::evaluate::{Question, Verdict, evaluate};
 
 /// The hidden subcommand of the process within.
-pub const COMMAND: &str = "judge";
+pub const COMMAND: &str = "evaluate";
 /// Who takes longer is ended.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// From one look to the next whether it has ended.
@@ -84,7 +84,7 @@ impl Sandbox {
         Self { program: path.to_owned() }
     }
 
-    /// Has it judge.
+    /// Has it evaluate.
     ///
     /// # Errors
     /// [`Error`]; then nothing is known of the file but that it is not to be taken.
@@ -130,7 +130,7 @@ fn memory(name: &str) -> Result<File, Error> {
     made.map(File::from).map_err(|e| system("no memory for a file")(e.into()))
 }
 
-/// The process within: lets go of all rights, judges, answers.
+/// The process within: lets go of all rights, evaluates, answers.
 ///
 /// # Errors
 /// [`Error`].
@@ -138,7 +138,7 @@ pub fn within() -> Result<(), Error> {
     confine()?;
     let question: Question = serde_json::from_reader(io::stdin().lock().take(LONGEST_QUESTION))
         .map_err(|e| system("the question")(e.into()))?;
-    let answer = serde_json::to_vec(&judge(&question)).map_err(|e| system("the answer")(e.into()))?;
+    let answer = serde_json::to_vec(&evaluate(&question)).map_err(|e| system("the answer")(e.into()))?;
     let mut out = io::stdout().lock();
     out.write_all(&answer).and_then(|()| out.flush()).map_err(system("the answer"))
 }

@@ -2,7 +2,7 @@
 //!
 //! 1. It is mounted for reading; what is known by name is read; it is unmounted.
 //! 2. A factory reset that is asked for is marked as done on the stick, and only then done: else it would be done again at the next boot.
-//! 3. The configuration is judged in the sandbox, and applied whole or refused.
+//! 3. The configuration is evaluated in the sandbox, and applied whole or refused.
 //! 4. The card is left, then the answer on the stick (mounted for writing, briefly), and then what was applied takes effect.
 //! 5. Last, for it takes longest, an update is copied, and answered in the same way.
 
@@ -15,7 +15,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::answer::{Answer, lines};
-use super::judge::{Meaning, Question, Verdict};
+use super::evaluate::{Meaning, Question, Verdict};
 use super::logs::{self, Log};
 use super::mount::{self, Access, Mounted};
 use super::read::{self, Content, Found};

@@ -1,5 +1,5 @@
 //! A bundle: a tar file `*.update` with an image's sums, their signature and the files they are of. Here it is only unpacked, within
-//! bounds; what it is worth, systemd-sysupdate judges.
+//! bounds; what it is worth, systemd-sysupdate evaluates.
 
 use std::fs::{self, File};
 use std::io::{self, Read};

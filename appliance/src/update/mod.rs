@@ -1,6 +1,6 @@
 //! Versions of the image: taken from a stick or a server, tried, kept or given back.
 //!
-//! systemd-sysupdate writes them and judges their signature, systemd-boot counts the tries (sysupdate.d(5), systemd-bless-boot(8)). What is
+//! systemd-sysupdate writes them and evaluates their signature, systemd-boot counts the tries (sysupdate.d(5), systemd-bless-boot(8)). What is
 //! left to do here: to hand a bundle over, to say where the files come from, and to tell a person what became of it.
 
 mod bundle;

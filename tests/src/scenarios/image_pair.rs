@@ -51,8 +51,8 @@ const IMAGE_MOST: u64 = 450_000_000;
 const USED_MOST_KB: u64 = 400_000;
 /// The highest exposure of a unit.
 const EXPOSED_MOST: f64 = 1.6;
-/// Stands before the name of each unit's file that is judged.
-const NAMED: &str = "judging ";
+/// Stands before the name of each unit's file that is evaluated.
+const NAMED: &str = "evaluating ";
 /// The names of the two machines, and what each sees the other's camera show.
 const BOTH: [(&str, &str); 2] = [("a", LYING), ("b", UPRIGHT)];
 
@@ -125,12 +125,12 @@ fn exposure(context: &Context) -> Result<Report, Error> {
         text.contains("\nend").then_some(text)
     })?;
     let files = files(&text);
-    let judged = files.iter().filter(|(_, level)| level.is_some()).count();
-    report.figure("judged", judged);
+    let evaluated = files.iter().filter(|(_, level)| level.is_some()).count();
+    report.figure("evaluated", evaluated);
     report.check(
-        "every unit's file was judged",
-        judged > 0 && judged == files.len(),
-        format!("{judged} of {}", files.len()),
+        "every unit's file was evaluated",
+        evaluated > 0 && evaluated == files.len(),
+        format!("{evaluated} of {}", files.len()),
     );
     let running = running(&text).map(|(unit, level)| (unit, Some(level)));
     for (unit, level) in files.into_iter().chain(running) {
@@ -138,7 +138,7 @@ fn exposure(context: &Context) -> Result<Report, Error> {
         report.check(format!("{unit} is exposed by at most {EXPOSED_MOST}"), level <= EXPOSED_MOST, level);
     }
     report.check(
-        "the booth itself was judged as it runs",
+        "the booth itself was evaluated as it runs",
         text.lines().any(|line| line.starts_with("holobooth.service ")),
         "",
     );
@@ -153,10 +153,10 @@ fn files(text: &str) -> Vec<(&str, Option<f64>)> {
     for line in text.lines() {
         if let Some(file) = line.strip_prefix(NAMED) {
             files.push((file, None));
-        } else if let Some((_, judgement)) = line.split_once("exposure level for ")
+        } else if let Some((_, evaluation)) = line.split_once("exposure level for ")
             && let Some((_, level)) = files.last_mut()
         {
-            *level = judgement.split_once(": ").and_then(|(_, rest)| first_number(rest));
+            *level = evaluation.split_once(": ").and_then(|(_, rest)| first_number(rest));
         }
     }
     files
@@ -209,7 +209,10 @@ impl Meeting {
         for ((n, (name, _)), end) in BOTH.iter().enumerate().zip([&end_a, &end_b]) {
             let options = uml::Options {
                 memory_mib: MEMORY_MIB,
-                credentials: uml::eyes(folder, name, n == 1).into_iter().chain(judge(folder, name)).collect(),
+                credentials: uml::eyes(folder, name, n == 1)
+                    .into_iter()
+                    .chain(evaluate(folder, name))
+                    .collect(),
                 processor: Some(n),
                 ..uml::Options::default()
             };
@@ -237,19 +240,19 @@ impl Meeting {
     }
 }
 
-/// A unit that has systemd itself judge every unit of the booth.
-fn judge(folder: &Path, name: &str) -> [(String, String); 2] {
-    let judge = format!(
+/// A unit that has systemd itself evaluate every unit of the booth.
+fn evaluate(folder: &Path, name: &str) -> [(String, String); 2] {
+    let evaluate = format!(
         "[Unit]\nRequires=run-eyes.mount\nAfter=run-eyes.mount multi-user.target\n\
          [Service]\nType=oneshot\nStandardOutput=truncate:/run/eyes{}\n\
          ExecStart=/bin/sh -c 'for u in /usr/lib/systemd/system/holobooth*.service; do echo \"{NAMED}$$u\"; \
          systemd-analyze security --offline=true --no-pager $$u | tail -1; done; systemd-analyze security --no-pager; echo; echo end'\n",
         folder.join(format!("{name}.exposure")).display(),
     );
-    let wanted = "[Unit]\nWants=judge.service\n";
+    let wanted = "[Unit]\nWants=evaluate.service\n";
     [
-        ("systemd.extra-unit.judge.service".to_owned(), judge),
-        ("systemd.unit-dropin.multi-user.target~judge".to_owned(), wanted.to_owned()),
+        ("systemd.extra-unit.evaluate.service".to_owned(), evaluate),
+        ("systemd.unit-dropin.multi-user.target~evaluate".to_owned(), wanted.to_owned()),
     ]
 }
 
@@ -259,9 +262,9 @@ mod tests {
 
     #[test]
     fn a_unit_that_was_not_judged_is_seen() {
-        let text = "judging /a@.service\n→ Overall exposure level for a@i.service: 0.4 SAFE\n\
-                    judging /b.service\nFailed to load b.service\n\
-                    judging /c.service\n→ Overall exposure level for c.service: x\n\
+        let text = "evaluating /a@.service\n→ Overall exposure level for a@i.service: 0.4 SAFE\n\
+                    evaluating /b.service\nFailed to load b.service\n\
+                    evaluating /c.service\n→ Overall exposure level for c.service: x\n\
                     UNIT              EXPOSURE PREDICATE\nholobooth.service      1.5 OK\nother.service 9.6 UNSAFE\n\nend\n";
         assert_eq!(files(text), [("/a@.service", Some(0.4)), ("/b.service", None), ("/c.service", None)]);
         assert_eq!(running(text).collect::<Vec<_>>(), [("holobooth.service", 1.5)]);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Judgement, Subject};
+use super::{Evaluation, Subject};
 use crate::camera::{Device, Request, Stream};
 use crate::config::{Camera, Format};
 use crate::health::status::{CameraState, Status};
@@ -32,9 +32,9 @@ enum Seen {
     Failed(String),
 }
 
-pub(super) fn check(subject: &Subject) -> Judgement {
+pub(super) fn check(subject: &Subject) -> Evaluation {
     let camera = &subject.config.camera;
-    judge(&match &subject.booth {
+    evaluate(&match &subject.booth {
         _ if camera.device == "none" => Seen::Off,
         Ok([before, now]) => told(before, now),
         Err(_) => own(camera),
@@ -87,25 +87,25 @@ fn own(camera: &Camera) -> Seen {
     watch().unwrap_or_else(|e| Seen::Failed(e.to_string()))
 }
 
-fn judge(seen: &Seen) -> Judgement {
+fn evaluate(seen: &Seen) -> Evaluation {
     let advice = "check its cable and that it is switched on";
     match seen {
-        Seen::Off => Judgement::ok("none is configured"),
-        Seen::Searching(trouble) if trouble.is_empty() => Judgement::wrong("not found yet", advice),
-        Seen::Searching(trouble) | Seen::Failed(trouble) => Judgement::failed("camera", trouble, advice),
+        Seen::Off => Evaluation::ok("none is configured"),
+        Seen::Searching(trouble) if trouble.is_empty() => Evaluation::wrong("not found yet", advice),
+        Seen::Searching(trouble) | Seen::Failed(trouble) => Evaluation::failed("camera", trouble, advice),
         Seen::Pictures { camera, mode, pictures: 0, ms } if *ms > 0 && expected(mode, *ms) < 2.0 => {
-            Judgement::ok(format!("{camera} {mode}: too few pictures a second to be counted here"))
+            Evaluation::ok(format!("{camera} {mode}: too few pictures a second to be counted here"))
         }
         Seen::Pictures { camera, mode, pictures: 0, .. } => {
-            Judgement::wrong(format!("{camera} {mode}: no picture comes"), advice)
+            Evaluation::wrong(format!("{camera} {mode}: no picture comes"), advice)
         }
         Seen::Pictures { camera, mode, pictures, ms } => {
             let fps = *pictures as f64 * 1000.0 / (*ms).max(1) as f64;
             let found = format!("{camera} {mode}: {fps:.1} pictures a second come");
             if promised(mode).is_some_and(|promised| fps < FEW * promised) {
-                Judgement::warning(found, "give it more light, and a USB port of its own")
+                Evaluation::warning(found, "give it more light, and a USB port of its own")
             } else {
-                Judgement::ok(found)
+                Evaluation::ok(found)
             }
         }
     }
@@ -142,9 +142,9 @@ mod tests {
             (Seen::Failed("camera: no capture device `auto`; plug it in".into()), Wrong),
         ];
         for (seen, verdict) in cases {
-            let judgement = judge(&seen);
-            assert_eq!(judgement.verdict, verdict, "{seen:?}");
-            assert_eq!(judgement.advice.is_empty(), verdict == Ok, "{seen:?}");
+            let evaluation = evaluate(&seen);
+            assert_eq!(evaluation.verdict, verdict, "{seen:?}");
+            assert_eq!(evaluation.advice.is_empty(), verdict == Ok, "{seen:?}");
         }
     }
 
@@ -152,19 +152,19 @@ mod tests {
     fn a_booth_that_runs_is_believed() {
         let mut before = Status { uptime_ms: 1_000, ..Status::default() };
         let mut now = Status { uptime_ms: 2_000, ..Status::default() };
-        assert_eq!(judge(&told(&before, &now)).verdict, Ok);
+        assert_eq!(evaluate(&told(&before, &now)).verdict, Ok);
         now.camera.state = CameraState::Searching;
         now.camera.trouble = "camera: gone; plug it in".into();
-        assert_eq!(judge(&told(&before, &now)).advice, "plug it in");
+        assert_eq!(evaluate(&told(&before, &now)).advice, "plug it in");
         now.camera.state = CameraState::Streaming;
         now.camera.mode = "640x480 NV12 30.000 fps".into();
         (before.camera.frames, now.camera.frames) = (100, 130);
-        assert_eq!(judge(&told(&before, &now)).verdict, Ok);
+        assert_eq!(evaluate(&told(&before, &now)).verdict, Ok);
         now.camera.frames = 100;
         now.camera.mode = "640x480 NV12 1.000 fps".into();
-        assert_eq!(judge(&told(&before, &now)).verdict, Ok, "the next is not due yet");
+        assert_eq!(evaluate(&told(&before, &now)).verdict, Ok, "the next is not due yet");
         now.camera.mode = "640x480 NV12 30.000 fps".into();
-        assert_eq!(judge(&told(&before, &now)).verdict, Wrong);
+        assert_eq!(evaluate(&told(&before, &now)).verdict, Wrong);
     }
 
     #[test]

@@ -5,16 +5,16 @@
 use std::mem;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{Judgement, Subject};
+use super::{Evaluation, Subject};
 
 /// 2026-01-01, in s since 1970: this program is not older, so a clock that is, is wrong.
 const EARLIEST_S: u64 = 1_767_225_600;
 /// And this year is too far away: 2100-01-01.
 const LATEST_S: u64 = 4_102_444_800;
 
-pub(super) fn check(_: &Subject) -> Judgement {
+pub(super) fn check(_: &Subject) -> Evaluation {
     let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    judge(now_s, synchronised())
+    evaluate(now_s, synchronised())
 }
 
 /// Whether the kernel has been told that its clock follows a better one.
@@ -26,15 +26,15 @@ fn synchronised() -> bool {
     (0..nix::libc::TIME_ERROR).contains(&state) && timex.status & nix::libc::STA_UNSYNC == 0
 }
 
-fn judge(now_s: u64, synchronised: bool) -> Judgement {
+fn evaluate(now_s: u64, synchronised: bool) -> Evaluation {
     let advice = "let it reach a time server (NTP, UDP port 123), or set it";
     let year = 1970 + now_s / 31_556_952;
     if !(EARLIEST_S..LATEST_S).contains(&now_s) {
-        Judgement::wrong(format!("it reads the year {year}: certificates of relays look invalid"), advice)
+        Evaluation::wrong(format!("it reads the year {year}: certificates of relays look invalid"), advice)
     } else if synchronised {
-        Judgement::ok("synchronised")
+        Evaluation::ok("synchronised")
     } else {
-        Judgement::warning(format!("not synchronised (it reads the year {year})"), advice)
+        Evaluation::warning(format!("not synchronised (it reads the year {year})"), advice)
     }
 }
 
@@ -54,10 +54,10 @@ mod tests {
             (EARLIEST_S + day_s, true, Fine),
             (EARLIEST_S + day_s, false, Warning),
         ] {
-            assert_eq!(judge(now_s, synchronised).verdict, verdict, "{now_s}");
+            assert_eq!(evaluate(now_s, synchronised).verdict, verdict, "{now_s}");
         }
-        assert!(judge(day_s, true).found.contains("1970"));
-        assert!(judge(EARLIEST_S + day_s, false).found.contains("2026"));
+        assert!(evaluate(day_s, true).found.contains("1970"));
+        assert!(evaluate(EARLIEST_S + day_s, false).found.contains("2026"));
         synchronised();
     }
 }

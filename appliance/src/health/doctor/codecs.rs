@@ -1,6 +1,6 @@
 //! Encoder and decoder: what a probe, or the booth that runs, found to work.
 
-use super::{Judgement, Subject};
+use super::{Evaluation, Subject};
 use crate::codec::{self, Choice, Spec};
 use crate::health::status::CodecStatus;
 
@@ -17,25 +17,25 @@ enum Seen<'a> {
     Untried,
 }
 
-pub(super) fn encoder(subject: &Subject) -> Judgement {
+pub(super) fn encoder(subject: &Subject) -> Evaluation {
     look(subject, "encoder")
 }
 
-pub(super) fn decoder(subject: &Subject) -> Judgement {
+pub(super) fn decoder(subject: &Subject) -> Evaluation {
     look(subject, "decoder")
 }
 
-fn look(subject: &Subject, what: &'static str) -> Judgement {
+fn look(subject: &Subject, what: &'static str) -> Evaluation {
     let encoder = what == "encoder";
     if let Some(status) = subject.running() {
-        return judge(what, &told(if encoder { &status.encoder } else { &status.decoder }));
+        return evaluate(what, &told(if encoder { &status.encoder } else { &status.decoder }));
     }
     let probe = || {
         codec::init()?;
         let (wanted, spec) = (&subject.config.codec, Spec::configured(&subject.config));
         codec::choose(wanted.encoder.get_ref(), wanted.decoder.get_ref(), &spec)
     };
-    judge(what, &tried(what, subject.choice.get_or_init(probe)))
+    evaluate(what, &tried(what, subject.choice.get_or_init(probe)))
 }
 
 fn told(status: &CodecStatus) -> Seen<'_> {
@@ -57,20 +57,20 @@ fn tried<'a>(what: &str, choice: &'a Result<Choice, codec::Error>) -> Seen<'a> {
     }
 }
 
-fn judge(what: &str, seen: &Seen<'_>) -> Judgement {
+fn evaluate(what: &str, seen: &Seen<'_>) -> Evaluation {
     match seen {
         // FFmpeg's own decoder, and libraries: see `codec`.
-        Seen::Works { name, tried } if *name == "hevc" || name.starts_with("lib") => Judgement::warning(
+        Seen::Works { name, tried } if *name == "hevc" || name.starts_with("lib") => Evaluation::warning(
             format!(
                 "{name}, on the CPU (not {})",
                 if tried.is_empty() { "asked for".into() } else { tried.join(", ") }
             ),
             format!("for large pictures, a GPU with an HEVC {what} and its driver"),
         ),
-        Seen::Works { name, .. } => Judgement::ok(format!("{name}, in hardware")),
-        Seen::Trying => Judgement::warning("the booth has not found one yet", "ask again in a minute"),
-        Seen::None(error) => Judgement::failed("codec", error, "install a driver"),
-        Seen::Untried => Judgement::warning("not tried", "first an encoder"),
+        Seen::Works { name, .. } => Evaluation::ok(format!("{name}, in hardware")),
+        Seen::Trying => Evaluation::warning("the booth has not found one yet", "ask again in a minute"),
+        Seen::None(error) => Evaluation::failed("codec", error, "install a driver"),
+        Seen::Untried => Evaluation::warning("not tried", "first an encoder"),
     }
 }
 
@@ -87,22 +87,22 @@ mod tests {
             decoder: "hevc",
             decoders_tried: vec!["hevc_vaapi: no device".into()],
         });
-        assert_eq!(judge("encoder", &tried("encoder", &choice)).verdict, Fine);
-        let judgement = judge("decoder", &tried("decoder", &choice));
-        assert!(judgement.verdict == Warning && judgement.found.contains("no device"), "{judgement:?}");
+        assert_eq!(evaluate("encoder", &tried("encoder", &choice)).verdict, Fine);
+        let evaluation = evaluate("decoder", &tried("decoder", &choice));
+        assert!(evaluation.verdict == Warning && evaluation.found.contains("no device"), "{evaluation:?}");
         let none = |what| Err(codec::Error::NoneUsable { what, tried: "x: y; z: w".into() });
-        let judgement = judge("encoder", &tried("encoder", &none("encoder")));
-        assert_eq!(judgement.verdict, Wrong);
-        assert_eq!(judge("decoder", &tried("decoder", &none("encoder"))).verdict, Warning);
-        assert_eq!(judge("decoder", &tried("decoder", &none("decoder"))).verdict, Wrong);
+        let evaluation = evaluate("encoder", &tried("encoder", &none("encoder")));
+        assert_eq!(evaluation.verdict, Wrong);
+        assert_eq!(evaluate("decoder", &tried("decoder", &none("encoder"))).verdict, Warning);
+        assert_eq!(evaluate("decoder", &tried("decoder", &none("decoder"))).verdict, Wrong);
         let missing = Err(codec::Error::Missing("x".into()));
-        assert_eq!(judge("decoder", &tried("decoder", &missing)).verdict, Wrong);
+        assert_eq!(evaluate("decoder", &tried("decoder", &missing)).verdict, Wrong);
     }
 
     #[test]
     fn a_booth_that_runs_is_believed() {
-        assert_eq!(judge("encoder", &told(&CodecStatus::default())).verdict, Warning);
+        assert_eq!(evaluate("encoder", &told(&CodecStatus::default())).verdict, Warning);
         let status = CodecStatus { name: "libx265".into(), tried: vec!["hevc_qsv: no device".into()] };
-        assert!(judge("encoder", &told(&status)).found.contains("hevc_qsv: no device"));
+        assert!(evaluate("encoder", &told(&status)).found.contains("hevc_qsv: no device"));
     }
 }

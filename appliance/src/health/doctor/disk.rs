@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nix::sys::statvfs::{FsFlags, statvfs};
 
-use super::{Judgement, Subject};
+use super::{Evaluation, Subject};
 
 /// Less free than this, in MiB, and nothing can be kept any more.
 const NOTHING_MIB: u64 = 8;
@@ -34,7 +34,7 @@ enum Image {
     TpmIdle,
 }
 
-pub(super) fn check(subject: &Subject) -> Judgement {
+pub(super) fn check(subject: &Subject) -> Evaluation {
     let data = &subject.config.booth.data;
     // Before the first start the folder is not there: then what it would lie on counts.
     let there = data.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
@@ -43,7 +43,7 @@ pub(super) fn check(subject: &Subject) -> Judgement {
         let tpm = fs::read_to_string(TPM).is_ok_and(|version| version.trim() == "2");
         if !tpm || Path::new(UNLOCKED).exists() { Image::AsMade } else { Image::TpmIdle }
     });
-    judge(&data.display().to_string(), room(there), root_read_only, image)
+    evaluate(&data.display().to_string(), room(there), root_read_only, image)
 }
 
 fn room(path: &Path) -> nix::Result<Room> {
@@ -52,35 +52,35 @@ fn room(path: &Path) -> nix::Result<Room> {
     Ok(Room { free_mib: free >> 20, read_only: found.flags().contains(FsFlags::ST_RDONLY) })
 }
 
-fn judge(data: &str, room: nix::Result<Room>, root_read_only: bool, image: Option<Image>) -> Judgement {
+fn evaluate(data: &str, room: nix::Result<Room>, root_read_only: bool, image: Option<Image>) -> Evaluation {
     let advice = "make room there, or set booth.data to a folder with more";
     let Room { free_mib, read_only } = match room {
         Ok(room) => room,
         Err(e) => {
-            return Judgement::wrong(format!("{data}: {e}"), "set booth.data to a folder that is there");
+            return Evaluation::wrong(format!("{data}: {e}"), "set booth.data to a folder that is there");
         }
     };
     let root = if root_read_only { "read-only" } else { "writable" };
     let found = format!("{data} has {free_mib} MiB free, the root is {root}");
     if read_only {
-        Judgement::wrong(
+        Evaluation::wrong(
             format!("{data} is read-only"),
             "its disk may be failing: replace it, or set booth.data",
         )
     } else if free_mib < NOTHING_MIB {
-        Judgement::wrong(found, advice)
+        Evaluation::wrong(found, advice)
     } else if free_mib < LITTLE_MIB {
-        Judgement::warning(found, advice)
+        Evaluation::warning(found, advice)
     } else if image.is_some() && !root_read_only {
-        Judgement::warning(found, "this image is not to be changed: flash it again")
+        Evaluation::warning(found, "this image is not to be changed: flash it again")
     } else if image == Some(Image::TpmIdle) {
         let found = format!("{found}, its data is not encrypted though there is a TPM");
-        Judgement::warning(
+        Evaluation::warning(
             found,
             "the TPM refused when the data was made: see to it in the firmware, flash the disk again",
         )
     } else {
-        Judgement::ok(found)
+        Evaluation::ok(found)
     }
 }
 
@@ -102,7 +102,7 @@ mod tests {
             (room(1_000, true), true, Some(Image::AsMade), Wrong),
             (Err(nix::errno::Errno::EIO), true, Some(Image::AsMade), Wrong),
         ] {
-            assert_eq!(judge("/d", found, root_read_only, image).verdict, verdict, "{found:?}");
+            assert_eq!(evaluate("/d", found, root_read_only, image).verdict, verdict, "{found:?}");
         }
         assert!(super::room(Path::new("/")).is_ok());
     }

@@ -5,7 +5,7 @@ use std::io::Read;
 
 use flate2::read::GzDecoder;
 
-use super::{Judgement, Subject, read};
+use super::{Evaluation, Subject, read};
 
 /// The longest configuration, in bytes.
 const LONGEST: u64 = 4 << 20;
@@ -32,9 +32,9 @@ const NEEDS: [Need; 8] = [
     Need { what: "sensors of heat", any: &["THERMAL"], vital: false },
 ];
 
-pub(super) fn check(_: &Subject) -> Judgement {
+pub(super) fn check(_: &Subject) -> Evaluation {
     let version = read("/proc/sys/kernel/osrelease").unwrap_or_default();
-    judge(&version, options(&version).as_deref())
+    evaluate(&version, options(&version).as_deref())
 }
 
 /// The kernel's configuration, where it can be read.
@@ -48,9 +48,9 @@ fn options(version: &str) -> Option<String> {
     Some(text)
 }
 
-fn judge(version: &str, options: Option<&str>) -> Judgement {
+fn evaluate(version: &str, options: Option<&str>) -> Evaluation {
     let Some(options) = options else {
-        return Judgement::ok(format!("{version}; how it was built cannot be read"));
+        return Evaluation::ok(format!("{version}; how it was built cannot be read"));
     };
     let has = |name: &&str| {
         let line = |line: &str| {
@@ -61,7 +61,7 @@ fn judge(version: &str, options: Option<&str>) -> Judgement {
     };
     let lacking: Vec<&Need> = NEEDS.iter().filter(|need| !need.any.iter().any(has)).collect();
     if lacking.is_empty() {
-        return Judgement::ok(version);
+        return Evaluation::ok(version);
     }
     let words: Vec<&str> = lacking.iter().map(|need| need.what).collect();
     let names: Vec<String> =
@@ -69,9 +69,9 @@ fn judge(version: &str, options: Option<&str>) -> Judgement {
     let found = format!("{version}, built without {}", words.join(", "));
     let advice = format!("use a kernel with {}", names.join(", "));
     if lacking.iter().any(|need| need.vital) {
-        Judgement::wrong(found, advice)
+        Evaluation::wrong(found, advice)
     } else {
-        Judgement::warning(found, advice)
+        Evaluation::warning(found, advice)
     }
 }
 
@@ -83,16 +83,20 @@ mod tests {
     #[test]
     fn what_is_vital_and_what_is_not() {
         let all = NEEDS.map(|need| format!("CONFIG_{}=m\n", need.any[0])).concat();
-        assert_eq!(judge("7.3", Some(&all)).verdict, Fine);
+        assert_eq!(evaluate("7.3", Some(&all)).verdict, Fine);
         let without =
             |name: &str| all.replace(&format!("CONFIG_{name}=m"), &format!("# CONFIG_{name} is not set"));
-        let blind = judge("7.3", Some(&without("VIDEO_DEV")));
+        let blind = evaluate("7.3", Some(&without("VIDEO_DEV")));
         assert!(blind.verdict == Wrong && blind.advice.contains("CONFIG_VIDEO_DEV"), "{blind:?}");
-        assert_eq!(judge("7.3", Some(&without("SND"))).verdict, Warning);
-        assert_eq!(judge("7.3", Some(&all.replace("DRM_I915=m", "DRM_VKMS=y"))).verdict, Fine, "any of them");
-        assert_eq!(judge("7.3", Some("")).verdict, Wrong);
-        assert_eq!(judge("7.3", None).verdict, Fine);
+        assert_eq!(evaluate("7.3", Some(&without("SND"))).verdict, Warning);
+        assert_eq!(
+            evaluate("7.3", Some(&all.replace("DRM_I915=m", "DRM_VKMS=y"))).verdict,
+            Fine,
+            "any of them"
+        );
+        assert_eq!(evaluate("7.3", Some("")).verdict, Wrong);
+        assert_eq!(evaluate("7.3", None).verdict, Fine);
         // Read or not, no machine may make it fail.
-        judge("x", options("x").as_deref());
+        evaluate("x", options("x").as_deref());
     }
 }

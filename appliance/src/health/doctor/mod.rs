@@ -1,6 +1,6 @@
 //! `holobooth doctor`: every layer under a booth, looked at once, with what is wrong and what to do about it.
 //!
-//! What a running booth holds is asked of that booth and not fought for. Each layer has a file: it reads, and a pure function judges what
+//! What a running booth holds is asked of that booth and not fought for. Each layer has a file: it reads, and a pure function evaluates what
 //! was read. Nothing is waited for without a limit.
 
 mod camera;
@@ -49,7 +49,7 @@ pub enum Verdict {
 
 /// What is thought of a layer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Judgement {
+pub struct Evaluation {
     /// In a word.
     pub verdict: Verdict,
     /// What was found.
@@ -58,7 +58,7 @@ pub struct Judgement {
     pub advice: String,
 }
 
-impl Judgement {
+impl Evaluation {
     fn ok(found: impl Into<String>) -> Self {
         Self { verdict: Verdict::Ok, found: found.into(), advice: String::new() }
     }
@@ -86,7 +86,7 @@ pub struct Line {
     pub layer: &'static str,
     /// What is thought of it.
     #[serde(flatten)]
-    pub judgement: Judgement,
+    pub evaluation: Evaluation,
 }
 
 /// What the doctor says.
@@ -102,14 +102,14 @@ pub struct Report {
 
 impl Report {
     fn of(layers: Vec<Line>) -> Self {
-        let count = |verdict| layers.iter().filter(|line| line.judgement.verdict == verdict).count();
+        let count = |verdict| layers.iter().filter(|line| line.evaluation.verdict == verdict).count();
         Self { wrong: count(Verdict::Wrong), warnings: count(Verdict::Warning), layers }
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Line { layer, judgement: Judgement { verdict, found, advice } } in &self.layers {
+        for Line { layer, evaluation: Evaluation { verdict, found, advice } } in &self.layers {
             let word = match verdict {
                 Verdict::Ok => "ok",
                 Verdict::Warning => "warning",
@@ -139,7 +139,7 @@ impl Subject {
     }
 }
 
-type Check = fn(&Subject) -> Judgement;
+type Check = fn(&Subject) -> Evaluation;
 
 /// From the machine outwards.
 const LAYERS: [(&str, Check); 13] = [
@@ -159,7 +159,7 @@ const LAYERS: [(&str, Check); 13] = [
 ];
 
 /// Looks at everything under the booth with this configuration, which was read from `place`; takes less than ten seconds. Without one
-/// that can be read, a booth with defaults is judged.
+/// that can be read, a booth with defaults is evaluated.
 pub fn examine(place: &str, config: Result<Config, String>) -> Report {
     let until = Instant::now() + LIMIT;
     let configuration = configuration(place, config.as_ref().err());
@@ -169,7 +169,7 @@ pub fn examine(place: &str, config: Result<Config, String>) -> Report {
         Ok([before, ask(&config.health.socket)?])
     });
     let subject = Arc::new(Subject { config, booth, choice: OnceLock::new() });
-    let first = Line { layer: "configuration", judgement: configuration };
+    let first = Line { layer: "configuration", evaluation: configuration };
     Report::of([first].into_iter().chain(all(&LAYERS, &subject, until)).collect())
 }
 
@@ -187,40 +187,40 @@ fn all(layers: &[(&'static str, Check)], subject: &Arc<Subject>, until: Instant)
             (layer, started.map(|_| said))
         })
         .collect();
-    let judged = |layer, said: io::Result<std::sync::mpsc::Receiver<Judgement>>| match said {
-        Err(e) => Judgement::wrong(format!("no thread to look at it: {e}"), "restart the machine"),
+    let evaluated = |layer, said: io::Result<std::sync::mpsc::Receiver<Evaluation>>| match said {
+        Err(e) => Evaluation::wrong(format!("no thread to look at it: {e}"), "restart the machine"),
         Ok(said) => match said.recv_timeout(until.saturating_duration_since(Instant::now())) {
-            Ok(judgement) => judgement,
+            Ok(evaluation) => evaluation,
             Err(RecvTimeoutError::Timeout) => unanswered(layer),
             Err(RecvTimeoutError::Disconnected) => {
-                Judgement::wrong("the look at it failed", "this is a bug in holobooth: report it")
+                Evaluation::wrong("the look at it failed", "this is a bug in holobooth: report it")
             }
         },
     };
-    begun.into_iter().map(|(layer, said)| Line { layer, judgement: judged(layer, said) }).collect()
+    begun.into_iter().map(|(layer, said)| Line { layer, evaluation: evaluated(layer, said) }).collect()
 }
 
 /// What it means that a layer took too long.
-fn unanswered(layer: &str) -> Judgement {
+fn unanswered(layer: &str) -> Evaluation {
     match layer {
         // A large picture on a slow processor; a booth that starts gives it a minute.
         "encoder" | "decoder" => {
-            Judgement::warning("still being tried", "start the booth, and ask again when it shows a card")
+            Evaluation::warning("still being tried", "start the booth, and ask again when it shows a card")
         }
-        "relay" => Judgement::wrong(
+        "relay" => Evaluation::wrong(
             "no name server answers",
             "check the network's cable and network.dns, or give relay.address as numbers",
         ),
-        _ => Judgement::wrong("no answer", "its driver may hang: replug the device, restart the machine"),
+        _ => Evaluation::wrong("no answer", "its driver may hang: replug the device, restart the machine"),
     }
 }
 
-fn configuration(place: &str, error: Option<&String>) -> Judgement {
+fn configuration(place: &str, error: Option<&String>) -> Evaluation {
     match error {
-        None => Judgement::ok(format!("{place} is fine")),
+        None => Evaluation::ok(format!("{place} is fine")),
         Some(e) => {
             let advice = "correct it; what follows is about a booth with defaults";
-            Judgement::wrong(e.trim_start_matches("config: "), advice)
+            Evaluation::wrong(e.trim_start_matches("config: "), advice)
         }
     }
 }
@@ -251,26 +251,28 @@ mod tests {
                 }
             }),
             ("fails", |_| std::panic::resume_unwind(Box::new(()))),
-            ("good", |_| Judgement::ok("fine")),
+            ("good", |_| Evaluation::ok("fine")),
         ];
         let until = Instant::now() + Duration::from_millis(200);
         let lines = all(&checks, &subject(), until);
-        let verdicts: Vec<_> = lines.iter().map(|line| line.judgement.verdict).collect();
+        let verdicts: Vec<_> = lines.iter().map(|line| line.evaluation.verdict).collect();
         assert_eq!(verdicts, [Verdict::Wrong, Verdict::Wrong, Verdict::Ok]);
-        assert!(lines[0].judgement.found.contains("no answer") && lines[1].judgement.advice.contains("bug"));
+        assert!(
+            lines[0].evaluation.found.contains("no answer") && lines[1].evaluation.advice.contains("bug")
+        );
         assert!(until.elapsed() < Duration::from_secs(5));
     }
 
     #[test]
     fn a_line_a_layer_in_words_and_in_numbers() {
-        let line = |layer, judgement| Line { layer, judgement };
+        let line = |layer, evaluation| Line { layer, evaluation };
         let report = Report::of(vec![
             line(
                 "camera",
-                Judgement::failed("camera", "camera: none\n(there are: none); plug it in; now", ""),
+                Evaluation::failed("camera", "camera: none\n(there are: none); plug it in; now", ""),
             ),
-            line("screen", Judgement::ok("lit")),
-            line("sound", Judgement::warning("none", "plug it in")),
+            line("screen", Evaluation::ok("lit")),
+            line("sound", Evaluation::warning("none", "plug it in")),
         ]);
         assert_eq!((report.wrong, report.warnings), (1, 1));
         let text = report.to_string();
@@ -289,8 +291,8 @@ mod tests {
     fn a_bad_configuration_is_wrong() {
         let place = "/nonexistent/b.toml";
         let error = Config::load(Path::new(place)).unwrap_err().to_string();
-        let judgement = configuration(place, Some(&error));
-        assert!(judgement.verdict == Verdict::Wrong && judgement.found.contains(place));
+        let evaluation = configuration(place, Some(&error));
+        assert!(evaluation.verdict == Verdict::Wrong && evaluation.found.contains(place));
         assert_eq!(configuration(place, None).verdict, Verdict::Ok);
     }
 }

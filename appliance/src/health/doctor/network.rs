@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 
-use super::{Judgement, Subject, read};
+use super::{Evaluation, Subject, read};
 
 /// A network interface that leads somewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,12 +19,12 @@ struct Interface {
     addresses: Vec<IpAddr>,
 }
 
-pub(super) fn check(_: &Subject) -> Judgement {
+pub(super) fn check(_: &Subject) -> Evaluation {
     let route = read("/proc/net/route").as_deref().is_some_and(leads_out)
         || read("/proc/net/ipv6_route").as_deref().is_some_and(leads_out_v6);
     match interfaces() {
-        Ok(interfaces) => judge(&interfaces, route),
-        Err(e) => Judgement::warning(format!("the interfaces cannot be listed: {e}"), "run it as root"),
+        Ok(interfaces) => evaluate(&interfaces, route),
+        Err(e) => Evaluation::warning(format!("the interfaces cannot be listed: {e}"), "run it as root"),
     }
 }
 
@@ -73,7 +73,7 @@ fn leads_out_v6(table: &str) -> bool {
     })
 }
 
-fn judge(interfaces: &[Interface], route: bool) -> Judgement {
+fn evaluate(interfaces: &[Interface], route: bool) -> Evaluation {
     let names: Vec<&str> = interfaces.iter().map(|interface| interface.name.as_str()).collect();
     let linked: Vec<&Interface> = interfaces.iter().filter(|interface| interface.linked).collect();
     let described: Vec<String> = linked
@@ -85,19 +85,19 @@ fn judge(interfaces: &[Interface], route: bool) -> Judgement {
         })
         .collect();
     if interfaces.is_empty() {
-        Judgement::wrong("no network interface", "put a network card in, or its driver into the kernel")
+        Evaluation::wrong("no network interface", "put a network card in, or its driver into the kernel")
     } else if linked.is_empty() {
-        Judgement::wrong(format!("no link on {}", names.join(", ")), "plug the network cable in")
+        Evaluation::wrong(format!("no link on {}", names.join(", ")), "plug the network cable in")
     } else if described.is_empty() {
         let names: Vec<&str> = linked.iter().map(|interface| interface.name.as_str()).collect();
-        Judgement::wrong(
+        Evaluation::wrong(
             format!("no address on {}", names.join(", ")),
             "have the network give one (DHCP), or configure one",
         )
     } else if route {
-        Judgement::ok(format!("{}, with a way out", described.join(", ")))
+        Evaluation::ok(format!("{}, with a way out", described.join(", ")))
     } else {
-        Judgement::warning(
+        Evaluation::warning(
             format!("{}, no way out", described.join(", ")),
             "only booths on this network can be met: have it give a default route",
         )
@@ -125,8 +125,8 @@ mod tests {
             (vec![interface(false, &[]), up], true, Fine, "eth0 192.0.2.7 2001:db8::7, with a way out"),
         ];
         for (interfaces, route, verdict, found) in cases {
-            let judgement = judge(&interfaces, route);
-            assert_eq!((judgement.verdict, judgement.found.as_str()), (verdict, found));
+            let evaluation = evaluate(&interfaces, route);
+            assert_eq!((evaluation.verdict, evaluation.found.as_str()), (verdict, found));
         }
     }
 

@@ -6,7 +6,7 @@
 use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
 use std::time::{Duration, Instant};
 
-use super::{Judgement, Subject};
+use super::{Evaluation, Subject};
 use crate::config::Relay;
 
 /// How long an answer may take, and how often it is asked for meanwhile: datagrams get lost.
@@ -29,10 +29,10 @@ enum Seen {
     Unasked(String),
 }
 
-pub(super) fn check(subject: &Subject) -> Judgement {
+pub(super) fn check(subject: &Subject) -> Evaluation {
     let relay = subject.config.relay.as_ref();
     let v4 = subject.config.link.listen.is_ipv4();
-    judge(&relay.map_or(Seen::Off, |relay| look(relay, v4)))
+    evaluate(&relay.map_or(Seen::Off, |relay| look(relay, v4)))
 }
 
 fn look(relay: &Relay, v4: bool) -> Seen {
@@ -98,20 +98,20 @@ fn is_answer(packet: &[u8], ours: [u8; ID]) -> bool {
         && packet.get(6..6 + ID) == Some(&ours)
 }
 
-fn judge(seen: &Seen) -> Judgement {
+fn evaluate(seen: &Seen) -> Evaluation {
     match seen {
-        Seen::Off => Judgement::ok("none is configured"),
-        Seen::Nameless(why) => Judgement::wrong(
+        Seen::Off => Evaluation::ok("none is configured"),
+        Seen::Nameless(why) => Evaluation::wrong(
             format!("its name is not known: {why}"),
             "check relay.address, and this network's DNS",
         ),
-        Seen::Unasked(why) => Judgement::wrong(format!("it cannot be asked: {why}"), "check the network"),
-        Seen::Silent(address) => Judgement::wrong(
+        Seen::Unasked(why) => Evaluation::wrong(format!("it cannot be asked: {why}"), "check the network"),
+        Seen::Silent(address) => Evaluation::wrong(
             format!("nothing answers at {address}"),
             format!("have the venue's firewall let UDP port {} out; is the relay up?", address.port()),
         ),
         Seen::Answers(address, took) => {
-            Judgement::ok(format!("{address} answers within {:.1} ms", took.as_secs_f64() * 1e3))
+            Evaluation::ok(format!("{address} answers within {:.1} ms", took.as_secs_f64() * 1e3))
         }
     }
 }
@@ -131,10 +131,10 @@ mod tests {
             (Seen::Nameless("x".into()), Wrong),
             (Seen::Unasked("x".into()), Wrong),
         ] {
-            let judgement = judge(&seen);
-            assert_eq!(judgement.verdict, verdict, "{seen:?}");
+            let evaluation = evaluate(&seen);
+            assert_eq!(evaluation.verdict, verdict, "{seen:?}");
         }
-        assert!(judge(&Seen::Silent(at)).advice.contains("UDP port 443"));
+        assert!(evaluate(&Seen::Silent(at)).advice.contains("UDP port 443"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The screen: which connector, in which mode, and whether it is ours to light.
 
-use super::{Judgement, Subject};
+use super::{Evaluation, Subject};
 use crate::health::status::{ScreenState, ScreenStatus};
 use crate::screen;
 
@@ -16,9 +16,9 @@ enum Seen {
     Failed(String),
 }
 
-pub(super) fn check(subject: &Subject) -> Judgement {
+pub(super) fn check(subject: &Subject) -> Evaluation {
     let request = &subject.config.screen;
-    judge(&match subject.running() {
+    evaluate(&match subject.running() {
         _ if request.device == "none" => Seen::Off,
         Some(status) => told(&status.screen),
         None => match screen::probe(request) {
@@ -36,14 +36,14 @@ fn told(screen: &ScreenStatus) -> Seen {
     }
 }
 
-fn judge(seen: &Seen) -> Judgement {
+fn evaluate(seen: &Seen) -> Evaluation {
     let advice = "check its cable and that it is switched on";
     match seen {
-        Seen::Off => Judgement::ok("none is configured"),
-        Seen::Lit(what) => Judgement::ok(format!("{what}, lit by the booth")),
-        Seen::Dark(what) => Judgement::ok(format!("{what}, free")),
-        Seen::Failed(trouble) if trouble.is_empty() => Judgement::wrong("none found", advice),
-        Seen::Failed(trouble) => Judgement::failed("screen", trouble, advice),
+        Seen::Off => Evaluation::ok("none is configured"),
+        Seen::Lit(what) => Evaluation::ok(format!("{what}, lit by the booth")),
+        Seen::Dark(what) => Evaluation::ok(format!("{what}, free")),
+        Seen::Failed(trouble) if trouble.is_empty() => Evaluation::wrong("none found", advice),
+        Seen::Failed(trouble) => Evaluation::failed("screen", trouble, advice),
     }
 }
 
@@ -61,14 +61,15 @@ mod tests {
             trouble: trouble.into(),
             ..ScreenStatus::default()
         };
-        let on = judge(&told(&status(ScreenState::On, "")));
+        let on = evaluate(&told(&status(ScreenState::On, "")));
         assert!(on.verdict == Fine && on.found.contains("HDMI-A-1 640x480@60"), "{on:?}");
-        let gone = judge(&told(&status(ScreenState::Searching, "screen: HDMI-A-1: unplugged")));
+        let gone = evaluate(&told(&status(ScreenState::Searching, "screen: HDMI-A-1: unplugged")));
         assert!(gone.verdict == Wrong && !gone.advice.is_empty(), "{gone:?}");
-        assert_eq!(judge(&told(&status(ScreenState::Searching, ""))).verdict, Wrong);
-        assert_eq!(judge(&Seen::Off).verdict, Fine);
-        assert_eq!(judge(&Seen::Dark("x".into())).verdict, Fine);
-        let held = judge(&Seen::Failed("screen: x: become master: EACCES; another program holds it".into()));
+        assert_eq!(evaluate(&told(&status(ScreenState::Searching, ""))).verdict, Wrong);
+        assert_eq!(evaluate(&Seen::Off).verdict, Fine);
+        assert_eq!(evaluate(&Seen::Dark("x".into())).verdict, Fine);
+        let held =
+            evaluate(&Seen::Failed("screen: x: become master: EACCES; another program holds it".into()));
         assert_eq!(held.advice, "another program holds it");
     }
 }

@@ -2,16 +2,16 @@
 //!
 //! Source: Linux sound documentation, "Proc Files of ALSA Drivers".
 
-use super::{Judgement, Subject, read};
+use super::{Evaluation, Subject, read};
 
-pub(super) fn check(_: &Subject) -> Judgement {
-    judge(read("/proc/asound/cards").as_deref(), read("/proc/asound/pcm").as_deref())
+pub(super) fn check(_: &Subject) -> Evaluation {
+    evaluate(read("/proc/asound/cards").as_deref(), read("/proc/asound/pcm").as_deref())
 }
 
 /// From `/proc/asound/cards` and `/proc/asound/pcm`, where they can be read.
-fn judge(cards: Option<&str>, pcm: Option<&str>) -> Judgement {
+fn evaluate(cards: Option<&str>, pcm: Option<&str>) -> Evaluation {
     let Some(cards) = cards else {
-        return Judgement::warning("this kernel has no sound", "a kernel with CONFIG_SND");
+        return Evaluation::warning("this kernel has no sound", "a kernel with CONFIG_SND");
     };
     // ` 0 [PCH            ]: HDA-Intel - HDA Intel PCH`, and a line with more words after it.
     let names: Vec<&str> = cards
@@ -20,17 +20,17 @@ fn judge(cards: Option<&str>, pcm: Option<&str>) -> Judgement {
         .filter_map(|line| line.rsplit_once(" - ").map(|(_, name)| name.trim()))
         .collect();
     if names.is_empty() {
-        return Judgement::warning("no sound card", "plug in microphone and loudspeaker");
+        return Evaluation::warning("no sound card", "plug in microphone and loudspeaker");
     }
     let found = names.join(", ");
     // `00-00: ALC887 : ALC887 : playback 1 : capture 1`
     let has = |word: &str| pcm.is_some_and(|pcm| pcm.split([':', '\n']).any(|f| f.trim().starts_with(word)));
     match (has("playback"), has("capture")) {
-        (true, true) => Judgement::ok(found),
-        (true, false) => Judgement::warning(format!("{found}: no microphone"), "plug one in"),
-        (false, true) => Judgement::warning(format!("{found}: no loudspeaker"), "plug one in"),
+        (true, true) => Evaluation::ok(found),
+        (true, false) => Evaluation::warning(format!("{found}: no microphone"), "plug one in"),
+        (false, true) => Evaluation::warning(format!("{found}: no loudspeaker"), "plug one in"),
         (false, false) => {
-            Judgement::warning(format!("{found}: neither microphone nor loudspeaker"), "plug them in")
+            Evaluation::warning(format!("{found}: neither microphone nor loudspeaker"), "plug them in")
         }
     }
 }
@@ -45,17 +45,17 @@ mod tests {
 
     #[test]
     fn both_ways_are_wanted() {
-        let both = judge(Some(CARDS), Some("00-00: X : X : playback 1\n01-00: Y : Y : capture 1"));
+        let both = evaluate(Some(CARDS), Some("00-00: X : X : playback 1\n01-00: Y : Y : capture 1"));
         assert!(both.verdict == Fine && both.found == "HDA Intel PCH, B", "{both:?}");
-        let deaf = judge(Some(CARDS), Some("00-00: capture : X : playback 1 "));
+        let deaf = evaluate(Some(CARDS), Some("00-00: capture : X : playback 1 "));
         assert!(deaf.verdict == Warning || deaf.verdict == Fine);
         for (pcm, word) in
             [("00-00: X : X : playback 1", "no microphone"), ("00-00: X : X : capture 1", "no loudspeaker")]
         {
-            assert!(judge(Some(CARDS), Some(pcm)).found.contains(word));
+            assert!(evaluate(Some(CARDS), Some(pcm)).found.contains(word));
         }
         for (cards, pcm) in [(None, None), (Some("--- no soundcards ---"), Some("")), (Some(CARDS), None)] {
-            assert_eq!(judge(cards, pcm).verdict, Warning, "{cards:?}");
+            assert_eq!(evaluate(cards, pcm).verdict, Warning, "{cards:?}");
         }
     }
 }

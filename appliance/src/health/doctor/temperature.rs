@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Judgement, Subject, read};
+use super::{Evaluation, Subject, read};
 
 /// At so many °C a sensor that names no limit of its own is taken for too hot.
 const CRITICAL_C: f64 = 100.0;
@@ -24,9 +24,9 @@ struct Sensor {
     critical_c: Option<f64>,
 }
 
-pub(super) fn check(_: &Subject) -> Judgement {
+pub(super) fn check(_: &Subject) -> Evaluation {
     let sensors = [zones(Path::new("/sys/class/thermal")), monitors(Path::new("/sys/class/hwmon"))].concat();
-    judge(&sensors, throttled(Path::new("/sys/devices/system/cpu")))
+    evaluate(&sensors, throttled(Path::new("/sys/devices/system/cpu")))
 }
 
 /// The entries of a folder whose names begin so, in order; none when it cannot be read.
@@ -85,23 +85,23 @@ fn throttled(folder: &Path) -> Option<u64> {
     entries(folder, "cpu").into_iter().filter_map(count).max()
 }
 
-fn judge(sensors: &[Sensor], throttled: Option<u64>) -> Judgement {
+fn evaluate(sensors: &[Sensor], throttled: Option<u64>) -> Evaluation {
     let left_c = |sensor: &Sensor| sensor.critical_c.unwrap_or(CRITICAL_C) - sensor.now_c;
     let nearest = sensors.iter().min_by(|a, b| left_c(a).total_cmp(&left_c(b)));
     let Some(nearest) = nearest else {
-        return Judgement::ok("this machine has no sensor that can be read");
+        return Evaluation::ok("this machine has no sensor that can be read");
     };
     let limit = nearest.critical_c.map_or(String::new(), |limit| format!(" of at most {limit:.0} °C"));
     let found = format!("{} {:.0} °C{limit}", nearest.name, nearest.now_c);
     let advice = "clean its fans and give it air";
     match (left_c(nearest), throttled) {
-        (left_c, _) if left_c < TOO_NEAR_C => Judgement::wrong(found, advice),
-        (left_c, _) if left_c < NEAR_C => Judgement::warning(found, advice),
-        (_, Some(times @ 1..)) => Judgement::warning(
+        (left_c, _) if left_c < TOO_NEAR_C => Evaluation::wrong(found, advice),
+        (left_c, _) if left_c < NEAR_C => Evaluation::warning(found, advice),
+        (_, Some(times @ 1..)) => Evaluation::warning(
             format!("{found}; the processor was slowed {times} times since the start"),
             advice,
         ),
-        _ => Judgement::ok(found),
+        _ => Evaluation::ok(found),
     }
 }
 
@@ -122,7 +122,7 @@ mod tests {
             (vec![sensor(84.0, Some(85.0)), sensor(90.0, Some(110.0))], None, Wrong),
             (vec![sensor(99.0, None)], None, Wrong),
         ] {
-            assert_eq!(judge(&sensors, throttled).verdict, verdict, "{sensors:?}");
+            assert_eq!(evaluate(&sensors, throttled).verdict, verdict, "{sensors:?}");
         }
     }
 

@@ -68,7 +68,7 @@ impl Membership {
             connection.accept_uni().await.ok()?.read_to_end(LONGEST).await.ok()
         };
         let message = timeout(PROOF_LIMIT, exchange).await.ok().flatten();
-        let name = message.as_deref().and_then(|message| proof.judge(&room, message));
+        let name = message.as_deref().and_then(|message| proof.evaluate(&room, message));
         match (name, connection.close_reason()) {
             (Some(name), _) => Ok(Up { connection, booth: Some((theirs, name)) }),
             (None, Some(reason)) if !is_unproven(&reason) => Err(reason.into()),

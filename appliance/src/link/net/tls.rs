@@ -32,7 +32,7 @@ impl Pin {
         Arc::new(Self { expected, provider, turned_away: Mutex::new(None) })
     }
 
-    fn judge(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
+    fn evaluate(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
         let shown = Fingerprint::of(certificate);
         if self.expected.is_none_or(|expected| shown == expected) {
             return Ok(());
@@ -84,7 +84,7 @@ impl ServerCertVerifier for Pin {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.judge(certificate).map(|()| ServerCertVerified::assertion())
+        self.evaluate(certificate).map(|()| ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -121,7 +121,7 @@ impl ClientCertVerifier for Pin {
         _: &[CertificateDer<'_>],
         _: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.judge(certificate).map(|()| ClientCertVerified::assertion())
+        self.evaluate(certificate).map(|()| ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -184,7 +184,7 @@ pub(crate) fn server(identity: &Identity, pin: &Arc<Pin>, open: bool) -> Result<
     Ok(server)
 }
 
-/// TLS towards a relay: it is judged, by its certificate's fingerprint or by this system's roots; we show nothing.
+/// TLS towards a relay: it is evaluated, by its certificate's fingerprint or by this system's roots; we show nothing.
 ///
 /// # Errors
 /// [`NoRoots`](crate::link::Error::NoRoots) without a fingerprint on a system that trusts nobody.

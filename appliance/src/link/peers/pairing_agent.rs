@@ -79,7 +79,7 @@ impl Pairing {
             write(&mut out, &shared.confirm(Part::Dialler)).await?;
             // Who closes now does so because we were wrong.
             let confirmation = read::<CONFIRMATION>(&mut input).await.map_err(|_| Failed::Wrong)?;
-            if !shared.judge(Part::Listener, &confirmation) {
+            if !shared.evaluate(Part::Listener, &confirmation) {
                 return Err(Failed::Wrong);
             }
             let room = match room {
@@ -115,7 +115,7 @@ impl Pairing {
             let theirs = read::<MESSAGE>(&mut input).await?;
             write(&mut out, &message).await?;
             let shared = half.finish(&theirs).ok_or(Failed::Wrong)?;
-            if !shared.judge(Part::Dialler, &read::<CONFIRMATION>(&mut input).await?) {
+            if !shared.evaluate(Part::Dialler, &read::<CONFIRMATION>(&mut input).await?) {
                 return Err(Failed::Wrong);
             }
             write(&mut out, &shared.confirm(Part::Listener)).await?;

@@ -228,7 +228,7 @@ impl Route {
             return false;
         }
         if way == Way::Relay {
-            self.judge_direct(now_us);
+            self.evaluate_direct(now_us);
             // What was given up is dialled anew, and not waited for.
             let given_up = self.session.map(|session| session.id);
             self.direct.newest = self.direct.newest.filter(|up| Some(up.id) != given_up);
@@ -245,7 +245,7 @@ impl Route {
     pub(crate) fn session_over(&mut self, id: Id, now_us: u64) {
         let Some(session) = self.session.filter(|session| session.id == id) else { return };
         if self.direct.newest.is_none_or(|up| up.id == id) {
-            self.judge_direct(now_us);
+            self.evaluate_direct(now_us);
         }
         self.session = None;
         if session.heard_us.is_some() {
@@ -381,7 +381,7 @@ impl Route {
     }
 
     /// What carried does so no longer, and no other direct connection is there to do it.
-    fn judge_direct(&mut self, now_us: u64) {
+    fn evaluate_direct(&mut self, now_us: u64) {
         let short =
             |s: Session| s.way == Way::Direct && s.heard_us.is_some() && now_us < s.since_us + TRUST_US;
         if self.session.is_some_and(short) {

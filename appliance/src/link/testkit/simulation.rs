@@ -247,7 +247,7 @@ impl Stage {
             }
         }
         if now_us >= self.fault_us {
-            self.judge(now_us);
+            self.evaluate(now_us);
             self.change(now_us);
         }
         #[cfg(test)]
@@ -255,7 +255,7 @@ impl Stage {
     }
 
     /// At the end of a time when all was well.
-    fn judge(&mut self, now_us: u64) {
+    fn evaluate(&mut self, now_us: u64) {
         let Some((since_us, before)) = self.clean.take() else { return };
         for (side, actor) in self.actors.iter_mut().enumerate() {
             let d = &mut actor.decoder;

@@ -291,7 +291,7 @@ impl Files {
     fn read(&self, step: Option<Step>) -> io::Result<Figures> {
         let (sent, seen) = (fs::read_to_string(&self.sent)?, fs::read_to_string(&self.seen)?);
         parse(&sent, &seen)
-            .map(|(sent, seen, wire)| measure::judge(&sent, &seen, wire, step))
+            .map(|(sent, seen, wire)| measure::evaluate(&sent, &seen, wire, step))
             .ok_or_else(|| io::Error::other("an end wrote something else than it should"))
     }
 }

@@ -117,7 +117,7 @@ impl Figures {
 }
 
 /// Judges a run: the frames `sent`, in order, and the times in µs at which the numbers in `seen` were decoded.
-pub fn judge(sent: &[Sent], seen: &HashMap<u32, i64>, wire: Wire, step: Option<Step>) -> Figures {
+pub fn evaluate(sent: &[Sent], seen: &HashMap<u32, i64>, wire: Wire, step: Option<Step>) -> Figures {
     let delay_us = |frame: &Sent| seen.get(&frame.number).map(|decoded_us| decoded_us - frame.capture_us);
     let mut delays: Vec<i64> = sent.iter().filter_map(delay_us).collect();
     delays.sort_unstable();
@@ -222,7 +222,7 @@ mod tests {
             _ => Some(30_000),
         });
         let wire = Wire { out: 125_000, back: 5_000 };
-        let figures = judge(&sent, &seen, wire, None);
+        let figures = evaluate(&sent, &seen, wire, None);
         assert_eq!((figures.frames, figures.late, figures.never), (100, 2, 1));
         assert_eq!((figures.p50_us, figures.p99_us), (Some(30_000), Some(DEADLINE_US + 1)));
         assert!((figures.overhead - 0.25).abs() < 1e-9 && (figures.back - 0.05).abs() < 1e-9);
@@ -234,30 +234,30 @@ mod tests {
         let sent = sent(100);
         // Six in a row that never come leave a gap of seven periods.
         let seven = seen(&sent, |number| (!(10..16).contains(&number)).then_some(30_000));
-        let figures = judge(&sent, &seven, Wire::default(), None);
+        let figures = evaluate(&sent, &seven, Wire::default(), None);
         assert_eq!((figures.freezes, figures.longest_gap_us), (1, 7 * PERIOD_US));
         let six = seen(&sent, |number| (!(10..15).contains(&number)).then_some(30_000));
-        assert_eq!(judge(&sent, &six, Wire::default(), None).freezes, 0);
+        assert_eq!(evaluate(&sent, &six, Wire::default(), None).freezes, 0);
     }
 
     #[test]
     fn a_long_delay_is_no_freeze() {
         let all = sent(100);
         let mut seen = seen(&all, |_| Some(400_000));
-        assert_eq!(judge(&all[10..], &seen, Wire::default(), None).freezes, 0);
+        assert_eq!(evaluate(&all[10..], &seen, Wire::default(), None).freezes, 0);
         seen.retain(|&number, _| number >= 10);
-        assert_eq!(judge(&all[10..], &seen, Wire::default(), None).freezes, 1);
+        assert_eq!(evaluate(&all[10..], &seen, Wire::default(), None).freezes, 1);
     }
 
     #[test]
     fn nothing_at_all_is_one_long_freeze() {
         let sent = sent(100);
-        let figures = judge(&sent, &HashMap::new(), Wire::default(), None);
+        let figures = evaluate(&sent, &HashMap::new(), Wire::default(), None);
         assert_eq!((figures.late, figures.never, figures.freezes), (100, 100, 1));
         assert_eq!(figures.longest_gap_us, 99 * PERIOD_US);
         assert_eq!(figures.p50_us, None);
         let half = seen(&sent, |number| (number < 50).then_some(0));
-        assert_eq!(judge(&sent, &half, Wire::default(), None).freezes, 1);
+        assert_eq!(evaluate(&sent, &half, Wire::default(), None).freezes, 1);
     }
 
     #[test]
@@ -273,7 +273,7 @@ mod tests {
         sent.iter_mut().for_each(|frame| frame.kbps = kbps(frame.number));
         let seen = seen(&sent, delay_us);
         let step = Step { down_us: sent[100].capture_us, up_us: sent[200].capture_us };
-        judge(&sent, &seen, Wire::default(), Some(step)).recovery.unwrap()
+        evaluate(&sent, &seen, Wire::default(), Some(step)).recovery.unwrap()
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The receiving end behind every scheme: one judge, one decoder.
+//! The receiving end behind every scheme: one evaluate, one decoder.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -121,7 +121,7 @@ impl ConnectionManager<'_> {
 
     /// Whether a booth that has proved to be `who` is to be talked to. If not, the connection is closed.
     pub(crate) fn welcome(&mut self, connection: &Connection, who: Fingerprint, name: &str) -> bool {
-        if let Err(Taken(other)) = self.config.pins.judge(name, who) {
+        if let Err(Taken(other)) = self.config.pins.evaluate(name, who) {
             connection.close(code::NAME_TAKEN, b"another booth has this name");
             self.refused(&format!(
                 "a booth that calls itself `{name}`: its fingerprint is {}, and this name belongs to {}; if it is the right booth, \

@@ -63,7 +63,7 @@ pub enum Verdict {
 }
 
 /// Judges.
-pub(super) fn judge(question: &Question) -> Verdict {
+pub(super) fn evaluate(question: &Question) -> Verdict {
     match weigh(question) {
         Ok(changes) => {
             let network =
@@ -198,7 +198,7 @@ mod tests {
     }
 
     fn refusal(question: &Question) -> String {
-        let Verdict::Refused(why) = judge(question) else { panic!("taken: {question:?}") };
+        let Verdict::Refused(why) = evaluate(question) else { panic!("taken: {question:?}") };
         why
     }
 
@@ -210,7 +210,9 @@ mod tests {
             "[room]\nkey = \"{new}\"\n[camera]\nfps = 30\nwidth = 640\n[network]\ndns = [\"192.0.2.1\"]\n[network.wifi]\nssid = \"w\"\n\
              password = \"hush hush\""
         );
-        let Verdict::Good { changes, network } = judge(&question(&image, file.as_bytes())) else { panic!() };
+        let Verdict::Good { changes, network } = evaluate(&question(&image, file.as_bytes())) else {
+            panic!()
+        };
         assert!(network);
         let told: Vec<String> =
             changes.iter().map(|change| format!("{}: {}", change.key, change.what)).collect();
@@ -225,7 +227,7 @@ mod tests {
                 "room.key: (secret, changed)",
             ]
         );
-        let same = judge(&question(&image, b"[camera]\nfps = 25 # nothing but a comment"));
+        let same = evaluate(&question(&image, b"[camera]\nfps = 25 # nothing but a comment"));
         assert_eq!(same, Verdict::Good { changes: Vec::new(), network: false });
         for nothing in [&b""[..], b"\n", b"# nothing but a comment"] {
             assert!(refusal(&question(&image, nothing)).starts_with("holobooth.toml is empty"));
@@ -267,7 +269,7 @@ mod tests {
         // It is the operator's; that it is no configuration is the next thing.
         assert!(refusal(&question).starts_with("holobooth.toml:1:"), "{}", refusal(&question));
         question.meaning = Meaning::Reset;
-        assert!(matches!(judge(&question), Verdict::Good { .. }));
+        assert!(matches!(evaluate(&question), Verdict::Good { .. }));
         question.file = b"tess".to_vec();
         assert!(refusal(&question).starts_with("factory-reset.minisig is not the operator's"));
         question.signature = None;
@@ -281,12 +283,12 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_are_too_much(file in proptest::collection::vec(any::<u8>(), 0..400)) {
-            let _ = judge(&question("", &file));
+            let _ = evaluate(&question("", &file));
         }
 
         #[test]
         fn no_text_is_too_much(file in "(\\[[a-z.]{0,9}\\]\n|[a-z]{1,9} ?= ?([0-9]{1,22}|\"[^\"]{0,9}\"|\\[\\]|true)\n){0,8}") {
-            let _ = judge(&question("[camera]\nfps = 25\n", file.as_bytes()));
+            let _ = evaluate(&question("[camera]\nfps = 25\n", file.as_bytes()));
         }
     }
 }

@@ -124,13 +124,13 @@ pub struct PeerStatus {
     /// Wrong guesses of this booth's code, and guesses that were not heard.
     pub guesses_refused: u64,
     /// Callers told to come again, or not listened to any longer: too many stood at the door, or they did not go on.
-    pub put_off: u64,
+    pub rejected_busy: u64,
     /// Records on this booth's networks that claimed to be of the room and were not.
     pub records_refused: u64,
     /// Datagrams that made no sense.
-    pub garbage: u64,
+    pub malformed: u64,
     /// Datagrams whose seal did not open: changed, repeated, or made by somebody else.
-    pub unopened: u64,
+    pub decrypt_failed: u64,
     /// Whether the meeting is sealed under a room key.
     pub sealed: bool,
     /// Datagrams that came again.
@@ -162,7 +162,7 @@ pub struct Line {
     /// The largest datagram of ours that goes over it, in bytes.
     pub datagram_bytes: u64,
     /// Times that this became less in a meeting.
-    pub narrowed: u64,
+    pub mtu_drops: u64,
     /// Shards sent again because the other booth asked.
     pub repairs: u64,
     /// Times that we asked for a frame's missing shards.
@@ -305,15 +305,15 @@ impl fmt::Display for Status {
         };
         writeln!(
             f,
-            "peer     {} ({}) {up}, RTT {:.1} ms, clock {:+.1} ms, {} sessions, {} refused, {} garbage, {} unopened{}",
+            "peer     {} ({}) {up}, RTT {:.1} ms, clock {:+.1} ms, {} sessions, {} refused, {} malformed, {} decrypt_failed{}",
             if p.name.is_empty() { "nobody yet" } else { &p.name },
             p.address,
             p.rtt_us as f64 / 1e3,
             p.clock_offset_us as f64 / 1e3,
             p.connects,
             p.refused,
-            p.garbage,
-            p.unopened,
+            p.malformed,
+            p.decrypt_failed,
             if p.sealed { "" } else { ", no room key" },
         )?;
         if !p.trouble.is_empty() {
@@ -331,14 +331,14 @@ impl fmt::Display for Status {
         let l = &self.line;
         writeln!(
             f,
-            "line     {} kbit/s in {} bytes, queue {:.1} ms, {:.1} % lost, {} shards repaired, {} asked for, narrowed {} times",
+            "line     {} kbit/s in {} bytes, queue {:.1} ms, {:.1} % lost, {} shards repaired, {} asked for, mtu_drops {} times",
             l.rate_kbps,
             l.datagram_bytes,
             l.queue_us as f64 / 1e3,
             l.loss_permille as f64 / 10.0,
             l.repairs,
             l.nacks,
-            l.narrowed
+            l.mtu_drops
         )?;
         let (s, r) = (&self.sent, &self.received);
         let allowed = if s.target_kbps == 0 { String::new() } else { format!(" of {}", s.target_kbps) };

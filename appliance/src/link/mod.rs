@@ -181,15 +181,15 @@ pub struct Counters {
     /// Peers turned away because they were not who they had to be, or of another room.
     pub refused: AtomicU64,
     /// Callers told to come again, or not listened to any longer: too many stood at the door, or they did not go on.
-    pub put_off: AtomicU64,
+    pub rejected_busy: AtomicU64,
     /// Wrong guesses of our code, and guesses that were not heard.
     pub guesses_refused: AtomicU64,
     /// Records on our networks that claimed to be of the room and were not.
     pub records_refused: AtomicU64,
     /// Datagrams that made no sense.
-    pub garbage: AtomicU64,
+    pub malformed: AtomicU64,
     /// Datagrams whose seal did not open: changed, repeated, or made by somebody else.
-    pub unopened: AtomicU64,
+    pub decrypt_failed: AtomicU64,
     /// Smoothed round trip, in µs.
     pub rtt_us: AtomicU64,
     /// Peer's clock minus ours, in µs, as two's complement.
@@ -225,7 +225,7 @@ pub struct Counters {
     /// The largest datagram of ours that goes to the peer, in bytes, what MoQ, QUIC and the seal put around it not counted.
     pub datagram_bytes: AtomicU64,
     /// Times that it came to carry less at once.
-    pub narrowed: AtomicU64,
+    pub mtu_drops: AtomicU64,
 }
 
 impl Counters {

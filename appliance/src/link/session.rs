@@ -66,7 +66,7 @@ pub(crate) async fn drive(
     let mut datagram = wire.datagram();
     loop {
         let before = std::mem::replace(&mut datagram, wire.datagram());
-        Counters::add(&counters.narrowed, u64::from(datagram < before));
+        Counters::add(&counters.mtu_drops, u64::from(datagram < before));
         sender.fit(datagram);
         Counters::set(&counters.datagram_bytes, datagram as u64);
         receiver.tick(now);
@@ -98,7 +98,7 @@ pub(crate) async fn drive(
                 Some(Feedback::Report(report)) => receiver.report(&report, now),
                 Some(Feedback::Arrivals(arrivals)) if sender.arrivals(&arrivals, now) => {}
                 Some(Feedback::Nacks(nacks)) => nacks.iter().for_each(|nack| sender.nack(nack, now)),
-                Some(Feedback::Arrivals(_)) | None => Counters::add(&counters.garbage, 1),
+                Some(Feedback::Arrivals(_)) | None => Counters::add(&counters.malformed, 1),
             },
             Event::Outgoing => {
                 // Before the other side listens, what refers to nothing that it has.

@@ -164,8 +164,8 @@ fn meeting(context: &Context, report: &mut Report, pair: &mut Pair, packets: &Pa
         replayed > f64::from(RECORDED) / 2.0,
         format!("{replayed:.0} of {RECORDED}"),
     );
-    let put_off = spans[0].grew("/peer/put_off");
-    report.check("half-open connections: put off and counted", put_off > 9_000, put_off);
+    let rejected_busy = spans[0].grew("/peer/rejected_busy");
+    report.check("half-open connections: put off and counted", rejected_busy > 9_000, rejected_busy);
     let refused: i64 = spans.iter().map(|span| span.grew("/peer/records_refused")).sum();
     report.check("false records: refused and counted", refused > 0, refused);
     let seconds = (took_us + 500_000) / 1_000_000;
@@ -177,7 +177,7 @@ fn meeting(context: &Context, report: &mut Report, pair: &mut Pair, packets: &Pa
     }
     let ended = strangers.iter_mut().any(|stranger| stranger.ended().is_some());
     report.check("no process ended", pair.ended().is_none() && !ended, "");
-    report.figure("put_off", put_off);
+    report.figure("rejected_busy", rejected_busy);
     report.figure("records_refused", refused);
     pair.a.stop();
     pair.b.stop();
@@ -206,11 +206,11 @@ fn relayed(context: &Context, report: &mut Report, pair: &mut Pair) -> Result<()
     direction(report, "faithless relay, A to B", &spans[0], &spans[1], RELAYED_S);
     direction(report, "faithless relay, B to A", &spans[1], &spans[0], RELAYED_S);
     for (span, name) in spans.iter().zip(["A", "B"]) {
-        let unopened = span.grew("/peer/unopened");
+        let decrypt_failed = span.grew("/peer/decrypt_failed");
         // Of fifteen hundred datagrams or so one in a hundred is changed, two are repeated, and five recorded ones come again.
         let what = format!("faithless relay: {name} counts what is changed, repeated and replayed");
-        report.check(what, unopened > 80, unopened);
-        report.figure(&format!("{}_unopened", name.to_lowercase()), unopened);
+        report.check(what, decrypt_failed > 80, decrypt_failed);
+        report.figure(&format!("{}_unopened", name.to_lowercase()), decrypt_failed);
     }
     report.check("no process ended", pair.ended().is_none(), "");
     Ok(())

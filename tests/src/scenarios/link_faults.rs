@@ -48,17 +48,18 @@ fn run(context: &Context) -> Result<Report, Error> {
         sum.sent += outcome.sent;
         sum.decoded += outcome.decoded;
         sum.repairs += outcome.repairs;
-        sum.garbage += outcome.garbage;
-        sum.unopened += outcome.unopened;
+        sum.malformed += outcome.malformed;
+        sum.decrypt_failed += outcome.decrypt_failed;
         sum.violations.extend(outcome.violations);
     }
     let found = sum.violations.first().map_or(String::new(), |first| first.clone());
     report.check("no frame wrong, twice or out of order, and none stuck", sum.violations.is_empty(), found);
     let decoded = format!("{} of {}", sum.decoded, sum.sent);
     report.check("most frames arrive all the same", sum.decoded * 10 > sum.sent * 8, decoded);
-    let faults = format!("{} shards repaired, {} datagrams changed or repeated", sum.repairs, sum.unopened);
-    report.check("the faults took place", sum.repairs > 0 && sum.unopened > 0, faults);
-    report.check("nothing made no sense", sum.garbage == 0, sum.garbage);
+    let faults =
+        format!("{} shards repaired, {} datagrams changed or repeated", sum.repairs, sum.decrypt_failed);
+    report.check("the faults took place", sum.repairs > 0 && sum.decrypt_failed > 0, faults);
+    report.check("nothing made no sense", sum.malformed == 0, sum.malformed);
     let (first, most) = (grown.first().copied().unwrap_or(0), grown.iter().copied().max().unwrap_or(0));
     let growth = most.saturating_sub(first);
     report.check(

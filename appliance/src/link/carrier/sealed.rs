@@ -64,7 +64,7 @@ impl<W: Wire> Wire for Sealed<'_, W> {
             if let Some(plain) = opened {
                 return Ok(Event::Datagram(track, plain));
             }
-            Counters::add(&self.counters.unopened, 1);
+            Counters::add(&self.counters.decrypt_failed, 1);
             // However many there are of these, time goes on.
             if self.wire.now_us() >= until_us {
                 return Ok(Event::Time);

@@ -98,7 +98,7 @@ impl<'a> Receiver<'a> {
     pub(crate) fn datagram(&mut self, bytes: Bytes, now_us: u64) {
         let counters = self.handles.counters;
         let Some(datagram) = Datagram::parse(bytes) else {
-            Counters::add(&counters.garbage, 1);
+            Counters::add(&counters.malformed, 1);
             return;
         };
         if self.turned_away > ASTRAY && now_us > self.new_us + ASTRAY_US {
@@ -109,7 +109,7 @@ impl<'a> Receiver<'a> {
         match number {
             Number::New => (self.turned_away, self.new_us) = (0, now_us),
             Number::Repeated => Counters::add(&counters.repeated, 1),
-            Number::Absurd => Counters::add(&counters.garbage, 1),
+            Number::Absurd => Counters::add(&counters.malformed, 1),
         }
         if number != Number::New {
             self.turned_away += 1;
@@ -119,7 +119,7 @@ impl<'a> Receiver<'a> {
         let way_us = self.clock.shortest_us().unwrap_or(0) / 2;
         match self.assembler.push(shard, now_us, way_us) {
             Made::Used | Made::Late => {}
-            Made::Nonsense => Counters::add(&counters.garbage, 1),
+            Made::Nonsense => Counters::add(&counters.malformed, 1),
         }
     }
 
@@ -329,7 +329,7 @@ mod tests {
             receiver.tick(n);
         }
         assert!(end.incoming.take().is_none());
-        assert!(end.counters.garbage.load(Relaxed) > 19_000);
+        assert!(end.counters.malformed.load(Relaxed) > 19_000);
         datagrams(3, 5_000, 9).into_iter().for_each(|d| receiver.datagram(d, 1_000));
         receiver.tick(1_000);
         assert_eq!(end.incoming.take().map(|i| i.unit.number), Some(3));

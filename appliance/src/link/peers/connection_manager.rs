@@ -339,10 +339,10 @@ impl<'a> ConnectionManager<'a> {
 
     fn let_in(&mut self, incoming: quinn::Incoming) {
         if self.handshakes.len() >= HANDSHAKES {
-            Counters::add(&self.handles.counters.put_off, 1);
+            Counters::add(&self.handles.counters.rejected_busy, 1);
             incoming.refuse();
         } else if self.handshakes.len() >= UNPROVEN && incoming.may_retry() {
-            Counters::add(&self.handles.counters.put_off, 1);
+            Counters::add(&self.handles.counters.rejected_busy, 1);
             let _ = incoming.retry();
         } else if let Ok(connecting) = incoming.accept() {
             let membership = self.membership(Part::Listener);

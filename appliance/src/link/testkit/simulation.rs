@@ -61,13 +61,13 @@ pub struct Outcome {
     /// Gaps of more than 200 ms between two decoded frames, in a session.
     pub freezes: u64,
     /// Times that a path came to carry less at once.
-    pub narrowed: u64,
+    pub mtu_drops: u64,
     /// Sessions.
     pub sessions: u64,
     /// Datagrams that made no sense to their receiver.
-    pub garbage: u64,
+    pub malformed: u64,
     /// Datagrams that did not open: changed on the way, or come twice.
-    pub unopened: u64,
+    pub decrypt_failed: u64,
     /// What must never happen, and did.
     pub violations: Vec<String>,
 }
@@ -373,9 +373,9 @@ fn play(mut stage: Stage, seconds: u64) -> nix::Result<(Outcome, Stage)> {
         outcome.lost += count(&c.lost_frames);
         outcome.repairs += count(&c.repairs);
         outcome.keyframe_requests += count(&c.keyframe_requests);
-        outcome.narrowed += count(&c.narrowed);
-        outcome.garbage += count(&c.garbage);
-        outcome.unopened += count(&c.unopened);
+        outcome.mtu_drops += count(&c.mtu_drops);
+        outcome.malformed += count(&c.malformed);
+        outcome.decrypt_failed += count(&c.decrypt_failed);
         outcome.violations.append(&mut actor.decoder.violations);
     }
     outcome.overhead = stage.world.borrow().carried_bytes().iter().sum::<u64>() as f64 / coded as f64 - 1.0;
@@ -391,8 +391,8 @@ mod tests {
         let outcome = simulate(1, 60).unwrap();
         println!("{outcome:?}");
         assert!(outcome.violations.is_empty(), "{outcome:?}");
-        assert!(outcome.decoded > 1_000 && outcome.repairs > 0 && outcome.unopened > 0, "{outcome:?}");
-        assert_eq!(outcome.garbage, 0, "{outcome:?}");
+        assert!(outcome.decoded > 1_000 && outcome.repairs > 0 && outcome.decrypt_failed > 0, "{outcome:?}");
+        assert_eq!(outcome.malformed, 0, "{outcome:?}");
     }
 
     #[test]
@@ -426,7 +426,7 @@ mod tests {
             // The last few are still under way.
             let missed = outcome.sent.saturating_sub(outcome.on_time + 8);
             assert_eq!((missed, outcome.lost, outcome.keyframe_requests), (0, 0, 0), "{seed}: {outcome:?}");
-            assert_eq!(outcome.narrowed, 2, "{seed}: {outcome:?}");
+            assert_eq!(outcome.mtu_drops, 2, "{seed}: {outcome:?}");
             assert_eq!((outcome.freezes, outcome.violations.len()), (0, 0), "{seed}: {outcome:?}");
         }
     }

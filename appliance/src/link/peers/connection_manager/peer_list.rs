@@ -194,7 +194,7 @@ impl ConnectionManager<'_> {
             }
             _ => {
                 let late = matches!(error, Failed::Connection(ConnectionError::TimedOut));
-                Counters::add(&self.handles.counters.put_off, u64::from(late && dialled.is_none()));
+                Counters::add(&self.handles.counters.rejected_busy, u64::from(late && dialled.is_none()));
                 log::debug!("link: handshake, {dialled:?}: {error}");
             }
         }

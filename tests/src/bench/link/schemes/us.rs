@@ -90,7 +90,7 @@ impl Drop for Running {
         let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Relaxed);
         eprintln!(
             "sent {} (keyframes {}), dropped {}, received {}, lost {}, keyframes asked for {}, shards asked for {}, \
-             repaired {}, sessions {}, loss {} ‰, line {} kbit/s in {} bytes, narrowed {} times",
+             repaired {}, sessions {}, loss {} ‰, line {} kbit/s in {} bytes, mtu_drops {} times",
             read(&c.sent_frames),
             read(&c.sent_keyframes),
             read(&c.dropped_frames),
@@ -103,7 +103,7 @@ impl Drop for Running {
             read(&c.loss_permille),
             read(&c.line_kbps),
             read(&c.datagram_bytes),
-            read(&c.narrowed),
+            read(&c.mtu_drops),
         );
     }
 }

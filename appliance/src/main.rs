@@ -89,7 +89,7 @@ enum Command {
         socket: PathBuf,
         /// How long it may take, in seconds.
         #[arg(long, default_value_t = 180)]
-        patience_s: u64,
+        timeout_s: u64,
     },
     /// Count a start without the data partition, and make it anew at the third; the appliance does it instead of an emergency shell.
     #[command(hide = true)]
@@ -151,8 +151,8 @@ enum Command {
         #[command(flatten)]
         system: System,
         /// Seconds that the booth has for it.
-        #[arg(long, default_value_t = provision::PATIENCE.as_secs())]
-        patience: u64,
+        #[arg(long, default_value_t = provision::TIMEOUT.as_secs())]
+        timeout: u64,
     },
     /// Understands a stick's file, in the sandbox that `stick` makes.
     #[command(name = provision::EVALUATE, hide = true)]
@@ -388,7 +388,7 @@ fn run(cli: Cli) -> Result<(), ExitCode> {
             let config = Config::load(&image).unwrap_or_default();
             upkeep::card(&config.screen, &until)
         }
-        Command::Healthy { socket, patience_s } => upkeep::healthy(&socket, Duration::from_secs(patience_s)),
+        Command::Healthy { socket, timeout_s } => upkeep::healthy(&socket, Duration::from_secs(timeout_s)),
         Command::Rescue { count } => rescue::rescue(&count),
         Command::Update { command, origin } => upkeep::update(&command, || origin.load()),
         Command::Status { json, socket } => {
@@ -411,9 +411,9 @@ fn run(cli: Cli) -> Result<(), ExitCode> {
             provision::write(&places.root, &files).map_err(|e| fail(1, &e))?;
             say(&files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>().join("\n"))
         }
-        Command::Confirm { system, patience } => {
-            let patience = std::time::Duration::from_secs(patience);
-            say(&provision::confirm(&system.places(), patience).map_err(|e| fail(1, &e))?)
+        Command::Confirm { system, timeout } => {
+            let timeout = std::time::Duration::from_secs(timeout);
+            say(&provision::confirm(&system.places(), timeout).map_err(|e| fail(1, &e))?)
         }
         Command::Evaluate => provision::within().map_err(|e| fail(1, &e)),
     }

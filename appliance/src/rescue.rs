@@ -18,7 +18,7 @@ pub(crate) const COUNT: &str = "/boot/holobooth-starts-without-data";
 const TRIES: u32 = 3;
 const TRIES_SEALED: u32 = 20;
 /// From one to the next they are not further apart, in seconds.
-const APART_S: u64 = 3600;
+const MIN_SPACING_S: u64 = 3600;
 /// What the TPM is to unlock.
 const SEALED: &str = "/dev/holobooth/sealed";
 /// While a version is on trial: that may be why, and systemd-boot goes back by itself (The Boot Loader Interface).
@@ -81,7 +81,7 @@ fn step(blameless: bool, before: Option<Count>, now_s: u64, tries: u32) -> Step 
     if blameless {
         return Step::Nothing;
     }
-    let in_a_row = before.filter(|count| count.last_s.abs_diff(now_s) < APART_S);
+    let in_a_row = before.filter(|count| count.last_s.abs_diff(now_s) < MIN_SPACING_S);
     let starts = in_a_row.map_or(0, |count| count.starts).saturating_add(1);
     if starts < tries { Step::Count(starts) } else { Step::Anew }
 }
@@ -122,7 +122,7 @@ mod tests {
         assert_eq!(after(1, 9_900), Step::Count(2));
         assert_eq!(after(2, 9_900), Step::Anew);
         assert_eq!(after(u32::MAX, 10_100), Step::Anew, "a clock that went back a little");
-        assert_eq!(after(2, 10_000 - APART_S), Step::Count(1));
+        assert_eq!(after(2, 10_000 - MIN_SPACING_S), Step::Count(1));
         assert_eq!(after(2, 99_999), Step::Count(1));
         let two = Some(Count { starts: 2, last_s: 10_000 });
         assert_eq!(step(false, two, 10_000, TRIES_SEALED), Step::Count(3));

@@ -38,8 +38,8 @@ pub(crate) enum Update {
 }
 
 /// Waits until the booth is well: it answers, and goes on answering as the same process.
-pub(crate) fn healthy(socket: &Path, patience: Duration) -> Result<(), ExitCode> {
-    let until = Instant::now() + patience;
+pub(crate) fn healthy(socket: &Path, timeout: Duration) -> Result<(), ExitCode> {
+    let until = Instant::now() + timeout;
     let mut steady_since: Option<(Instant, u64)> = None;
     loop {
         match health::ask(socket) {

@@ -14,7 +14,7 @@ use crate::child::{Running, Side};
 use crate::clock::{now_us, wait_until};
 
 /// A booth answers at once, or not at all.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why a booth could not be driven.
 #[derive(Debug, thiserror::Error)]
@@ -310,7 +310,7 @@ impl Booth {
     pub fn status(&self) -> Status {
         let mut text = String::new();
         let asked = UnixStream::connect(self.socket()).and_then(|mut socket| {
-            socket.set_read_timeout(Some(PATIENCE))?;
+            socket.set_read_timeout(Some(TIMEOUT))?;
             socket.write_all(b"status\n")?;
             socket.read_to_string(&mut text)
         });

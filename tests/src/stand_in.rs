@@ -21,7 +21,7 @@ const DEADLINE: Duration = Duration::from_millis(100);
 const KEYFRAME: u64 = 3;
 /// Before the link knows what the line takes, in kbit/s.
 const FIRST_KBPS: u64 = 1_000;
-const LOOK_MS: u16 = 100;
+const POLL_INTERVAL_MS: u16 = 100;
 
 /// Meets the other side, sends it frames at up to `kbps`, and prints a line for each frame that comes: its number and when, in µs.
 /// Does not end by itself.
@@ -106,7 +106,7 @@ fn encode(most_kbps: u32, handles: &Handles<'_>) {
 fn decode(handles: &Handles<'_>) {
     let (mut session, mut next) = (0, None);
     while !handles.stop.load(Relaxed) {
-        let Some(Incoming { session: by, unit }) = handles.incoming.wait(LOOK_MS) else { continue };
+        let Some(Incoming { session: by, unit }) = handles.incoming.wait(POLL_INTERVAL_MS) else { continue };
         if by != session {
             (session, next) = (by, None);
         }

@@ -10,7 +10,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use crate::clock::{now_us, sleep_until_us};
 
 /// From one look at a program to the next, in µs.
-const LOOK_US: i64 = 5_000;
+const POLL_INTERVAL_US: i64 = 5_000;
 /// Being woken later than this is the machine's doing, in µs.
 const WAKE_US: i64 = 15_000;
 
@@ -235,7 +235,7 @@ impl Places {
             if notice_ms.is_none() && notice.exists() {
                 notice_ms = Some(took_ms(stalled_us));
             }
-            let due_us = now_us() + LOOK_US;
+            let due_us = now_us() + POLL_INTERVAL_US;
             sleep_until_us(due_us);
             stalled_us += (now_us() - due_us - WAKE_US).max(0);
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use holobooth_card::Card;
 
 /// How often a framebuffer is looked for.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// The kernel's first framebuffer.
 const SYSFS: &str = "/sys/class/graphics/fb0";
 const DEVICE: &str = "/dev/fb0";
@@ -70,7 +70,7 @@ fn main() {
                 shown = found;
             }
         }
-        std::thread::sleep(LOOK_EVERY);
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 

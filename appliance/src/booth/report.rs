@@ -24,7 +24,7 @@ use crate::{health, link};
 const STARTING: Duration = Duration::from_secs(2);
 
 /// How long an order may take.
-const ORDER_PATIENCE: Duration = Duration::from_secs(15);
+const ORDER_TIMEOUT: Duration = Duration::from_secs(15);
 /// How often a status socket that could not be made is tried again.
 const SOCKET_RETRY: Duration = Duration::from_secs(1);
 
@@ -184,7 +184,7 @@ fn order(line: &str, shared: &Shared, orders: &mpsc::Sender<Order>) -> Result<St
         _ => return Err(format!("this booth knows no order `{line}`; is it of the same version?")),
     };
     orders.try_send(order).map_err(|_| "the link is busy with another order".to_owned())?;
-    answered.recv_timeout(ORDER_PATIENCE).unwrap_or_else(|_| Err("the link does not answer".to_owned()))
+    answered.recv_timeout(ORDER_TIMEOUT).unwrap_or_else(|_| Err("the link does not answer".to_owned()))
 }
 
 /// The answer to `holobooth status`.

@@ -15,7 +15,7 @@ use crate::realtime;
 /// After a failure, how long the other threads may take to end.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 /// How often the heartbeats are looked at.
-const LOOK: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The heartbeats of the threads; the link's is with its ports.
 pub(super) struct Heartbeats {
@@ -120,7 +120,7 @@ pub(super) fn watch_over(shared: &Shared) {
         let others = [decode, status, &shared.link.heartbeat].iter().all(|heartbeat| heartbeat.runs());
         let ready = is_ready(shared.config.screen.device != "none", screen, others);
         watchdog.look(now_us(), ready, state, &heartbeats).send();
-        std::thread::sleep(LOOK);
+        std::thread::sleep(POLL_INTERVAL);
     }
     health::stopping();
 }

@@ -14,7 +14,7 @@ use crate::media::picture::Picture;
 use crate::screen::{self, Event};
 
 /// How long a thread waits before it looks at `stop` again, in ms.
-const LOOK_MS: u16 = 100;
+const POLL_INTERVAL_MS: u16 = 100;
 /// What opening a camera may take: one that hangs answers none of a dozen requests, and the kernel waits 5 s for each (uvcvideo.h,
 /// UVC_CTRL_CONTROL_TIMEOUT).
 const CAMERA_OPENING: Duration = Duration::from_secs(60);
@@ -58,7 +58,7 @@ pub(super) fn capture(shared: &Shared, cheapest: Format) {
                 break None;
             }
             heartbeat.beat();
-            match stream.next(LOOK_MS) {
+            match stream.next(POLL_INTERVAL_MS) {
                 Ok(Some(sample)) => {
                     shared.counts.camera_frames.fetch_add(1, Relaxed);
                     shared.samples.put(sample);
@@ -138,7 +138,7 @@ pub(super) fn encode(shared: &Shared, name: &str, base: &Spec) -> Result<(), Err
     let mut sequence = 0u32;
     while !shared.stopping() {
         shared.heartbeats.encode.beat();
-        let Some(sample) = shared.samples.wait(LOOK_MS) else { continue };
+        let Some(sample) = shared.samples.wait(POLL_INTERVAL_MS) else { continue };
         let connected = shared.link.signals.connected.load(Relaxed);
         if !connected && coder.is_open() {
             continue;
@@ -207,7 +207,7 @@ pub(super) fn decode(shared: &Shared, name: &str, threads: u32) {
     let mut next: Option<u32> = None;
     while !shared.stopping() {
         shared.heartbeats.decode.beat();
-        let Some(incoming) = shared.link.incoming.wait(LOOK_MS) else { continue };
+        let Some(incoming) = shared.link.incoming.wait(POLL_INTERVAL_MS) else { continue };
         let unit = incoming.unit;
         if incoming.session != session {
             session = incoming.session;

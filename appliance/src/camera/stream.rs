@@ -175,8 +175,8 @@ impl Stream {
             Ok(()) => {}
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                 let silence = self.last_frame.elapsed();
-                let patience = Duration::from_secs_f64((10.0 / self.mode.fps.max(0.1)).max(1.0));
-                return if silence < patience { Ok(None) } else { Err(Error::Silent { path: path() }) };
+                let timeout = Duration::from_secs_f64((10.0 / self.mode.fps.max(0.1)).max(1.0));
+                return if silence < timeout { Ok(None) } else { Err(Error::Silent { path: path() }) };
             }
             Err(source) => return Err(Error::Driver { path: path(), call: "VIDIOC_DQBUF", source }),
         }

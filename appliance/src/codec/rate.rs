@@ -13,7 +13,7 @@ use std::ops::RangeInclusive;
 /// Quantisers used. Finer ones only code a camera's grain, and cost time; coarser ones there are none (8 bits).
 const QP: RangeInclusive<f64> = 14.0..=51.0;
 /// Pictures' worth of bits that a keyframe may cost: long enough to be recognisable, short enough on the line for the
-/// screen's patience.
+/// screen's timeout.
 pub(super) const KEYFRAME_WORTH: f64 = 3.5;
 /// The least that a keyframe costs, in pictures' worth, even when there is debt.
 const KEYFRAME_LEAST: f64 = 2.0;

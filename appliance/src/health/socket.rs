@@ -17,9 +17,9 @@ use super::status::Status;
 use crate::media::heartbeat::Heartbeat;
 
 /// Who is slow to ask or to read is left after this.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 /// An order may take this long to be carried out.
-const ORDER_PATIENCE: Duration = Duration::from_secs(20);
+const ORDER_TIMEOUT: Duration = Duration::from_secs(20);
 /// The longest line, in bytes.
 const LONGEST: usize = 512;
 /// The line that asks for the status.
@@ -54,10 +54,10 @@ pub fn serve(
         let _ = poll(&mut fds, PollTimeout::from(200u16));
         let accepted = listener.accept();
         if accepted.as_ref().is_err_and(|e| e.kind() != io::ErrorKind::WouldBlock) {
-            std::thread::sleep(PATIENCE);
+            std::thread::sleep(TIMEOUT);
         }
         if let Ok((stream, _)) = accepted {
-            heartbeat.extend_deadline(ORDER_PATIENCE + 2 * PATIENCE);
+            heartbeat.extend_deadline(ORDER_TIMEOUT + 2 * TIMEOUT);
             // Who asks badly gets nothing.
             let _ = answer(stream, &status, &order);
         }
@@ -72,7 +72,7 @@ fn answer(
     order: &impl Fn(&str) -> Result<String, String>,
 ) -> io::Result<()> {
     stream.set_nonblocking(false)?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     let line = line_of(&stream)?;
     let text = match line.trim_end() {
         STATUS => serde_json::to_string(&status()),
@@ -81,9 +81,9 @@ fn answer(
     stream.write_all(text.map_err(io::Error::other)?.as_bytes())
 }
 
-/// The line that comes within [`PATIENCE`], however it is cut.
+/// The line that comes within [`TIMEOUT`], however it is cut.
 fn line_of(mut stream: &UnixStream) -> io::Result<String> {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + TIMEOUT;
     let (mut bytes, mut length) = ([0; LONGEST], 0);
     while length < LONGEST && !bytes[..length].contains(&b'\n') {
         let left = until.saturating_duration_since(Instant::now());
@@ -104,14 +104,14 @@ fn line_of(mut stream: &UnixStream) -> io::Result<String> {
 fn dial(path: &Path) -> io::Result<UnixStream> {
     let fd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     // unix(7): connecting waits for room in the queue of callers, and no longer than this.
-    setsockopt(&fd, sockopt::SendTimeout, &TimeVal::seconds(PATIENCE.as_secs().cast_signed()))?;
+    setsockopt(&fd, sockopt::SendTimeout, &TimeVal::seconds(TIMEOUT.as_secs().cast_signed()))?;
     connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
     Ok(fd.into())
 }
 
-fn converse(path: &Path, line: &str, patience: Duration) -> io::Result<String> {
+fn converse(path: &Path, line: &str, timeout: Duration) -> io::Result<String> {
     let mut stream = dial(path)?;
-    stream.set_read_timeout(Some(patience))?;
+    stream.set_read_timeout(Some(timeout))?;
     stream.write_all(format!("{line}\n").as_bytes())?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
@@ -123,7 +123,7 @@ fn converse(path: &Path, line: &str, patience: Duration) -> io::Result<String> {
 /// # Errors
 /// When none does.
 pub fn ask(path: &Path) -> io::Result<Status> {
-    serde_json::from_str(&converse(path, STATUS, PATIENCE)?).map_err(io::Error::other)
+    serde_json::from_str(&converse(path, STATUS, TIMEOUT)?).map_err(io::Error::other)
 }
 
 /// Gives the booth that answers on `path` an order, such as `forget NAME`: what it did, or why it did not.
@@ -131,7 +131,7 @@ pub fn ask(path: &Path) -> io::Result<Status> {
 /// # Errors
 /// When none answers.
 pub fn order(path: &Path, line: &str) -> io::Result<Result<String, String>> {
-    serde_json::from_str(&converse(path, line, ORDER_PATIENCE)?).map_err(io::Error::other)
+    serde_json::from_str(&converse(path, line, ORDER_TIMEOUT)?).map_err(io::Error::other)
 }
 
 #[cfg(test)]
@@ -159,10 +159,10 @@ mod tests {
             // Who sends a line bit by bit is left, and keeps nobody waiting.
             let mut slow = UnixStream::connect(&path).unwrap();
             let since = Instant::now();
-            while slow.write_all(b"x").is_ok() && since.elapsed() < 5 * PATIENCE {
-                std::thread::sleep(PATIENCE / 10);
+            while slow.write_all(b"x").is_ok() && since.elapsed() < 5 * TIMEOUT {
+                std::thread::sleep(TIMEOUT / 10);
             }
-            assert!(since.elapsed() < 2 * PATIENCE, "{:?}", since.elapsed());
+            assert!(since.elapsed() < 2 * TIMEOUT, "{:?}", since.elapsed());
             assert_eq!(super::order(&path, "do it").unwrap(), Ok("it".to_owned()));
             assert_eq!(super::order(&path, "dance").unwrap(), Err("no such order".to_owned()));
             assert_eq!(ask(&path).unwrap().name, "A");

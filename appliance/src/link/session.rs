@@ -20,7 +20,7 @@ use crate::media::picture::AccessUnit;
 /// How long a loop waits for a wire that has enough to do, in µs.
 const BREATH_US: u64 = 1_000;
 /// How often it looks around, in µs.
-const LOOK_US: u64 = 25_000;
+const POLL_INTERVAL_US: u64 = 25_000;
 
 /// Exchanges frames and reports over `tracks` of `connection` until one of them ends. `number` tells this session from those
 /// before.
@@ -86,7 +86,7 @@ pub(crate) async fn drive(
         wire.allow(sender.in_flight_bytes(now));
         tell(&mut sender, &receiver, signals, counters);
         let due = if wire.ready() { sender.next_us() } else { now + BREATH_US };
-        let until = due.min(receiver.next_us()).min(now + LOOK_US);
+        let until = due.min(receiver.next_us()).min(now + POLL_INTERVAL_US);
         let event = wire.next(until.max(now)).await?;
         now = wire.now_us();
         match event {

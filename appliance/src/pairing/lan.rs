@@ -27,7 +27,7 @@ const MEMBER: &str = "member";
 /// How often this machine's addresses are looked at, in s.
 const ADDRESSES_S: u32 = 1;
 /// How long the thread waits before it looks at what else there is to do.
-const LOOK: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// More names than this on one network are a flood: what has been heard is forgotten, and nobody listens for a while.
 const MOST_NAMES: usize = 256;
 /// That while, doubling with every flood that follows soon, to the longest.
@@ -75,7 +75,7 @@ pub fn discover(
         let until = Instant::now() + rest;
         while Instant::now() < until && !stop.load(Relaxed) {
             heartbeat.beat();
-            std::thread::sleep(LOOK);
+            std::thread::sleep(POLL_INTERVAL);
         }
         rest = (rest * 2).min(REST.1);
     }
@@ -87,7 +87,7 @@ fn first(orders: &Receiver<Announcement>, heartbeat: &Heartbeat, stop: &AtomicBo
         match orders.try_recv() {
             Ok(own) => return Some(own),
             Err(TryRecvError::Disconnected) => return None,
-            Err(TryRecvError::Empty) => std::thread::sleep(LOOK),
+            Err(TryRecvError::Empty) => std::thread::sleep(POLL_INTERVAL),
         }
     }
     None
@@ -142,7 +142,7 @@ impl Lan {
                     log::debug!("pairing: mDNS: {e}");
                 }
             }
-            let sighting = match events.recv_timeout(LOOK) {
+            let sighting = match events.recv_timeout(POLL_INTERVAL) {
                 Ok(ServiceEvent::ServiceFound(_, name)) => {
                     self.strangers.insert(name);
                     None

@@ -9,7 +9,7 @@ use super::{Error, Places};
 use crate::health::{self, Status};
 
 /// How long a booth has to reach again what it reached before, from its start.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const TIMEOUT: Duration = Duration::from_secs(120);
 /// How long it has to be reached without a gap: longer than a line that was cut goes unnoticed (`IDLE` of link/socket.rs, 2 s), so that what
 /// is left of a session over the old network proves nothing.
 const SETTLE: Duration = Duration::from_secs(4);
@@ -28,14 +28,14 @@ enum Outcome {
 #[derive(Debug, Clone, Copy)]
 struct Trial {
     before: Reach,
-    patience: Duration,
+    timeout: Duration,
     /// Since when there was no gap.
     held_since: Option<Duration>,
 }
 
 impl Trial {
-    fn new(before: Reach, patience: Duration) -> Self {
-        Self { before, patience, held_since: None }
+    fn new(before: Reach, timeout: Duration) -> Self {
+        Self { before, timeout, held_since: None }
     }
 
     /// Takes notice of what is reached `now`.
@@ -46,7 +46,7 @@ impl Trial {
             _ if !self.before.any() => Outcome::Reached,
             Some(since) if now.saturating_sub(since) >= SETTLE => Outcome::Reached,
             // What is just being reached is waited for.
-            None if now >= self.patience => Outcome::Lost,
+            None if now >= self.timeout => Outcome::Lost,
             _ => Outcome::Waiting,
         }
     }
@@ -67,11 +67,11 @@ pub(super) fn reached(socket: &Path) -> Reach {
 ///
 /// # Errors
 /// [`Error`]; then the trial goes on when this is called again.
-pub fn confirm(places: &Places, patience: Duration) -> Result<String, Error> {
+pub fn confirm(places: &Places, timeout: Duration) -> Result<String, Error> {
     let before = Store::at(&places.store).state()?;
     let Some(pending) = before.pending else { return Ok("no network is on trial".into()) };
     let socket = places.in_force()?.health.socket;
-    let (start, mut trial) = (Instant::now(), Trial::new(pending, patience));
+    let (start, mut trial) = (Instant::now(), Trial::new(pending, timeout));
     loop {
         match trial.look(start.elapsed(), reached(&socket)) {
             Outcome::Waiting => std::thread::sleep(ASK_EVERY),
@@ -85,12 +85,12 @@ pub fn confirm(places: &Places, patience: Duration) -> Result<String, Error> {
                 locked.commit(&state.confirm())?;
                 return Ok("the changed network reaches what was reached before: kept".into());
             }
-            Outcome::Lost => return lost(places, &before, patience),
+            Outcome::Lost => return lost(places, &before, timeout),
         }
     }
 }
 
-fn lost(places: &Places, before: &super::store::State, patience: Duration) -> Result<String, Error> {
+fn lost(places: &Places, before: &super::store::State, timeout: Duration) -> Result<String, Error> {
     let locked = Store::lock(&places.store)?;
     let state = locked.state()?;
     if state.applied != before.applied || state.pending.is_none() {
@@ -99,7 +99,7 @@ fn lost(places: &Places, before: &super::store::State, patience: Duration) -> Re
     locked.commit(&state.revert()?)?;
     let line = format!(
         "the changed network reached neither the other booth nor the relay for {} s: the configuration before is in force again",
-        patience.as_secs()
+        timeout.as_secs()
     );
     let advice = "check [network] on the stick: address, gateway, VLAN, password; then change the file and put it in once more";
     Answer { lines: vec![line.clone(), advice.into()], ..Answer::refused("Network change taken back", "") }

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 /// The most of each that goes onto a stick, in bytes; of more, the beginning.
 const MOST: u64 = 4 * 1024 * 1024;
 /// How long a program may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 /// From one look to the next whether it has ended.
-const LOOK: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A file for the folder: its name, and what stands in it.
 pub(super) type Log = (&'static str, Vec<u8>);
@@ -47,14 +47,14 @@ fn printed(command: &mut Command) -> Vec<u8> {
     };
     let out = take(child.stdout.take().map(|pipe| Box::new(pipe) as _));
     let err = take(child.stderr.take().map(|pipe| Box::new(pipe) as _));
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     while child.try_wait().ok().flatten().is_none() {
         if Instant::now() >= end {
             let _ = child.kill();
             let _ = child.wait();
-            return format!("{name}: took longer than {} s\n", PATIENCE.as_secs()).into_bytes();
+            return format!("{name}: took longer than {} s\n", TIMEOUT.as_secs()).into_bytes();
         }
-        std::thread::sleep(LOOK);
+        std::thread::sleep(POLL_INTERVAL);
     }
     let (out, err) = (out.join().unwrap_or_default(), err.join().unwrap_or_default());
     if out.is_empty() { err } else { out }

@@ -21,7 +21,7 @@ pub mod update;
 
 use std::path::{Path, PathBuf};
 
-pub use confirm::{PATIENCE, confirm};
+pub use confirm::{TIMEOUT, confirm};
 pub use evaluate::{Change, Meaning, Question, Verdict};
 pub use network::{Rendered, render, write};
 pub use sandbox::{COMMAND as EVALUATE, Sandbox, within};

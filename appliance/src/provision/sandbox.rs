@@ -23,9 +23,9 @@ use super::evaluate::{Question, Verdict, evaluate};
 /// The hidden subcommand of the process within.
 pub const COMMAND: &str = "evaluate";
 /// Who takes longer is ended.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 /// From one look to the next whether it has ended.
-const LOOK: Duration = Duration::from_millis(2);
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 /// The longest question, in bytes: three files of 64 KiB, as numbers in JSON.
 const LONGEST_QUESTION: u64 = 4 * 1024 * 1024;
 /// The longest answer.
@@ -46,7 +46,7 @@ pub enum Error {
         source: io::Error,
     },
     /// It took too long.
-    #[error("sandbox: the file took longer than {} s to understand; nothing was changed; make it simpler", PATIENCE.as_secs())]
+    #[error("sandbox: the file took longer than {} s to understand; nothing was changed; make it simpler", TIMEOUT.as_secs())]
     Slow,
     /// It died.
     #[error("sandbox: understanding the file failed ({0}); nothing was changed; write the file anew")]
@@ -104,12 +104,12 @@ impl Sandbox {
             .stderr(Stdio::null())
             .spawn()
             .map_err(system("cannot start it"))?;
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + TIMEOUT;
         let status = loop {
             match child.try_wait().map_err(system("cannot wait for it"))? {
                 Some(status) => break Some(status),
                 None if Instant::now() >= end => break None,
-                None => std::thread::sleep(LOOK),
+                None => std::thread::sleep(POLL_INTERVAL),
             }
         };
         let Some(status) = status else {

@@ -30,7 +30,7 @@ use crate::media::picture::{Picture, Stamps};
 /// How long a commit may take to reach the screen, in µs: many refreshes of the slowest mode.
 const FLIP_LIMIT_US: u64 = 500_000;
 /// How often a missing screen is looked for when no event tells of it, and `stop` is looked at, in ms.
-const LOOK_MS: u64 = 250;
+const POLL_INTERVAL_MS: u64 = 250;
 /// What finding and lighting a screen may take: the kernel waits 10 s for each of the commits before and for this one
 /// (drm_atomic_helper.c), and a cable that is hard to read takes its time.
 const MODE_SETTING: Duration = Duration::from_secs(30);
@@ -98,17 +98,17 @@ pub fn run(request: &config::Screen, handles: Handles<'_>, mut tell: impl FnMut(
         match &hotplug {
             Some(hotplug) => {
                 let mut fds = [PollFd::new(hotplug.as_fd(), PollFlags::POLLIN)];
-                let _ = poll(&mut fds, timeout(LOOK_MS * 1000));
+                let _ = poll(&mut fds, timeout(POLL_INTERVAL_MS * 1000));
                 hotplug.drain();
             }
-            None => std::thread::sleep(Duration::from_millis(LOOK_MS)),
+            None => std::thread::sleep(Duration::from_millis(POLL_INTERVAL_MS)),
         }
     }
 }
 
 fn timeout(us: u64) -> PollTimeout {
     // Rounded up: waking before the time would spin.
-    PollTimeout::from(us.div_ceil(1000).min(LOOK_MS) as u16)
+    PollTimeout::from(us.div_ceil(1000).min(POLL_INTERVAL_MS) as u16)
 }
 
 /// A commit on its way to the screen.

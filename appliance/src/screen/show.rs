@@ -5,16 +5,16 @@
 //!   ┌──────┐ ───────────► ┌──────┐ ◄───────────────────┐
 //!   │ Card │              │ Live │ ──────────────► ┌────────┐
 //!   └──────┘ ◄─┐          └──────┘  none for       │ Fading │
-//!              │                    PATIENCE_US    └────────┘
+//!              │                    TIMEOUT_US    └────────┘
 //!              └──────────────────────────────────────┘
 //!                         black after FADE_US
 //! ```
 //! A card that goes over pictures leads to `Card` from anywhere, and no picture away from it.
 //!
-//! A person must never stand frozen: from the last picture to black it takes at most `PATIENCE_US + FADE_US`.
+//! A person must never stand frozen: from the last picture to black it takes at most `TIMEOUT_US + FADE_US`.
 
 /// How long a picture stays when none follows, in µs. Longer than any gap of a working line at 15 pictures a second.
-pub(super) const PATIENCE_US: u64 = 250_000;
+pub(super) const TIMEOUT_US: u64 = 250_000;
 /// From there to black, in µs.
 pub(super) const FADE_US: u64 = 200_000;
 
@@ -43,9 +43,9 @@ impl Show {
     /// Time went by. Returns how bright the last picture is to be drawn again, of 256; `None` when nothing of it changes.
     pub(super) fn tick(&mut self, now_us: u64) -> Option<u16> {
         if let Self::Live { since_us } = *self
-            && now_us >= since_us + PATIENCE_US
+            && now_us >= since_us + TIMEOUT_US
         {
-            *self = Self::Fading { since_us: since_us + PATIENCE_US };
+            *self = Self::Fading { since_us: since_us + TIMEOUT_US };
         }
         let Self::Fading { since_us } = *self else { return None };
         let gone = now_us.saturating_sub(since_us);
@@ -60,7 +60,7 @@ impl Show {
     pub(super) fn next_tick_us(&self, now_us: u64, refresh_us: u64) -> Option<u64> {
         match *self {
             Self::Card => None,
-            Self::Live { since_us } => Some((since_us + PATIENCE_US).saturating_sub(now_us)),
+            Self::Live { since_us } => Some((since_us + TIMEOUT_US).saturating_sub(now_us)),
             Self::Fading { .. } => Some(refresh_us),
         }
     }
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn a_picture_ends_the_fade() {
         let mut show = Show::Live { since_us: 0 };
-        assert!(show.tick(PATIENCE_US + FADE_US / 2).is_some_and(|l| (100..160).contains(&l)));
+        assert!(show.tick(TIMEOUT_US + FADE_US / 2).is_some_and(|l| (100..160).contains(&l)));
         show.picture(400_000);
         assert_eq!(show, Show::Live { since_us: 400_000 });
     }

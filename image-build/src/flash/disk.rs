@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow, bail};
 const NO_DISKS: [&str; 6] = ["loop", "ram", "zram", "sr", "dm-", "md"];
 
 /// What to do with a wrong name.
-const LOOK: &str = "`cargo xtask flash` names the disks";
+const LIST_HINT: &str = "`cargo xtask flash` names the disks";
 /// Where the system itself is mounted.
 const SYSTEM: [&str; 5] = ["/", "/boot", "/boot/efi", "/usr", "/var"];
 
@@ -31,10 +31,10 @@ impl Disk {
     /// When it is no whole disk, or in use: says by what.
     pub(crate) fn find(path: &Path) -> Result<Self> {
         let given = path.display();
-        let path = path.canonicalize().map_err(|_| anyhow!("there is no {given}: {LOOK}"))?;
+        let path = path.canonicalize().map_err(|_| anyhow!("there is no {given}: {LIST_HINT}"))?;
         let name = match path.strip_prefix("/dev").map(Path::to_str) {
             Ok(Some(name)) => name,
-            _ => bail!("{given} is no disk: {LOOK}"),
+            _ => bail!("{given} is no disk: {LIST_HINT}"),
         };
         Self::of(name).with_context(|| format!("{given} is not written"))
     }
@@ -51,7 +51,7 @@ impl Disk {
     fn of(name: &str) -> Result<Self> {
         let sys = Path::new("/sys/block").join(name);
         if !sys.is_dir() {
-            bail!("it is no whole disk (a partition, or no block device): {LOOK}");
+            bail!("it is no whole disk (a partition, or no block device): {LIST_HINT}");
         }
         let text = |file: &str| fs::read_to_string(sys.join(file)).unwrap_or_default().trim().to_owned();
         if text("ro") == "1" {

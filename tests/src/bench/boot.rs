@@ -21,7 +21,7 @@ pub(crate) const BOOT: Scenario = Scenario {
     run,
 };
 
-const PATIENCE: Duration = Duration::from_secs(600);
+const TIMEOUT: Duration = Duration::from_secs(600);
 /// How often each starts; the first start of a booth makes its partitions and counts for itself.
 const STARTS: usize = 3;
 /// What is asked for.
@@ -44,8 +44,8 @@ fn run(context: &Context) -> Result<Report, Error> {
     for start in 0..=starts {
         let mut machine = Machine::start(&booth, &ours, &silent)?;
         let card =
-            machine.wait_for_picture("a card", PATIENCE, |shot| shot.is_card(WELL) || shot.qr().is_some())?;
-        machine.power_button(PATIENCE)?;
+            machine.wait_for_picture("a card", TIMEOUT, |shot| shot.is_card(WELL) || shot.qr().is_some())?;
+        machine.power_button(TIMEOUT)?;
         let prompt = login(&debian, &theirs, &silent, &mut panics)?;
         let [card, prompt] = [card, prompt].map(|time| time.as_secs_f64());
         if start == 0 {
@@ -90,7 +90,7 @@ fn login(disk: &Path, folder: &Path, options: &Options, panics: &mut usize) -> R
     const PANICS: usize = 3;
     loop {
         let mut machine = Machine::start(disk, folder, options)?;
-        let came = machine.wait_until("Debian's prompt", PATIENCE, |machine| {
+        let came = machine.wait_until("Debian's prompt", TIMEOUT, |machine| {
             let console = machine.console();
             console.contains("login:") || console.contains("Kernel panic")
         })?;
@@ -148,13 +148,13 @@ impl Others {
     /// Starts the booth in QEMU; until it shows what the other's camera sees.
     fn until_live(&mut self, options: &Options) -> Result<Duration, Error> {
         let seen = self.folder.join("waiting.json");
-        self.waiting.wait("the other booth", PATIENCE, |_| seen.exists().then_some(()))?;
+        self.waiting.wait("the other booth", TIMEOUT, |_| seen.exists().then_some(()))?;
         let options =
             Options { credentials: camera(), second_disk: Some(self.camera.clone()), ..options.clone() };
         let mut machine = Machine::start_on(Some(&self.port), &self.disk, &self.folder, &options)?;
         let live =
-            machine.wait_for_picture("the other booth's picture", PATIENCE, |shot| shot.bars() == UPRIGHT)?;
-        machine.power_button(PATIENCE)?;
+            machine.wait_for_picture("the other booth's picture", TIMEOUT, |shot| shot.bars() == UPRIGHT)?;
+        machine.power_button(TIMEOUT)?;
         Ok(live)
     }
 }

@@ -51,11 +51,11 @@ const LINES_IN_AN_ERROR: usize = 40;
 
 impl Error {
     /// `what` did not come, and `console` is all that the machine said meanwhile.
-    fn too_late(what: &str, patience: Duration, console: &str) -> Self {
+    fn too_late(what: &str, timeout: Duration, console: &str) -> Self {
         let lines: Vec<_> = console.lines().collect();
         Self::TooLate {
             what: what.to_owned(),
-            seconds: patience.as_secs(),
+            seconds: timeout.as_secs(),
             console: lines[lines.len().saturating_sub(LINES_IN_AN_ERROR)..].join("\n"),
         }
     }

@@ -16,7 +16,7 @@ const FIRMWARE: [&str; 2] = ["/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF
 /// From one press of the power button to the next.
 const PRESS_EVERY: Duration = Duration::from_secs(5);
 /// How often console and screen are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// What a machine is made of.
 #[derive(Debug, Clone)]
@@ -188,8 +188,8 @@ impl Machine {
     ///
     /// # Errors
     /// When it does not come.
-    pub fn wait_for(&mut self, text: &str, patience: Duration) -> Result<Duration, Error> {
-        self.wait(&format!("\"{text}\""), patience, |machine| Ok(machine.console().contains(text)))
+    pub fn wait_for(&mut self, text: &str, timeout: Duration) -> Result<Duration, Error> {
+        self.wait(&format!("\"{text}\""), timeout, |machine| Ok(machine.console().contains(text)))
     }
 
     /// Waits until the screen shows something that `fits`.
@@ -199,10 +199,10 @@ impl Machine {
     pub fn wait_for_picture(
         &mut self,
         what: &str,
-        patience: Duration,
+        timeout: Duration,
         fits: impl Fn(&Screenshot) -> bool,
     ) -> Result<Duration, Error> {
-        self.wait(what, patience, |machine| Ok(fits(&machine.screenshot()?)))
+        self.wait(what, timeout, |machine| Ok(fits(&machine.screenshot()?)))
     }
 
     /// Waits until `came`.
@@ -212,28 +212,28 @@ impl Machine {
     pub fn wait_until(
         &mut self,
         what: &str,
-        patience: Duration,
+        timeout: Duration,
         came: impl Fn(&Self) -> bool,
     ) -> Result<Duration, Error> {
-        self.wait(what, patience, |machine| Ok(came(machine)))
+        self.wait(what, timeout, |machine| Ok(came(machine)))
     }
 
     fn wait(
         &mut self,
         what: &str,
-        patience: Duration,
+        timeout: Duration,
         mut came: impl FnMut(&mut Self) -> Result<bool, Error>,
     ) -> Result<Duration, Error> {
-        let until = Instant::now() + patience;
+        let until = Instant::now() + timeout;
         loop {
             let uptime = self.uptime();
             if came(self)? {
                 return Ok(uptime);
             }
             if Instant::now() > until {
-                return Err(Error::too_late(what, patience, &self.console()));
+                return Err(Error::too_late(what, timeout, &self.console()));
             }
-            std::thread::sleep(LOOK_EVERY);
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 
@@ -279,7 +279,7 @@ impl Machine {
             if Instant::now() > until {
                 return Err(e);
             }
-            std::thread::sleep(LOOK_EVERY);
+            std::thread::sleep(POLL_INTERVAL);
         }
         Ok(())
     }
@@ -288,9 +288,9 @@ impl Machine {
     ///
     /// # Errors
     /// When it stays on.
-    pub fn power_button(&mut self, patience: Duration) -> Result<(), Error> {
+    pub fn power_button(&mut self, timeout: Duration) -> Result<(), Error> {
         let mut pressed: Option<Instant> = None;
-        self.wait("the end", patience, |machine| {
+        self.wait("the end", timeout, |machine| {
             if machine.qemu.try_wait().map_err(system("QEMU"))?.is_some() {
                 return Ok(true);
             }
@@ -308,8 +308,8 @@ impl Machine {
     ///
     /// # Errors
     /// When it stays on.
-    pub fn wait_off(mut self, patience: Duration) -> Result<(), Error> {
-        self.wait("the end", patience, |machine| {
+    pub fn wait_off(mut self, timeout: Duration) -> Result<(), Error> {
+        self.wait("the end", timeout, |machine| {
             Ok(machine.qemu.try_wait().map_err(system("QEMU"))?.is_some())
         })?;
         Ok(())

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{Error, system};
 
 /// How long QEMU may take to open its socket, or to answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(super) struct Qmp {
     reader: BufReader<UnixStream>,
@@ -18,7 +18,7 @@ pub(super) struct Qmp {
 
 impl Qmp {
     pub(super) fn connect(socket: &Path) -> Result<Self, Error> {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         let stream = loop {
             match UnixStream::connect(socket) {
                 Ok(stream) => break stream,
@@ -26,7 +26,7 @@ impl Qmp {
                 Err(_) => std::thread::sleep(Duration::from_millis(20)),
             }
         };
-        stream.set_read_timeout(Some(PATIENCE)).map_err(system("QEMU's socket"))?;
+        stream.set_read_timeout(Some(TIMEOUT)).map_err(system("QEMU's socket"))?;
         let mut qmp = Self { reader: BufReader::new(stream) };
         qmp.read()?;
         qmp.execute("qmp_capabilities", json!({}))?;

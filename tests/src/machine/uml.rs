@@ -16,7 +16,7 @@ use super::{Error, copy, inherit, system};
 
 /// How large a disk is, in bytes; what the image leaves of it becomes the data partition.
 const DISK: u64 = 6 << 30;
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// What the socket between two machines holds, in bytes.
 const CABLE: usize = 4 << 20;
 
@@ -205,19 +205,19 @@ impl Machine {
     pub fn wait<T>(
         &mut self,
         what: &str,
-        patience: Duration,
+        timeout: Duration,
         mut came: impl FnMut(&Self) -> Option<T>,
     ) -> Result<T, Error> {
-        let until = Instant::now() + patience;
+        let until = Instant::now() + timeout;
         loop {
             if let Some(value) = came(self) {
                 return Ok(value);
             }
             let ended = self.kernel.try_wait().map_err(system("the machine"))?;
             if ended.is_some() || Instant::now() > until {
-                return Err(Error::too_late(what, patience, &self.console()));
+                return Err(Error::too_late(what, timeout, &self.console()));
             }
-            std::thread::sleep(LOOK_EVERY);
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 

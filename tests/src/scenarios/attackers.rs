@@ -28,7 +28,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
 const HALF_OPEN: usize = 10_000;
 const RECORDS: u32 = 10_000;
 const RECORDED: u32 = 2_000;
-const PATIENCE_MS: i64 = 20_000;
+const TIMEOUT_MS: i64 = 20_000;
 const FLOOD_ENDS_MS: i64 = 60_000;
 const RELAYED_S: i64 = 15;
 const RELAY_PORT: u16 = 4443;
@@ -68,8 +68,8 @@ fn pairing(context: &Context, report: &mut Report, pair: &mut Pair) -> Result<()
     pair.b.belong_to(None);
     start_as_strangers(pair, plan)?;
     let shows = |status: &Status| status.word("/peer/code").len() == 8;
-    pair.a.wait("showing a code", PATIENCE_MS, shows)?;
-    pair.b.wait("showing a code", PATIENCE_MS, shows)?;
+    pair.a.wait("showing a code", TIMEOUT_MS, shows)?;
+    pair.b.wait("showing a code", TIMEOUT_MS, shows)?;
     let listen = format!("{}:{BETWEEN_PORT}", Side::A.address());
     let to = format!("{}:{PORT}", Side::A.address());
     let between = start(context, "a", &["between", "--listen", &listen, "--to", &to, "--name", "between"])?;
@@ -81,7 +81,7 @@ fn pairing(context: &Context, report: &mut Report, pair: &mut Pair) -> Result<()
     let passed = between.printed().contains("passed on: Ok([65,");
     report.check("between two booths: what both say is passed on", passed, between.printed().trim());
     report.check("between two booths: B gives nothing", !done, said);
-    wait_until(PATIENCE_MS, 50, || refused(&pair.a) == 1);
+    wait_until(TIMEOUT_MS, 50, || refused(&pair.a) == 1);
     report.check("between two booths: refused and counted at A", refused(&pair.a) == 1, refused(&pair.a));
     drop(between);
 
@@ -90,7 +90,7 @@ fn pairing(context: &Context, report: &mut Report, pair: &mut Pair) -> Result<()
         pair.b.command(&["pair", wrong, "--booth", "A"])?;
     }
     report.check("guesses: each counted", refused(&pair.a) == 5, refused(&pair.a));
-    let gone = wait_until(PATIENCE_MS, 50, || pair.a.status().word("/peer/code").is_empty()).is_some();
+    let gone = wait_until(TIMEOUT_MS, 50, || pair.a.status().word("/peer/code").is_empty()).is_some();
     report.check("guesses: the fifth ends the code", gone, "");
     let (done, said) = pair.b.command(&["pair", &code, "--booth", "A"])?;
     report.check("guesses: the right one comes too late", !done, said);
@@ -108,7 +108,7 @@ fn meeting(context: &Context, report: &mut Report, pair: &mut Pair, packets: &Pa
     pair.b.belong_to(Some(room()));
     start_as_strangers(pair, plan)?;
     for booth in [&mut pair.a, &mut pair.b] {
-        booth.wait("showing a picture", PATIENCE_MS, Status::shows_picture)?;
+        booth.wait("showing a picture", TIMEOUT_MS, Status::shows_picture)?;
     }
     let blind = Plan { camera: false, screen: false, ..plan };
     let mut strangers = Vec::new();
@@ -120,8 +120,8 @@ fn meeting(context: &Context, report: &mut Report, pair: &mut Pair, packets: &Pa
         stranger.listen_on(PORT + n);
         stranger.call_the_other_side();
         stranger.start(blind, None)?;
-        stranger.wait("running", PATIENCE_MS, Status::answered)?;
-        stranger.wait("told why", PATIENCE_MS, |status| status.word("/peer/trouble").contains(why))?;
+        stranger.wait("running", TIMEOUT_MS, Status::answered)?;
+        stranger.wait("told why", TIMEOUT_MS, |status| status.word("/peer/trouble").contains(why))?;
         strangers.push(stranger);
     }
     for (stranger, what) in strangers.iter().zip(["another room", "another's name"]) {
@@ -192,7 +192,7 @@ fn relayed(context: &Context, report: &mut Report, pair: &mut Pair) -> Result<()
     let (listen, file) = (format!("0.0.0.0:{RELAY_PORT}"), context.dir().join("relay"));
     let words = ["faithless", "--listen", &listen, "--fingerprint", &file.display().to_string()];
     let relay = start(context, "r", &words)?;
-    wait_until(PATIENCE_MS, 50, || relay.printed().contains("listening"));
+    wait_until(TIMEOUT_MS, 50, || relay.printed().contains("listening"));
     let fingerprint = std::fs::read_to_string(&file).map_err(failed("the relay's fingerprint"))?;
     pair.a.meet_at(&format!("10.9.1.2:{RELAY_PORT}"), &fingerprint);
     pair.b.meet_at(&format!("10.9.2.2:{RELAY_PORT}"), &fingerprint);
@@ -200,7 +200,7 @@ fn relayed(context: &Context, report: &mut Report, pair: &mut Pair) -> Result<()
     start_as_strangers(pair, plan)?;
     for booth in [&mut pair.a, &mut pair.b] {
         let live = |status: &Status| status.route() == "relay" && status.shows_picture();
-        booth.wait("live through the relay", PATIENCE_MS, live)?;
+        booth.wait("live through the relay", TIMEOUT_MS, live)?;
     }
     let (spans, _) = watch_while(pair, || sleep_until_us(now_us() + RELAYED_S * 1_000_000));
     direction(report, "faithless relay, A to B", &spans[0], &spans[1], RELAYED_S);

@@ -24,7 +24,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
 };
 
 const LIMIT_MS: i64 = 10_000;
-const PATIENCE_MS: i64 = 15_000;
+const TIMEOUT_MS: i64 = 15_000;
 
 fn run(context: &Context) -> Result<Report, Error> {
     let mut report = Report::default();
@@ -34,7 +34,7 @@ fn run(context: &Context) -> Result<Report, Error> {
     booth.start(plan, None)?;
     let running =
         |status: &Status| status.word("/camera/state") == "streaming" && status.word("/screen/state") == "on";
-    booth.wait("running", PATIENCE_MS, running)?;
+    booth.wait("running", TIMEOUT_MS, running)?;
 
     let is = |report: &mut Report, when: &str, booth: &Booth, wanted: &[(&str, &str, &str)], code: i32| {
         let seen = Seen::of(context, booth)?;
@@ -61,14 +61,14 @@ fn run(context: &Context) -> Result<Report, Error> {
     is(&mut report, "running", &booth, &[camera, screen, software, network, alone], 0)?;
 
     let unplugged = Vivid::open(Side::A.camera())?.unplug()?;
-    booth.wait("without camera", PATIENCE_MS, |status| status.word("/camera/state") == "searching")?;
+    booth.wait("without camera", TIMEOUT_MS, |status| status.word("/camera/state") == "searching")?;
     is(&mut report, "camera unplugged", &booth, &[("camera", "wrong", "plug"), screen], 1)?;
     unplugged.plug();
     hotplug_screen(false)?;
-    booth.wait("without screen", PATIENCE_MS, |status| status.word("/screen/state") == "searching")?;
+    booth.wait("without screen", TIMEOUT_MS, |status| status.word("/screen/state") == "searching")?;
     is(&mut report, "screen unplugged", &booth, &[camera, ("screen", "wrong", "plug")], 1)?;
     hotplug_screen(true)?;
-    booth.wait("running", PATIENCE_MS, running)?;
+    booth.wait("running", TIMEOUT_MS, running)?;
     is(&mut report, "plugged in again", &booth, &[camera, screen], 0)?;
 
     booth.stop();

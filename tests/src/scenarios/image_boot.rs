@@ -42,18 +42,18 @@ pub(crate) const SCENARIO: Scenario = Scenario {
 };
 
 /// A machine in emulation takes its time.
-const PATIENCE: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_secs(300);
 
 fn run(context: &Context) -> Result<Report, Error> {
     let mut report = Report::default();
     let folder = context.dir();
     let disk = qemu::flashed(&machine::image("1")?, folder, "disk.qcow2")?;
     let mut machine = Machine::start(&disk, folder, &Options::default())?;
-    let card = machine.wait_for_picture("a card on the screen", PATIENCE, |shot| {
+    let card = machine.wait_for_picture("a card on the screen", TIMEOUT, |shot| {
         shot.is_card(WELL) || shot.qr().is_some()
     })?;
     report.figure("first_card_s", card.as_secs_f64());
-    let pairing = machine.wait_for_picture("the card with a code", PATIENCE, |shot| shot.qr().is_some())?;
+    let pairing = machine.wait_for_picture("the card with a code", TIMEOUT, |shot| shot.qr().is_some())?;
     report.figure("pairing_card_s", pairing.as_secs_f64());
     let shot = machine.screenshot()?;
     shot.keep(&folder.join("card.png"))?;
@@ -70,7 +70,7 @@ fn run(context: &Context) -> Result<Report, Error> {
     let stick = Stick::with(folder.join("stick.img"), &[("holobooth.toml", &file)])?;
     let plugged = machine.uptime();
     let name = machine.plug(stick.image(), false)?;
-    let renamed = machine.wait_for("booth atrium: Pairing", PATIENCE)?;
+    let renamed = machine.wait_for("booth atrium: Pairing", TIMEOUT)?;
     report.figure("stick_s", (renamed - plugged).as_secs_f64());
     machine.pull(&name)?;
     let answer = stick.text("holobooth-result.txt").unwrap_or_default();
@@ -87,7 +87,7 @@ fn tpm(context: &Context) -> Result<Report, Error> {
     let mut names = Vec::new();
     for start in ["first", "next"] {
         let mut machine = Machine::start(&disk, folder, &options)?;
-        machine.wait_for_picture("the card with a code", PATIENCE, |shot| shot.qr().is_some())?;
+        machine.wait_for_picture("the card with a code", TIMEOUT, |shot| shot.qr().is_some())?;
         let console = machine.console();
         report.check(format!("the {start} start unlocks the data"), console.contains(UNLOCKED), "");
         let repaired = console.contains("without data");
@@ -95,7 +95,7 @@ fn tpm(context: &Context) -> Result<Report, Error> {
         let words = machine.screenshot()?.qr().unwrap_or_default();
         names.push(words.rsplit(' ').next().unwrap_or_default().to_owned());
         // What was written must reach the disk first: a booth's key is synced, its journal is not.
-        machine.power_button(PATIENCE)?;
+        machine.power_button(TIMEOUT)?;
     }
     report.check("it is the same booth", !names[0].is_empty() && names[0] == names[1], names.join(", "));
     Ok(report)
@@ -119,11 +119,11 @@ fn lost(context: &Context) -> Result<Report, Error> {
         credentials: credentials.map(|(name, text)| (name.to_owned(), text.to_owned())).into(),
         ..Options::default()
     };
-    Machine::start(&disk, folder, &options)?.wait_off(PATIENCE)?;
+    Machine::start(&disk, folder, &options)?.wait_off(TIMEOUT)?;
     let mut machine = Machine::start(&disk, folder, &Options::default())?;
-    let anew = machine.wait_for("the data partition was made anew", 4 * PATIENCE)?;
+    let anew = machine.wait_for("the data partition was made anew", 4 * TIMEOUT)?;
     report.figure("made_anew_s", anew.as_secs_f64());
-    let card = machine.wait_for_picture("the card with a code", PATIENCE, |shot| shot.qr().is_some())?;
+    let card = machine.wait_for_picture("the card with a code", TIMEOUT, |shot| shot.qr().is_some())?;
     report.figure("card_s", card.as_secs_f64());
     // Not how often it started: QEMU's emulation now and then lets a kernel die early, and the machine starts once more.
     let console = machine.console();

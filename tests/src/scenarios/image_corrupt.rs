@@ -19,9 +19,9 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     run,
 };
 
-const PATIENCE: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_secs(300);
 /// From one changed block to the next, in bytes.
-const APART: u64 = 1 << 20;
+const MIN_SPACING: u64 = 1 << 20;
 /// How much of the root is in use at least, in bytes.
 const USED: u64 = 256 << 20;
 
@@ -35,10 +35,10 @@ fn run(context: &Context) -> Result<Report, Error> {
     let disk = qemu::flashed(&changed, folder, "disk.qcow2")?;
     let options = Options { kernel: vec!["loglevel=5".into()], ..Options::default() };
     let mut machine = Machine::start(&disk, folder, &options)?;
-    let found = machine.wait_for("is corrupted", PATIENCE)?;
+    let found = machine.wait_for("is corrupted", TIMEOUT)?;
     report.figure("found_s", found.as_secs_f64());
     let starts = machine.starts();
-    let again = machine.wait_until("another start", PATIENCE, |machine| machine.starts() > starts)?;
+    let again = machine.wait_until("another start", TIMEOUT, |machine| machine.starts() > starts)?;
     report.figure("started_again_s", again.as_secs_f64());
     report.check("no booth ran", !machine.console().contains("holobooth] image "), "");
     Ok(report)
@@ -51,7 +51,7 @@ fn change(disk: &Path) -> Result<u64, Error> {
     let start = third_partition(&file).map_err(failed)?;
     let mut blocks = 0;
     // The first megabyte has the superblock: without it nothing would be tried at all.
-    for at in (APART..USED).step_by(APART as usize) {
+    for at in (MIN_SPACING..USED).step_by(MIN_SPACING as usize) {
         let mut bytes = [0; 16];
         file.read_exact_at(&mut bytes, start + at).map_err(failed)?;
         bytes.iter_mut().for_each(|byte| *byte = !*byte);

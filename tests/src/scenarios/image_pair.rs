@@ -43,7 +43,7 @@ pub(crate) const EXPOSURE: Scenario = Scenario {
     run: exposure,
 };
 
-const PATIENCE: Duration = Duration::from_secs(150);
+const TIMEOUT: Duration = Duration::from_secs(150);
 /// MiB of memory of a machine.
 const MEMORY_MIB: u32 = 1024;
 /// The most that an image may have, and that a machine in a meeting may use, in bytes.
@@ -120,7 +120,7 @@ fn exposure(context: &Context) -> Result<Report, Error> {
         meeting.wait_for(n)?;
     }
     let file = context.dir().join("a.exposure");
-    let text = meeting.machines[0].wait("the units' exposure", PATIENCE, |_| {
+    let text = meeting.machines[0].wait("the units' exposure", TIMEOUT, |_| {
         let text = std::fs::read_to_string(&file).ok()?;
         text.contains("\nend").then_some(text)
     })?;
@@ -228,7 +228,7 @@ impl Meeting {
         let file = self.folder.join(format!("{name}.json"));
         let _ = std::fs::remove_file(&file);
         let mut looks = 0;
-        let seen = self.machines[n].wait(&format!("{wanted} on the screen of {name}"), PATIENCE, |_| {
+        let seen = self.machines[n].wait(&format!("{wanted} on the screen of {name}"), TIMEOUT, |_| {
             let text = std::fs::read(&file).ok()?;
             let _ = std::fs::remove_file(&file);
             looks += 1;

@@ -21,7 +21,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
 
 /// From the entering of the code to pictures on both screens, and from a power cut.
 const LIVE_MS: i64 = 5_000;
-const PATIENCE_MS: i64 = 20_000;
+const TIMEOUT_MS: i64 = 20_000;
 /// The card is drawn and scanned out.
 const CARD_MS: i64 = 1_000;
 
@@ -34,7 +34,7 @@ fn run(context: &Context) -> Result<Report, Error> {
     pair.b.belong_to(None);
     start_as_strangers(&mut pair, plan)?;
     for booth in [&mut pair.a, &mut pair.b] {
-        booth.wait("showing a code", PATIENCE_MS, |status| {
+        booth.wait("showing a code", TIMEOUT_MS, |status| {
             status.word("/peer/code").len() == 8 && status.word("/screen/card") == "pairing"
         })?;
     }
@@ -60,7 +60,7 @@ fn run(context: &Context) -> Result<Report, Error> {
     report.check("the right code is taken", done, said);
     let together = |status: &Status| status.connected() && status.route() == "direct";
     let mut check = |what: &str, since_us: i64, pair: &Pair| {
-        let seen = flow::watch(pair, 0, PATIENCE_MS, together);
+        let seen = flow::watch(pair, 0, TIMEOUT_MS, together);
         let took_ms = seen.took_ms.map(|_| (now_us() - since_us) / 1000);
         let found = took_ms.map_or("never".to_owned(), |ms| format!("{ms} ms"));
         let in_time = took_ms.is_some_and(|ms| ms <= LIVE_MS);
@@ -86,13 +86,13 @@ fn run(context: &Context) -> Result<Report, Error> {
     third.call_itself("third");
     third.listen_on(PORT + 1);
     third.start(Plan { camera: false, screen: false, ..plan }, None)?;
-    third.wait("showing a code", PATIENCE_MS, |status| status.word("/peer/code").len() == 8)?;
+    third.wait("showing a code", TIMEOUT_MS, |status| status.word("/peer/code").len() == 8)?;
     pair.a.stop();
     pair.a.enter(third.status().word("/peer/code"));
     pair.a.start(plan, None)?;
-    third.wait("in the room", PATIENCE_MS, |status| status.members() == 2)?;
+    third.wait("in the room", TIMEOUT_MS, |status| status.members() == 2)?;
     for (booth, name) in [(&pair.a, "A"), (&pair.b, "B")] {
-        let seen = wait_until(PATIENCE_MS, 100, || booth.status().members() == 2);
+        let seen = wait_until(TIMEOUT_MS, 100, || booth.status().members() == 2);
         let found = seen.map_or("never".to_owned(), |ms| format!("{ms} ms"));
         report.check(format!("{name} sees a third, which came by a file"), seen.is_some(), found);
     }

@@ -21,7 +21,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
 /// From the start of the later one to pictures on both screens.
 const LIVE_MS: i64 = 5_000;
 /// Longer than allowed, so that a late meeting shows as late and not as none.
-const PATIENCE_MS: i64 = 20_000;
+const TIMEOUT_MS: i64 = 20_000;
 const SETTLE_MS: i64 = 2_000;
 /// How long a meeting may show nothing new while another booth comes.
 const GAP_MS: i64 = 200;
@@ -34,7 +34,7 @@ fn run(context: &Context) -> Result<Report, Error> {
     let live = |pair: &Pair, since_us: i64| {
         let early_ms = (now_us() - since_us) / 1000;
         let direct = |status: &Status| status.connected() && status.route() == "direct";
-        flow::watch(pair, 0, PATIENCE_MS, direct).took_ms.map(|ms| ms + early_ms)
+        flow::watch(pair, 0, TIMEOUT_MS, direct).took_ms.map(|ms| ms + early_ms)
     };
     let mut check = |what: &str, took_ms: Option<i64>| {
         let in_time = took_ms.is_some_and(|ms| ms <= LIVE_MS);
@@ -62,7 +62,7 @@ fn run(context: &Context) -> Result<Report, Error> {
     third.call_itself("third");
     third.listen_on(PORT + 1);
     third.start(Plan { camera: false, screen: false, ..plan }, None)?;
-    third.wait("running", PATIENCE_MS, Status::answered)?;
+    third.wait("running", TIMEOUT_MS, Status::answered)?;
     let gap = flow::gap_ms(&pair, LIVE_MS);
     report.check(
         format!("a third booth disturbs nobody for {GAP_MS} ms"),
@@ -76,7 +76,7 @@ fn run(context: &Context) -> Result<Report, Error> {
     let trouble = third.status().word("/peer/trouble").to_owned();
     report.check("the third says why it waits", trouble.contains("in a meeting"), trouble);
     pair.a.stop();
-    let took = third.wait("meeting B", PATIENCE_MS, Status::connected)?;
+    let took = third.wait("meeting B", TIMEOUT_MS, Status::connected)?;
     report.check(
         "one goes, and the third is met",
         third.status().word("/peer/name") == "B",

@@ -28,7 +28,7 @@ const MOVED_MS: i64 = 5_000;
 const BETTER_GAP_MS: i64 = 500;
 const BROKEN_GAP_MS: i64 = 2_500;
 /// Longer than allowed, so that a late meeting shows as late and not as none.
-const PATIENCE_MS: i64 = 20_000;
+const TIMEOUT_MS: i64 = 20_000;
 const SETTLE_MS: i64 = 3_000;
 
 fn run(context: &Context) -> Result<Report, Error> {
@@ -43,7 +43,7 @@ fn run(context: &Context) -> Result<Report, Error> {
     start_as_strangers(&mut pair, Plan::both_ways(SMALL))?;
     let since_us = now_us();
     let over = |way: &'static str| move |status: &Status| status.route() == way && status.connected();
-    let took_ms = flow::watch(&pair, 0, PATIENCE_MS, over("relay")).took_ms;
+    let took_ms = flow::watch(&pair, 0, TIMEOUT_MS, over("relay")).took_ms;
     let took_ms = took_ms.map(|_| (now_us() - since_us) / 1000);
     let found = took_ms.map_or("never".to_owned(), |ms| format!("{ms} ms"));
     if took_ms.is_none() {
@@ -70,7 +70,7 @@ fn run(context: &Context) -> Result<Report, Error> {
     for (what, cable, way, gap_ms) in moves {
         flow::gap_ms(&pair, SETTLE_MS);
         ip(&format!("-n a link set va {cable}")).map_err(failed("the direct cable"))?;
-        let seen = flow::watch(&pair, 0, PATIENCE_MS, over(way));
+        let seen = flow::watch(&pair, 0, TIMEOUT_MS, over(way));
         let held = seen.took_ms.is_some_and(|ms| ms <= MOVED_MS) && seen.gap_ms <= gap_ms;
         let found = seen
             .took_ms

@@ -31,7 +31,7 @@ pub(crate) const FULL: Scenario = Scenario {
     run: full,
 };
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 /// How often the power is cut.
 const CUTS_WANTED: usize = 50;
 /// When it is cut, after the booth came up, in ms.
@@ -56,7 +56,7 @@ fn cuts(context: &Context) -> Result<Report, Error> {
         let _ = fs::remove_file(folder.join("m.console"));
         let mut machine = uml::Machine::start("m", &disk, None, folder, &options)?;
         let name =
-            machine.wait(&format!("a booth, at cut {cut}"), PATIENCE, |machine| named(&machine.console()))?;
+            machine.wait(&format!("a booth, at cut {cut}"), TIMEOUT, |machine| named(&machine.console()))?;
         slowest = slowest.max(machine.uptime());
         match NAMES.iter().position(|known| *known == name) {
             Some(n) => seen[n] += 1,
@@ -65,7 +65,7 @@ fn cuts(context: &Context) -> Result<Report, Error> {
             None => troubles.push(format!("cut {cut}: it called itself {name}")),
         }
         if cut == 0 {
-            machine.wait("the first stick", PATIENCE, |machine| {
+            machine.wait("the first stick", TIMEOUT, |machine| {
                 machine.console().contains("booth north").then_some(())
             })?;
         }
@@ -100,7 +100,7 @@ fn full(context: &Context) -> Result<Report, Error> {
                 systemctl start holobooth-stick@ubdc; echo the second stick was read";
     let mut machine =
         uml::Machine::start("m", &disk, None, folder, &uml::Options::with_sticks(&sticks, fill))?;
-    machine.wait("the second stick", PATIENCE, |machine| {
+    machine.wait("the second stick", TIMEOUT, |machine| {
         machine.console().contains("the second stick was read").then_some(())
     })?;
     let console = machine.console();
@@ -117,7 +117,7 @@ fn full(context: &Context) -> Result<Report, Error> {
     let _ = fs::remove_file(folder.join("m.console"));
     let mut machine =
         uml::Machine::start("m", &disk, None, folder, &uml::Options::with_sticks(&sticks, "sleep infinity"))?;
-    let name = machine.wait("a booth with a full disk", PATIENCE, |machine| named(&machine.console()))?;
+    let name = machine.wait("a booth with a full disk", TIMEOUT, |machine| named(&machine.console()))?;
     report.check("with a full disk it starts, as the first stick said", name == "north", name);
     Ok(report)
 }

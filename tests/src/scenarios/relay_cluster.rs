@@ -29,7 +29,7 @@ const DIRECT_MS: i64 = 7_000;
 const BETTER_GAP_MS: i64 = 500;
 const BROKEN_GAP_MS: i64 = 2_500;
 /// Longer than allowed, so that a late recovery shows as late and not as none.
-const PATIENCE_MS: i64 = 20_000;
+const TIMEOUT_MS: i64 = 20_000;
 /// Relays that nothing has been heard of yet may be starting for so long.
 const RELAYS_UP_MS: i64 = 20_000;
 
@@ -49,7 +49,7 @@ fn run(context: &Context) -> Result<Report, Error> {
         return Err(error.into());
     }
     let over = |way: &'static str| move |status: &Status| status.route() == way && status.connected();
-    let seen = flow::watch(&pair, 0, PATIENCE_MS, over("relay"));
+    let seen = flow::watch(&pair, 0, TIMEOUT_MS, over("relay"));
     report.check("both live through the relays", seen.took_ms.is_some(), both(&pair, Status::route));
 
     for (n, name) in [(0, "1"), (1, "2")] {
@@ -62,7 +62,7 @@ fn run(context: &Context) -> Result<Report, Error> {
             format!("{dark} ms without a picture"),
         );
         relays[n].start().map_err(failed("a relay"))?;
-        let took_ms = flow::watch(&pair, 0, PATIENCE_MS, over("relay")).took_ms;
+        let took_ms = flow::watch(&pair, 0, TIMEOUT_MS, over("relay")).took_ms;
         let found = took_ms.map_or("not back".to_owned(), |ms| format!("{ms} ms"));
         report.check(
             format!("relay {name} restarted: live within {LIVE_AGAIN_MS} ms"),
@@ -75,7 +75,7 @@ fn run(context: &Context) -> Result<Report, Error> {
 
     flow::gap_ms(&pair, 3_000);
     let mut switch = |what: &str, way, within_ms, gap_ms| {
-        let seen = flow::watch(&pair, 0, PATIENCE_MS, over(way));
+        let seen = flow::watch(&pair, 0, TIMEOUT_MS, over(way));
         let found = seen.took_ms.map_or_else(
             || format!("never: {}", both(&pair, Status::route)),
             |ms| format!("after {ms} ms, with a gap of {} ms", seen.gap_ms),

@@ -23,7 +23,7 @@ const GAP_MS: i64 = 1_500;
 /// From one move to the next.
 const SETTLE_MS: i64 = 2_000;
 /// Longer than allowed, so that a late recovery shows as late and not as none.
-const PATIENCE_MS: i64 = 10_000;
+const TIMEOUT_MS: i64 = 10_000;
 
 fn run(context: &Context) -> Result<Report, Error> {
     let mut report = Report::default();
@@ -45,7 +45,7 @@ fn run(context: &Context) -> Result<Report, Error> {
         }
         let direct = |status: &Status| status.route() == "direct" && status.connected();
         // What was under way when the address went is no flow.
-        let seen = flow::watch(&pair, 1_000, PATIENCE_MS, direct);
+        let seen = flow::watch(&pair, 1_000, TIMEOUT_MS, direct);
         let in_time = seen.took_ms.is_some() && seen.gap_ms <= GAP_MS;
         let found =
             if seen.took_ms.is_some() { format!("a gap of {} ms", seen.gap_ms) } else { "never".into() };

@@ -18,7 +18,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     run,
 };
 
-const PATIENCE: Duration = Duration::from_secs(150);
+const TIMEOUT: Duration = Duration::from_secs(150);
 const CONFIG: &str = "[network]\naddress = \"192.0.2.7/24\"\n[time]\nservers = [\"192.0.2.9\"]\n";
 /// Before the stick and after it; the network takes a moment.
 const SCRIPT: &str = "networkctl --no-pager status vec0; echo and now the stick; systemctl start holobooth-stick@ubdb; sleep 5; \
@@ -35,7 +35,7 @@ fn run(context: &Context) -> Result<Report, Error> {
     let (end, _other) = uml::cable()?;
     let options = uml::Options::with_sticks(&[stick.image().to_owned()], SCRIPT);
     let mut machine = uml::Machine::start("m", &disk, Some(&end), folder, &options)?;
-    let (before, after) = machine.wait("the stick's network", PATIENCE, |machine| {
+    let (before, after) = machine.wait("the stick's network", TIMEOUT, |machine| {
         let console = machine.console();
         let (before, after) = console.split_once("and now the stick")?;
         after.contains("that was all").then(|| (before.to_owned(), after.to_owned()))

@@ -29,7 +29,7 @@ const RELOAD_MS: i64 = 4_000;
 /// From a booth's start to its peer's picture.
 const PICTURE_MS: i64 = 8_000;
 /// How long a network that lost the peer is waited for here, in s; two minutes in earnest.
-const PATIENCE_S: &str = "8";
+const TIMEOUT_S: &str = "8";
 /// From the old network's return to the peer's.
 const BACK_MS: i64 = 30_000;
 
@@ -217,7 +217,7 @@ impl Site {
         self.networkd()?;
         self.supervise("same network")?;
         let kept =
-            self.places.run(&self.binary, &["confirm", "--patience", "30"]).map_err(failed("confirm"))?;
+            self.places.run(&self.binary, &["confirm", "--timeout", "30"]).map_err(failed("confirm"))?;
         self.said("same network: kept", &kept.said, &["kept"]);
         let over = self.places.stored("pending").is_empty() && self.places.stored(CONFIG) == good;
         self.report.check("same network: no longer on trial", over, "");
@@ -228,10 +228,8 @@ impl Site {
         self.said("lost network", &done.notice, &["network.address", "10.77.0.1"]);
         self.networkd()?;
         self.supervise_quietly()?;
-        let back = self
-            .places
-            .run(&self.binary, &["confirm", "--patience", PATIENCE_S])
-            .map_err(failed("confirm"))?;
+        let back =
+            self.places.run(&self.binary, &["confirm", "--timeout", TIMEOUT_S]).map_err(failed("confirm"))?;
         self.said("lost network: says so", &back.notice, &["Network change taken back", "reached neither"]);
         let reverted = self.places.stored(CONFIG) == good && self.places.stored("pending").is_empty();
         self.report.check("lost network: reverts by itself", reverted, back.said.trim());

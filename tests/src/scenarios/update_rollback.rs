@@ -32,7 +32,7 @@ pub(crate) const SERVER: Scenario = Scenario {
 };
 
 /// A machine in emulation takes its time.
-const PATIENCE: Duration = Duration::from_secs(400);
+const TIMEOUT: Duration = Duration::from_secs(400);
 /// A booth that takes an update starts again at once; in emulation that is a few seconds.
 const RESTARTS_WITHIN: Duration = Duration::from_secs(20);
 
@@ -45,8 +45,8 @@ fn run(context: &Context) -> Result<Report, Error> {
     };
     let disk = qemu::flashed(&machine::image("1")?, folder, "disk.qcow2")?;
     let mut machine = Machine::start(&disk, folder, &Options::default())?;
-    machine.wait_for("image 1 runs", PATIENCE)?;
-    machine.wait_for_picture("the card with a code", PATIENCE, |shot| shot.qr().is_some())?;
+    machine.wait_for("image 1 runs", TIMEOUT)?;
+    machine.wait_for_picture("the card with a code", TIMEOUT, |shot| shot.qr().is_some())?;
 
     let forged = folder.join("forged.update");
     // Not version 2: a booth takes no bundle with the sums of the one before, whatever the signature says.
@@ -54,7 +54,7 @@ fn run(context: &Context) -> Result<Report, Error> {
     let stick = Stick::with(folder.join("forged.img"), &[("evil.update", &forged)])?;
     let before = machine.starts();
     let name = machine.plug(stick.image(), false)?;
-    machine.wait_for("Update refused", PATIENCE)?;
+    machine.wait_for("Update refused", TIMEOUT)?;
     report.check(
         "a bundle with another signature is refused for it",
         machine.console().contains("Signature verification failed"),
@@ -72,7 +72,7 @@ fn run(context: &Context) -> Result<Report, Error> {
     let stick = Stick::with(folder.join("two.img"), &[("new.update", &bundle("2", "2")?)])?;
     let plugged = machine.uptime();
     let name = machine.plug(stick.image(), false)?;
-    let runs = machine.wait_for("version 2 came after 1", PATIENCE)?;
+    let runs = machine.wait_for("version 2 came after 1", TIMEOUT)?;
     report.figure("update_s", (runs - plugged).as_secs_f64());
     report.check("version 2 runs", machine.console().contains("image 2 runs"), "");
     machine.pull(&name)?;
@@ -89,7 +89,7 @@ fn run(context: &Context) -> Result<Report, Error> {
     let plugged = machine.uptime();
     machine.plug(stick.image(), false)?;
     let back = machine
-        .wait_for("version 3 did not start well three times; the booth went back to 2", 4 * PATIENCE)?;
+        .wait_for("version 3 did not start well three times; the booth went back to 2", 4 * TIMEOUT)?;
     report.figure("rollback_s", (back - plugged).as_secs_f64());
     let tries = machine.console().matches("the booth is not well").count();
     report.check("version 3 had three tries", tries == 3, tries);
@@ -119,19 +119,19 @@ fn from_server(context: &Context) -> Result<Report, Error> {
     };
     let disk = qemu::flashed(&machine::image("1")?, folder, "disk.qcow2")?;
     let mut machine = Machine::start(&disk, folder, &options)?;
-    machine.wait_for_picture("the card with a code", PATIENCE, |shot| shot.qr().is_some())?;
+    machine.wait_for_picture("the card with a code", TIMEOUT, |shot| shot.qr().is_some())?;
     let file = folder.join("holobooth.toml");
     let config = format!("[update]\nurl = \"https://{ADDRESS}\"\n");
     std::fs::write(&file, config).map_err(failed(file.display().to_string()))?;
     let stick = Stick::with(folder.join("stick.img"), &[("holobooth.toml", &file)])?;
     let plugged = machine.uptime();
     machine.plug(stick.image(), false)?;
-    let waits = machine.wait_for("version 2 waits to be installed", PATIENCE)?;
+    let waits = machine.wait_for("version 2 waits to be installed", TIMEOUT)?;
     report.figure("download_s", (waits - plugged).as_secs_f64());
-    let runs = machine.wait_for("version 2 came after 1", PATIENCE)?;
+    let runs = machine.wait_for("version 2 came after 1", TIMEOUT)?;
     report.figure("update_s", (runs - plugged).as_secs_f64());
     report.check("version 2 runs", machine.console().contains("image 2 runs"), "");
-    let again = machine.wait_for("nothing newer", PATIENCE)?;
+    let again = machine.wait_for("nothing newer", TIMEOUT)?;
     report.figure("asked_again_s", (again - plugged).as_secs_f64());
     Ok(report)
 }

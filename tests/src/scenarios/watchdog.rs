@@ -24,7 +24,7 @@ const READY_MS: i64 = 10_000;
 /// A booth that is not heard of for so long is taken for dead.
 const LIMIT_MS: i64 = 2_000;
 const AWAY_US: i64 = 4_000_000;
-const PATIENCE_MS: i64 = 15_000;
+const TIMEOUT_MS: i64 = 15_000;
 const ALIVE: &str = "WATCHDOG=1";
 
 fn run(context: &Context) -> Result<Report, Error> {
@@ -40,7 +40,7 @@ fn run(context: &Context) -> Result<Report, Error> {
     pair.a.start(plan, None)?;
     ready(&mut report, "alone", &manager, since_us);
     let lives_from_us = now_us();
-    pair.a.wait("looking", PATIENCE_MS, |status| status.word("/state") == "looking")?;
+    pair.a.wait("looking", TIMEOUT_MS, |status| status.word("/state") == "looking")?;
 
     let unplugged = Vivid::open(Side::A.camera())?.unplug()?;
     sleep_until_us(now_us() + AWAY_US);
@@ -54,7 +54,7 @@ fn run(context: &Context) -> Result<Report, Error> {
     hotplug::connect(Side::A, true).map_err(failed("the screen's cable"))?;
 
     pair.b.start(Plan { screen: false, ..plan }, None)?;
-    pair.a.wait("showing a picture", PATIENCE_MS, Status::shows_picture)?;
+    pair.a.wait("showing a picture", TIMEOUT_MS, Status::shows_picture)?;
     pair.b.kill();
     sleep_until_us(now_us() + AWAY_US);
     lives(&mut report, "without peer", &manager, AWAY_US);
@@ -104,7 +104,7 @@ fn said(report: &mut Report, manager: &Manager, state: &str, since_us: i64) {
 
 fn ended_well(report: &mut Report, booth: &mut Booth) {
     let mut status = None;
-    wait_until(PATIENCE_MS, 20, || {
+    wait_until(TIMEOUT_MS, 20, || {
         status = booth.ended();
         status.is_some()
     });

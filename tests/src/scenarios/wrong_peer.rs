@@ -21,7 +21,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     run,
 };
 
-const PATIENCE_US: i64 = 5_000_000;
+const TIMEOUT_US: i64 = 5_000_000;
 const LIT: f64 = 128.0;
 
 fn run(context: &Context) -> Result<Report, Error> {
@@ -39,7 +39,7 @@ fn run(context: &Context) -> Result<Report, Error> {
         pair.a.start(plan, Some(pinned_by_a))?;
         pair.b.start(plan, Some(pinned_by_b))?;
         pair.a.wait("running", 10_000, |status| status.answered())?;
-        sleep_until_us(now_us() + PATIENCE_US);
+        sleep_until_us(now_us() + TIMEOUT_US);
         let refuser = if strict == "A" { &pair.a } else { &pair.b };
         let (status, log) = (refuser.status(), refuser.log());
         let refused = status.number("/peer/refused");
@@ -75,7 +75,7 @@ fn run(context: &Context) -> Result<Report, Error> {
     pair.a.start(plan, Some(&b))?;
     pair.b.start(plan, Some(&a))?;
     pair.b.wait("running", 10_000, |status| status.answered())?;
-    sleep_until_us(now_us() + PATIENCE_US);
+    sleep_until_us(now_us() + TIMEOUT_US);
     for booth in [&pair.a, &pair.b] {
         let (name, status) = (booth.side().name().to_uppercase(), booth.status());
         let refused = status.number("/peer/refused");

@@ -12,7 +12,7 @@ const WATCHED: Duration = Duration::from_secs(3);
 /// So many are enough to know how fast they come.
 const ENOUGH: u64 = 15;
 /// How long one is waited for at once, in ms.
-const LOOK_MS: u16 = 100;
+const POLL_INTERVAL_MS: u16 = 100;
 /// Fewer than this share of the pictures that the mode promises are too few.
 const FEW: f64 = 0.7;
 
@@ -68,7 +68,7 @@ fn own(camera: &Camera) -> Seen {
         let until = Instant::now() + WATCHED;
         let (mut pictures, mut first) = (0, None);
         while pictures < ENOUGH && Instant::now() < until {
-            if stream.next(LOOK_MS)?.is_some() {
+            if stream.next(POLL_INTERVAL_MS)?.is_some() {
                 // From the first on: how long that takes is no matter of the rate.
                 match first {
                     None => first = Some(Instant::now()),

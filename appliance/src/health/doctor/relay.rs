@@ -10,7 +10,7 @@ use super::{Evaluation, Subject};
 use crate::config::Relay;
 
 /// How long an answer may take, and how often it is asked for meanwhile: datagrams get lost.
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 const AGAIN: Duration = Duration::from_millis(500);
 /// A version reserved to be refused (RFC 9000, section 15).
 const NO_VERSION: [u8; 4] = [0x1a, 0x2a, 0x3a, 0x4a];
@@ -61,7 +61,7 @@ fn ask(address: SocketAddr) -> std::io::Result<Option<Duration>> {
     socket.set_read_timeout(Some(AGAIN))?;
     let ours = std::array::from_fn(|_| fastrand::u8(..));
     let question = question(std::array::from_fn(|_| fastrand::u8(..)), ours);
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + TIMEOUT;
     while Instant::now() < until {
         socket.send(&question)?;
         let asked = Instant::now();

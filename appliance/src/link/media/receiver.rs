@@ -24,7 +24,7 @@ const REPORT_EVERY_US: u64 = 100_000;
 /// How often it is sent with something urgent in it, in µs.
 const URGENT_EVERY_US: u64 = 30_000;
 /// A question is sent twice, so far apart in µs.
-const APART_US: u64 = 3_000;
+const MIN_SPACING_US: u64 = 3_000;
 /// After so many shards in a row that are of no use, and so long, in µs, numbers are believed anew.
 pub(crate) const ASTRAY_US: u64 = 500_000;
 pub(crate) const ASTRAY: u32 = 500;
@@ -156,7 +156,7 @@ impl<'a> Receiver<'a> {
             let question = Nack::write(nacks);
             Counters::add(&counters.nacks, nacks.len() as u64);
             self.answers.push_front((now_us, question.clone()));
-            self.answers.push_back((now_us + APART_US, question));
+            self.answers.push_back((now_us + MIN_SPACING_US, question));
         }
         if broken {
             signals.keyframe_for_us.store(true, Relaxed);

@@ -17,7 +17,7 @@ const OVERTIME: (u64, u64) = (2, 30_000);
 /// A frame of which nothing came for so long beyond a round trip is not coming in any more, in µs.
 const SILENCE_US: u64 = 20_000;
 /// No frame is waited for longer than this past its deadline, in µs.
-const PATIENCE_US: u64 = 1_000_000;
+const TIMEOUT_US: u64 = 1_000_000;
 
 /// A frame of which something has come, or should have.
 pub(crate) struct Frame {
@@ -115,7 +115,7 @@ impl Frame {
 pub(crate) fn given_up_us(frame: &Frame, rtt_us: u64) -> u64 {
     let hope = frame.deadline_us.saturating_add(OVERTIME.0 * rtt_us + OVERTIME.1);
     let silence = frame.heard_us.saturating_add(rtt_us + SILENCE_US);
-    hope.max(silence).min(frame.deadline_us.saturating_add(PATIENCE_US))
+    hope.max(silence).min(frame.deadline_us.saturating_add(TIMEOUT_US))
 }
 
 /// Until when a whole keyframe waits for `frame` before it: while a question about it can be answered before its deadline.

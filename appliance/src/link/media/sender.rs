@@ -22,7 +22,7 @@ const KEPT_US: u64 = 500_000;
 /// What a repair takes besides one and a half round trips, in µs: noticing, sending.
 const REPAIR_US: u64 = 15_000;
 /// The two sendings of a repair are so far apart, in µs: a burst of losses seldom takes both.
-const APART_US: u64 = 4_000;
+const MIN_SPACING_US: u64 = 4_000;
 /// The encoder is to wait while so much waits here, in µs of the pace.
 const BACKLOG_US: u64 = 30_000;
 /// Above so much, a frame is not taken any more, in µs of the pace.
@@ -323,7 +323,7 @@ impl Sender {
         let enough = self.repairs.len() - first >= need + spare && need > 2;
         if !enough {
             for i in first..self.repairs.len() {
-                let again = Repair { not_before_us: now_us + APART_US, ..self.repairs[i] };
+                let again = Repair { not_before_us: now_us + MIN_SPACING_US, ..self.repairs[i] };
                 self.repairs.push_back(again);
             }
         }

@@ -165,8 +165,8 @@ async fn in_time(
     attempt: u32,
     dial: impl Future<Output = Result<Connection, Failed>>,
 ) -> Result<Connection, Failed> {
-    let patience = if attempt % PATIENT_EVERY == PATIENT_EVERY - 1 { PATIENT } else { IMPATIENT };
-    timeout(patience, dial).await.unwrap_or(Err(Failed::Late))
+    let limit = if attempt % PATIENT_EVERY == PATIENT_EVERY - 1 { PATIENT } else { IMPATIENT };
+    timeout(limit, dial).await.unwrap_or(Err(Failed::Late))
 }
 
 fn transport(min_window: &MinWindow) -> TransportConfig {

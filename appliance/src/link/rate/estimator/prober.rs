@@ -17,7 +17,7 @@ const HELD_UP: f64 = 0.1;
 /// A train that finds room for so many times the rate was worth it, held up or not.
 const FOUND: f64 = 1.15;
 /// A train that nobody heard of by then is lost.
-const PATIENCE_US: u64 = 1_000_000;
+const TIMEOUT_US: u64 = 1_000_000;
 
 /// Sums of a line fitted through delay over time of sending.
 #[derive(Debug, Clone, Copy, Default)]
@@ -94,7 +94,7 @@ impl Prober {
 
     /// A train to send now at `kbps`, if it is time.
     pub(crate) fn due(&mut self, now_us: u64, target_kbps: f64, ceiling_kbps: f64) -> Option<Probe> {
-        if self.train.as_ref().is_some_and(|train| now_us.saturating_sub(train.asked_us) > PATIENCE_US) {
+        if self.train.as_ref().is_some_and(|train| now_us.saturating_sub(train.asked_us) > TIMEOUT_US) {
             self.train = None;
         }
         if self.train.is_some() || now_us < self.next_us {

@@ -32,7 +32,7 @@ const RTX_MAP: &str = "application/x-rtp-pt-map,96=(uint)97,122=(uint)123";
 const MARGIN_MS: u32 = 20;
 /// Room for a few large frames, so that handing one over never waits.
 const PIPE_BYTES: i32 = 1 << 20;
-const LOOK: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// With feedback at once (RFC 4585). Left to itself the session takes seconds to find out what the line carries, and asks for lost
 /// packets once a second until then. Bytes a second; ns.
@@ -181,7 +181,7 @@ pub(super) fn receive(
         // Its end closes the pipe, and that ends the reading.
         scope.spawn(move || {
             while !stop.load(Relaxed) {
-                std::thread::sleep(LOOK);
+                std::thread::sleep(POLL_INTERVAL);
             }
             drop(launched);
         });

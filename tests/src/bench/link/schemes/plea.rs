@@ -14,7 +14,7 @@ const WORD: &[u8] = b"keyframe";
 /// While nothing comes of it, it is said again after so long, in µs.
 const AGAIN_US: i64 = 50_000;
 /// Keyframes are given so far apart at least, in µs; as our link does.
-const APART_US: i64 = 250_000;
+const MIN_SPACING_US: i64 = 250_000;
 
 /// The receiver's end.
 pub(super) struct Mouth {
@@ -61,7 +61,7 @@ impl Ear {
             heard = true;
         }
         let now = now_us();
-        let give = heard && now - self.given_us >= APART_US;
+        let give = heard && now - self.given_us >= MIN_SPACING_US;
         if give {
             self.given_us = now;
         }

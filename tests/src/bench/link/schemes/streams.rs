@@ -34,9 +34,9 @@ const NAME: &str = "holobooth";
 const STREAMS: u32 = 4096;
 const LONGEST: usize = 16 << 20;
 const CONNECT: Duration = Duration::from_secs(10);
-const LOOK: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// For so long, in µs, a whole keyframe waits for frames before it that may still come.
-const PATIENCE_US: i64 = DEADLINE_US / 2;
+const TIMEOUT_US: i64 = DEADLINE_US / 2;
 
 fn transport() -> Arc<TransportConfig> {
     let mut transport = TransportConfig::default();
@@ -114,7 +114,7 @@ impl Drop for Sender {
     fn drop(&mut self) {
         self.connection.close(VarInt::from_u32(0), b"the clip is over");
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_timeout(LOOK);
+            runtime.shutdown_timeout(POLL_INTERVAL);
         }
     }
 }
@@ -182,7 +182,7 @@ pub(super) fn receive(
     let mut order = Order::default();
     let mut mouth = Mouth::open()?;
     while !stop.load(Relaxed) {
-        if let Ok(data) = arrived.recv_timeout(LOOK) {
+        if let Ok(data) = arrived.recv_timeout(POLL_INTERVAL) {
             order.put(data, now_us());
         }
         while let Some(data) = order.take(now_us()) {
@@ -191,7 +191,7 @@ pub(super) fn receive(
             }
         }
     }
-    runtime.shutdown_timeout(LOOK);
+    runtime.shutdown_timeout(POLL_INTERVAL);
     Ok(())
 }
 
@@ -230,7 +230,7 @@ impl Order {
 
     /// The next in order; or a keyframe that has waited long enough for what should come before it.
     fn take(&mut self, now_us: i64) -> Option<Bytes> {
-        let waited = |held: &Held| held.keyframe && now_us - held.since_us >= PATIENCE_US;
+        let waited = |held: &Held| held.keyframe && now_us - held.since_us >= TIMEOUT_US;
         let number = if self.held.contains_key(&self.next) {
             self.next
         } else {
@@ -266,9 +266,9 @@ mod tests {
         order.put(frame(2), 10);
         order.put(frame(10), 1_000);
         order.put(frame(11), 1_000);
-        assert_eq!(numbers(&mut order, 1_000 + PATIENCE_US - 1), [0; 0]);
-        assert_eq!(numbers(&mut order, 1_000 + PATIENCE_US), [10, 11]);
-        order.put(frame(3), 1_000 + PATIENCE_US);
+        assert_eq!(numbers(&mut order, 1_000 + TIMEOUT_US - 1), [0; 0]);
+        assert_eq!(numbers(&mut order, 1_000 + TIMEOUT_US), [10, 11]);
+        order.put(frame(3), 1_000 + TIMEOUT_US);
         assert!(order.held.is_empty());
     }
 }

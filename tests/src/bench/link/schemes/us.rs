@@ -26,7 +26,7 @@ use holobooth::realtime;
 /// What the deadline leaves for decoding, in µs.
 const DECODING_US: i64 = 5_000;
 /// How long the receiving thread waits before it looks whether to stop, in ms.
-const LOOK_MS: u16 = 100;
+const POLL_INTERVAL_MS: u16 = 100;
 const CONNECT_MS: i64 = 15_000;
 
 /// One end of a link, and what stops it.
@@ -173,7 +173,7 @@ pub(super) fn receive(
     let running = Running::start(scheme, Side::B, around)?;
     println!("{READY}");
     while !stop.load(Relaxed) && !running.end.stop.load(Relaxed) {
-        let Some(incoming) = running.end.ports.incoming.wait(LOOK_MS) else { continue };
+        let Some(incoming) = running.end.ports.incoming.wait(POLL_INTERVAL_MS) else { continue };
         match viewer.arrived(incoming.unit.data) {
             Verdict::Decoded => running.end.ports.signals.keyframe_for_us.store(false, Relaxed),
             Verdict::Broken => running.end.ports.signals.keyframe_for_us.store(true, Relaxed),

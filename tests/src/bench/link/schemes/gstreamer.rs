@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use nix::fcntl::{FcntlArg, fcntl};
 
-use super::plea::{Ear, Mouth};
+use super::keyframe_request::{RequestReceiver, RequestSender};
 use super::{Carrier, Frame, Scheme, Surroundings};
 use crate::bench::link::clip::{FPS, Request};
 use crate::bench::link::gdp;
@@ -127,7 +127,7 @@ impl Drop for Launched {
 pub(super) struct Sender {
     launched: Launched,
     pipe: BufWriter<File>,
-    ear: Option<Ear>,
+    requests_in: Option<RequestReceiver>,
 }
 
 impl Sender {
@@ -141,8 +141,8 @@ impl Sender {
         pipe.flush()?;
         std::thread::sleep(STARTS);
         // SRT has no word for it.
-        let ear = scheme.asks().then(Ear::open).transpose()?;
-        Ok(Self { launched, pipe, ear })
+        let requests_in = scheme.asks().then(RequestReceiver::open).transpose()?;
+        Ok(Self { launched, pipe, requests_in })
     }
 }
 
@@ -151,7 +151,7 @@ const STARTS: Duration = Duration::from_millis(1000);
 
 impl Carrier for Sender {
     fn request(&mut self) -> Request {
-        Request { keyframe: self.ear.as_mut().is_some_and(Ear::asked), kbps: None }
+        Request { keyframe: self.requests_in.as_mut().is_some_and(RequestReceiver::asked), kbps: None }
     }
 
     fn send(&mut self, frame: Frame) -> io::Result<()> {
@@ -176,7 +176,7 @@ pub(super) fn receive(
     let (mut pipe, write) = io::pipe()?;
     fcntl(pipe.as_fd(), FcntlArg::F_SETPIPE_SZ(PIPE_BYTES))?;
     let launched = Launched::start(&receiving(scheme, around.rtt_ms), Stdio::null(), write.into())?;
-    let mut mouth = scheme.asks().then(Mouth::open).transpose()?;
+    let mut requests_out = scheme.asks().then(RequestSender::open).transpose()?;
     std::thread::scope(|scope| {
         // Its end closes the pipe, and that ends the reading.
         scope.spawn(move || {
@@ -187,9 +187,9 @@ pub(super) fn receive(
         });
         let ended = read_units(&mut pipe, |unit| {
             if viewer.arrived(unit) == Verdict::Broken
-                && let Some(mouth) = &mut mouth
+                && let Some(requests_out) = &mut requests_out
             {
-                mouth.ask();
+                requests_out.ask();
             }
         });
         if !stop.swap(true, Relaxed) {

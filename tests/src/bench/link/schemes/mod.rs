@@ -2,7 +2,7 @@
 //! ([`holobooth::realtime`]); the clip's player and the viewer are not.
 
 mod gstreamer;
-mod plea;
+mod keyframe_request;
 mod streams;
 mod us;
 

@@ -17,7 +17,7 @@ use quinn::{ClientConfig, Connection, Endpoint, SendStream, ServerConfig, Transp
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
-use super::plea::{Ear, Mouth};
+use super::keyframe_request::{RequestReceiver, RequestSender};
 use super::{Carrier, Frame, READY, Surroundings};
 use crate::bench::link::clip::Request;
 use crate::bench::link::measure::DEADLINE_US;
@@ -71,7 +71,7 @@ pub(super) struct Sender {
     connection: Connection,
     /// The newest keyframe's number.
     keyframe: watch::Sender<u32>,
-    ear: Ear,
+    requests_in: RequestReceiver,
 }
 
 impl Sender {
@@ -87,13 +87,18 @@ impl Sender {
                 endpoint.connect_with(config, address(Side::B, PORT)?, NAME).map_err(io::Error::other)?;
             tokio::time::timeout(CONNECT, connecting).await?.map_err(io::Error::other)
         })?;
-        Ok(Self { runtime: Some(runtime), connection, keyframe: watch::Sender::new(0), ear: Ear::open()? })
+        Ok(Self {
+            runtime: Some(runtime),
+            connection,
+            keyframe: watch::Sender::new(0),
+            requests_in: RequestReceiver::open()?,
+        })
     }
 }
 
 impl Carrier for Sender {
     fn request(&mut self) -> Request {
-        Request { keyframe: self.ear.asked(), kbps: None }
+        Request { keyframe: self.requests_in.asked(), kbps: None }
     }
 
     fn send(&mut self, frame: Frame) -> io::Result<()> {
@@ -180,14 +185,14 @@ pub(super) fn receive(
     });
     println!("{READY}");
     let mut order = Order::default();
-    let mut mouth = Mouth::open()?;
+    let mut requests_out = RequestSender::open()?;
     while !stop.load(Relaxed) {
         if let Ok(data) = arrived.recv_timeout(POLL_INTERVAL) {
             order.put(data, now_us());
         }
         while let Some(data) = order.take(now_us()) {
             if viewer.arrived(data) == Verdict::Broken {
-                mouth.ask();
+                requests_out.ask();
             }
         }
     }

@@ -17,12 +17,12 @@ const AGAIN_US: i64 = 50_000;
 const MIN_SPACING_US: i64 = 250_000;
 
 /// The receiver's end.
-pub(super) struct Mouth {
+pub(super) struct RequestSender {
     socket: UdpSocket,
     said_us: i64,
 }
 
-impl Mouth {
+impl RequestSender {
     pub(super) fn open() -> io::Result<Self> {
         let socket = UdpSocket::bind((Side::B.address(), 0))?;
         socket.connect((Side::A.address(), PORT))?;
@@ -41,12 +41,12 @@ impl Mouth {
 }
 
 /// The sender's end.
-pub(super) struct Ear {
+pub(super) struct RequestReceiver {
     socket: UdpSocket,
     given_us: i64,
 }
 
-impl Ear {
+impl RequestReceiver {
     pub(super) fn open() -> io::Result<Self> {
         let socket = UdpSocket::bind((Side::A.address(), PORT))?;
         socket.set_nonblocking(true)?;

@@ -1,4 +1,4 @@
-//! The firmware of a projection booth, light to light: camera → stage → codec → link → codec → screen.
+//! The firmware of a projection booth, light to light: camera → codec → link → codec → screen.
 //!
 //! Each module is a room with a small face; [`booth`] alone knows them all.
 
@@ -13,5 +13,5 @@ pub mod pairing;
 pub mod provision;
 pub mod realtime;
 pub mod screen;
-pub mod stage;
+pub mod units;
 pub mod update;

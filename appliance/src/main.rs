@@ -10,12 +10,10 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use holobooth::config::Config;
+use holobooth::config::{Config, NOTICES, STATUS_SOCKET};
 use holobooth::pairing::{Code, Identity, RoomKey};
 use holobooth::provision::{self, Places};
 use holobooth::{booth, health, update};
-
-const DEFAULT_SOCKET: &str = "/run/holobooth/status.sock";
 
 /// The firmware of a projection booth: camera to far screen, both ways, light to light.
 ///
@@ -60,7 +58,7 @@ enum Command {
         #[arg(long)]
         booth: Option<String>,
         /// The socket on which the booth answers.
-        #[arg(long, default_value = DEFAULT_SOCKET)]
+        #[arg(long, default_value = STATUS_SOCKET)]
         socket: PathBuf,
     },
     /// Let another booth have a name that a booth had: after that booth got a new key.
@@ -68,7 +66,7 @@ enum Command {
         /// The name, as the booth's card or `holobooth status` shows it.
         name: String,
         /// The socket on which the booth answers.
-        #[arg(long, default_value = DEFAULT_SOCKET)]
+        #[arg(long, default_value = STATUS_SOCKET)]
         socket: PathBuf,
     },
     /// Show the starting card until the booth itself is started; a unit of the appliance calls this as soon as there is a screen.
@@ -85,7 +83,7 @@ enum Command {
     #[command(hide = true)]
     Healthy {
         /// The socket on which the booth answers.
-        #[arg(long, default_value = DEFAULT_SOCKET)]
+        #[arg(long, default_value = STATUS_SOCKET)]
         socket: PathBuf,
         /// How long it may take, in seconds.
         #[arg(long, default_value_t = 180)]
@@ -109,7 +107,7 @@ enum Command {
     /// End the running booth in good order, so that whoever runs it starts it again with the configuration as it is now.
     Reload {
         /// The socket on which the booth answers.
-        #[arg(long, default_value = DEFAULT_SOCKET)]
+        #[arg(long, default_value = STATUS_SOCKET)]
         socket: PathBuf,
     },
     /// Look at everything under the booth, from the kernel to the other booth: what is wrong, and what to do. Takes less than 10 s.
@@ -126,7 +124,7 @@ enum Command {
         #[arg(long)]
         json: bool,
         /// The socket on which the booth answers.
-        #[arg(long, default_value = DEFAULT_SOCKET)]
+        #[arg(long, default_value = STATUS_SOCKET)]
         socket: PathBuf,
     },
     /// Do what a plugged-in USB stick asks for, and answer on it and on the screen. Needs the right to mount.
@@ -219,7 +217,7 @@ struct System {
     #[arg(long, default_value = provision::STORE)]
     store: PathBuf,
     /// Where notices for the screen are left.
-    #[arg(long, default_value = health::NOTICES)]
+    #[arg(long, default_value = NOTICES)]
     notices: PathBuf,
     /// The root below which the network's files are written; unless it is `/`, no service is told.
     #[arg(long, default_value = "/", value_name = "DIR")]
@@ -386,7 +384,7 @@ fn run(cli: Cli) -> Result<(), ExitCode> {
         Command::Forget { name, socket } => order(&socket, &format!("forget {name}")),
         Command::Card { image, until } => {
             let config = Config::load(&image).unwrap_or_default();
-            upkeep::card(&config.screen, &until)
+            upkeep::card(&config.screen.request(), &until)
         }
         Command::Healthy { socket, timeout_s } => upkeep::healthy(&socket, Duration::from_secs(timeout_s)),
         Command::Rescue { count } => rescue::rescue(&count),

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use clap::Subcommand;
-use holobooth::config::{Config, Screen};
-use holobooth::health::{self, NOTICES, Notice};
+use holobooth::config::{Config, NOTICES};
+use holobooth::health::{self, Notice};
 use holobooth::media::heartbeat::Heartbeat;
 use holobooth::media::mailbox::Mailbox;
 use holobooth::screen::{self, Handles};
+use holobooth::units::ScreenRequest;
 use holobooth::update::{self, Folders, Outcome, Record};
 
 use crate::fail;
@@ -70,7 +71,7 @@ pub(crate) fn healthy(socket: &Path, timeout: Duration) -> Result<(), ExitCode> 
 }
 
 /// Shows the starting card until `until` exists: the booth's own folder, made when it is started.
-pub(crate) fn card(request: &Screen, until: &Path) -> Result<(), ExitCode> {
+pub(crate) fn card(request: &ScreenRequest, until: &Path) -> Result<(), ExitCode> {
     let mailbox = |e: nix::Error| fail(1, &std::io::Error::from(e));
     let (pictures, cards) =
         (Mailbox::latest("nothing").map_err(mailbox)?, Mailbox::latest("nothing").map_err(mailbox)?);

@@ -1,6 +1,5 @@
 //! Wires the rooms into a booth: a thread for each device and each codec, one for the network, and what stands between them.
 
-mod coder;
 mod report;
 mod supervisor;
 mod threads;
@@ -16,7 +15,7 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use crate::camera::Sample;
 use crate::codec::{self, Choice, Encoder, Plan, Spec};
-use crate::config::{Config, Format};
+use crate::config::Config;
 use crate::health;
 use crate::link::{self};
 use crate::media::mailbox::Mailbox;
@@ -24,6 +23,7 @@ use crate::media::picture::Picture;
 use crate::pairing::{self, Announcement, Code, Identity, Pins, RoomKey};
 use crate::realtime;
 use crate::screen::Card;
+use crate::units::Format;
 
 /// From one try of the configuration's code to the next.
 const CODE_PAUSE: Duration = Duration::from_secs(20);
@@ -252,9 +252,9 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
         });
         supervisor.start(&shared.heartbeats.encode, move || {
             shared.heartbeats.encode.extend_deadline(PROBE_TIMEOUT);
-            let spec = Spec::configured(&shared.config);
-            let wanted = &shared.config.codec;
-            let found = codec::choose(wanted.encoder.get_ref(), wanted.decoder.get_ref(), &spec)?;
+            let request = shared.config.codec_request();
+            let spec = Spec::requested(&request);
+            let found = codec::choose(&request.encoder, &request.decoder, &spec)?;
             log_choice(&found);
             let (encoder, decoder) = (found.encoder, found.decoder);
             *choice.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);

@@ -3,15 +3,14 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use super::coder::Coder;
 use super::{Error, Shared};
 use crate::camera::{self, Device, Sample, Stream, jpeg_bytes};
-use crate::codec::{self, Decoder, JpegDecoder, Spec};
-use crate::config::Format;
+use crate::codec::{self, Coder, Decoder, JpegDecoder, Spec};
 use crate::health::{CameraState, ScreenState};
 use crate::media::clock::now_us;
 use crate::media::picture::Picture;
 use crate::screen::{self, Event};
+use crate::units::Format;
 
 /// How long a thread waits before it looks at `stop` again, in ms.
 const POLL_INTERVAL_MS: u16 = 100;
@@ -23,21 +22,15 @@ const CAMERA_RETRY: Duration = Duration::from_millis(250);
 
 /// Camera to mailbox, through every unplugging.
 pub(super) fn capture(shared: &Shared, cheapest: Format) {
-    let camera = &shared.config.camera;
-    let request = camera::Request {
-        width: *camera.width.get_ref(),
-        height: *camera.height.get_ref(),
-        fps: *camera.fps.get_ref(),
-        format: camera.format,
-        cheapest,
-    };
+    let request = shared.config.camera.request();
     shared.live().camera.state = CameraState::Searching;
     let mut number = 0;
     let mut lost_before = 0;
     let heartbeat = &shared.heartbeats.capture;
     while !shared.stopping() {
         heartbeat.extend_deadline(CAMERA_OPENING);
-        let opened = Device::find(&camera.device).and_then(|device| Stream::start(device, &request, number));
+        let opened = Device::find(&request.device)
+            .and_then(|device| Stream::start(device, &request, cheapest, number));
         let mut stream = match opened {
             Ok(stream) => stream,
             Err(e) => {
@@ -254,7 +247,7 @@ pub(super) fn display(shared: &Shared) {
         heartbeat: &shared.heartbeats.display,
         stop: &shared.stop,
     };
-    screen::run(&shared.config.screen, handles, |event| match event {
+    screen::run(&shared.config.screen.request(), handles, |event| match event {
         Event::On(device, mode) => {
             log::info!("screen: {device} {mode}");
             last_trouble.clear();

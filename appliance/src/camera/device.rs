@@ -11,8 +11,8 @@ use v4l::v4l_sys::*;
 use v4l::v4l2::{ioctl as v4l2_ioctl, vidioc};
 
 use super::Error;
-use super::mode::{self, Mode, Request};
-use crate::config::Format;
+use super::mode::{self, Mode};
+use crate::units::{CameraRequest, Format};
 
 /// The formats that we take, by V4L2 fourcc.
 const FORMATS: [(Format, &[u8; 4]); 4] =
@@ -139,7 +139,7 @@ impl Device {
     }
 
     /// The sizes of a format; of a continuous range, the one nearest to `request`.
-    fn sizes(&self, fourcc: u32, request: &Request) -> Vec<(u32, u32)> {
+    fn sizes(&self, fourcc: u32, request: &CameraRequest) -> Vec<(u32, u32)> {
         let mut sizes = Vec::new();
         for index in 0..LIST_LIMIT {
             // SAFETY: v4l2_frmsizeenum is a plain C structure.
@@ -171,7 +171,7 @@ impl Device {
     }
 
     /// The picture rates of a size; of a continuous range, the one nearest to `request`.
-    fn rates(&self, fourcc: u32, (width, height): (u32, u32), request: &Request) -> Vec<f64> {
+    fn rates(&self, fourcc: u32, (width, height): (u32, u32), request: &CameraRequest) -> Vec<f64> {
         let rate = |f: v4l2_fract| f64::from(f.denominator) / f64::from(f.numerator.max(1));
         let mut rates = Vec::new();
         for index in 0..LIST_LIMIT {
@@ -199,12 +199,16 @@ impl Device {
         rates
     }
 
-    /// Sets the mode closest to `request` and returns what the driver made of it, with the driver's own description of
+    /// Sets the mode closest to `request`, in the format `cheapest` where that makes no difference, and returns what the driver made of it, with the driver's own description of
     /// the pixels.
     ///
     /// # Errors
     /// [`Error::NoMode`], or [`Error::Driver`] when the driver refuses its own mode.
-    pub(super) fn negotiate(&self, request: &Request) -> Result<(Mode, v4l2_pix_format), Error> {
+    pub(super) fn negotiate(
+        &self,
+        request: &CameraRequest,
+        cheapest: Format,
+    ) -> Result<(Mode, v4l2_pix_format), Error> {
         let offered = self.fourccs();
         let modes: Vec<Mode> = FORMATS
             .iter()
@@ -219,7 +223,7 @@ impl Device {
             .collect();
         let offered: Vec<String> = offered.iter().map(|f| text(&f.to_le_bytes())).collect();
         let no_mode = || Error::NoMode { device: self.bus.clone(), offered: offered.join(", ") };
-        let mut mode = mode::closest(&modes, request).ok_or_else(no_mode)?;
+        let mut mode = mode::closest(&modes, request, cheapest).ok_or_else(no_mode)?;
 
         // SAFETY: v4l2_format is a plain C structure with a union of such.
         let mut format: v4l2_format = unsafe { zeroed() };

@@ -8,7 +8,7 @@ mod mode;
 mod stream;
 
 pub use device::Device;
-pub use mode::{Mode, Request};
+pub use mode::Mode;
 pub use stream::{Sample, Stream, jpeg_bytes};
 
 use std::io;

@@ -2,22 +2,7 @@
 
 use std::fmt;
 
-use crate::config::Format;
-
-/// What a camera should deliver.
-#[derive(Debug, Clone, Copy)]
-pub struct Request {
-    /// Width in pixels.
-    pub width: u32,
-    /// Height in pixels.
-    pub height: u32,
-    /// Pictures per second.
-    pub fps: u32,
-    /// A format to insist on, or [`Format::Auto`].
-    pub format: Format,
-    /// The format that costs the encoder nothing to take.
-    pub cheapest: Format,
-}
+use crate::units::{CameraRequest, Format};
 
 /// One of the modes of a camera.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,14 +21,14 @@ impl Mode {
     /// How far this mode is from `request`; smaller is closer.
     ///
     /// Motion before sharpness before convenience: a picture rate below the request weighs most, then pixels that are missing,
-    /// then pixels too many, then the work of converting the format.
-    fn distance(&self, request: &Request) -> f64 {
+    /// then pixels too many, then the work of converting the format to `cheapest`, which the encoder takes as it is.
+    fn distance(&self, request: &CameraRequest, cheapest: Format) -> f64 {
         let short = |have: f64, want: f64| ((want - have) / want).max(0.0);
         let over = |have: f64, want: f64| ((have - want) / want).max(0.0);
         let fps = f64::from(request.fps);
         let (width, height) = (f64::from(request.width), f64::from(request.height));
         let conversion = match self.format {
-            f if f == request.cheapest => 0.0,
+            f if f == cheapest => 0.0,
             Format::Nv12 | Format::Yu12 => 1.0,
             Format::Yuyv => 2.0,
             _ => 3.0,
@@ -58,23 +43,16 @@ impl Mode {
 
 impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let format = match self.format {
-            Format::Auto => "auto",
-            Format::Nv12 => "NV12",
-            Format::Yu12 => "YU12",
-            Format::Yuyv => "YUYV",
-            Format::Mjpg => "MJPG",
-        };
-        write!(f, "{}x{} {format} {:.3} fps", self.width, self.height, self.fps)
+        write!(f, "{}x{} {} {:.3} fps", self.width, self.height, self.format, self.fps)
     }
 }
 
 /// The mode closest to `request`; none when `modes` has none of the format insisted on.
-pub(super) fn closest(modes: &[Mode], request: &Request) -> Option<Mode> {
+pub(super) fn closest(modes: &[Mode], request: &CameraRequest, cheapest: Format) -> Option<Mode> {
     modes
         .iter()
         .filter(|m| request.format == Format::Auto || m.format == request.format)
-        .min_by(|a, b| a.distance(request).total_cmp(&b.distance(request)))
+        .min_by(|a, b| a.distance(request, cheapest).total_cmp(&b.distance(request, cheapest)))
         .copied()
 }
 
@@ -86,8 +64,12 @@ mod tests {
         Mode { format, width, height, fps }
     }
 
-    fn request(width: u32, height: u32, fps: u32) -> Request {
-        Request { width, height, fps, format: Format::Auto, cheapest: Format::Yu12 }
+    fn request(width: u32, height: u32, fps: u32) -> CameraRequest {
+        CameraRequest { device: "auto".into(), width, height, fps, format: Format::Auto }
+    }
+
+    fn closest(modes: &[Mode], request: &CameraRequest) -> Option<Mode> {
+        super::closest(modes, request, Format::Yu12)
     }
 
     #[test]
@@ -120,7 +102,7 @@ mod tests {
     #[test]
     fn a_configured_format_is_insisted_on() {
         let modes = [mode(Format::Yu12, 640, 480, 30.0)];
-        let request = Request { format: Format::Mjpg, ..request(640, 480, 30) };
+        let request = CameraRequest { format: Format::Mjpg, ..request(640, 480, 30) };
         assert_eq!(closest(&modes, &request), None);
     }
 }

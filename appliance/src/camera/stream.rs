@@ -17,10 +17,10 @@ use v4l::v4l_sys::*;
 use v4l::v4l2::vidioc;
 
 use super::device::{CAPTURE, zeroed};
-use super::{Device, Error, Mode, Request};
-use crate::config::Format;
+use super::{Device, Error, Mode};
 use crate::media::clock::now_us;
 use crate::media::picture::{Picture, Stamps};
+use crate::units::{CameraRequest, Format};
 
 /// Buffers asked of the driver: one being filled, one waiting to be, one in the mailbox, one in the encoder.
 const BUFFERS: u32 = 4;
@@ -89,12 +89,18 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Sets the mode closest to `request` and starts streaming; frames are numbered on from `number`.
+    /// Sets the mode closest to `request`, in the format `cheapest` where that makes no difference, and starts streaming; frames
+    /// are numbered on from `number`.
     ///
     /// # Errors
     /// [`Error::NoMode`] or [`Error::Driver`].
-    pub fn start(device: Device, request: &Request, number: u32) -> Result<Self, Error> {
-        let (mode, pix) = device.negotiate(request)?;
+    pub fn start(
+        device: Device,
+        request: &CameraRequest,
+        cheapest: Format,
+        number: u32,
+    ) -> Result<Self, Error> {
+        let (mode, pix) = device.negotiate(request, cheapest)?;
         // SAFETY: v4l2_requestbuffers is a plain C structure.
         let mut request: v4l2_requestbuffers = unsafe { zeroed() };
         (request.count, request.type_, request.memory) = (BUFFERS, CAPTURE, v4l2_memory_V4L2_MEMORY_MMAP);

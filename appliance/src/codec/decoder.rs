@@ -16,11 +16,6 @@ const CANDIDATES: [(&str, &str, bool); 5] = [
     ("hevc", "hevc", false),
 ];
 
-/// Names of the candidates, in the order of probe.
-pub fn names() -> impl Iterator<Item = &'static str> {
-    CANDIDATES.iter().map(|c| c.0)
-}
-
 /// The most pixels of a picture: 8K. More would be a peer that wants our memory.
 const MAX_PIXELS: i64 = 8192 * 4352;
 
@@ -95,5 +90,15 @@ impl Decoder {
         let mut stamps = unit.stamps;
         stamps.decoded_us = now_us();
         Ok(Some(Picture { frame, number: unit.number, session: 0, stamps }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CANDIDATES;
+
+    #[test]
+    fn every_name_that_may_be_configured_has_its_candidate() {
+        assert_eq!(CANDIDATES.map(|candidate| candidate.0), crate::units::DECODERS);
     }
 }

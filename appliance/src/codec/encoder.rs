@@ -78,11 +78,6 @@ const CANDIDATES: [Candidate; 6] = [
     Candidate { name: "libkvazaar", format: Pixel::YUV420P, steering: Steering::Reopening, options: &[] },
 ];
 
-/// Names of the candidates, in the order of probe.
-pub fn names() -> impl Iterator<Item = &'static str> {
-    CANDIDATES.iter().map(|c| c.name)
-}
-
 /// What an encoder is opened for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Spec {
@@ -387,6 +382,11 @@ mod tests {
             let (mean, most) = mean_and_most(&sizes[15..]);
             assert!(mean < 1.1 && most < 4.0, "{kbps}: {mean:.2} {most:.2} {sizes:.2?}");
         }
+    }
+
+    #[test]
+    fn every_name_that_may_be_configured_has_its_candidate() {
+        assert_eq!(CANDIDATES.map(|candidate| candidate.name), crate::units::ENCODERS);
     }
 
     #[test]

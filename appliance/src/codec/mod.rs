@@ -3,6 +3,8 @@
 //!
 //! Source: ITU-T H.265 for the bitstream; FFmpeg's "encoders" and "decoders" documentation for options.
 
+mod coder;
+mod converter;
 mod decoder;
 mod encoder;
 #[cfg(test)]
@@ -14,11 +16,12 @@ mod rate;
 mod regions;
 mod steer;
 
-pub use decoder::{Decoder, names as decoders};
-pub use encoder::{Encoder, Spec, Steering, names as encoders};
+pub(crate) use coder::Coder;
+pub use decoder::Decoder;
+pub use encoder::{Encoder, Spec, Steering};
 pub use jpeg::JpegDecoder;
 pub use probe::{Choice, choose};
-pub use steer::{Hysteresis, Plan, Steer};
+pub use steer::Plan;
 
 /// What can be wrong with a codec, and what to do about it.
 #[derive(Debug, thiserror::Error)]

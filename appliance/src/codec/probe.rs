@@ -2,10 +2,10 @@
 
 use ffmpeg_next::{color, format::Pixel};
 
-use super::{Decoder, Encoder, Error, Spec, decoder, encoder};
-use crate::config::Config;
+use super::converter::Converter;
+use super::{Decoder, Encoder, Error, Spec};
 use crate::media::picture::{AccessUnit, Picture, Stamps};
-use crate::stage::Converter;
+use crate::units::{CodecRequest, DECODERS, ENCODERS};
 
 /// Pictures a candidate must get through, and those of them that are asked to be keyframes.
 const PICTURES: u32 = 4;
@@ -19,10 +19,10 @@ const ONE_THREAD_PIXELS: u32 = 1280 * 720;
 
 impl Spec {
     /// What codecs are tried with, before the camera has said what it gives.
-    pub fn configured(config: &Config) -> Self {
-        let (width, height) = (*config.camera.width.get_ref(), *config.camera.height.get_ref());
+    pub fn requested(request: &CodecRequest) -> Self {
+        let &CodecRequest { width, height, fps, bitrate_kbps, threads, .. } = request;
         let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
-        let threads = match *config.codec.threads.get_ref() {
+        let threads = match threads {
             0 if width * height <= ONE_THREAD_PIXELS => 1,
             0 => cores,
             n => n,
@@ -30,8 +30,8 @@ impl Spec {
         Self {
             width,
             height,
-            fps: f64::from(*config.camera.fps.get_ref()),
-            bitrate_kbps: *config.codec.bitrate_kbps.get_ref(),
+            fps: f64::from(fps),
+            bitrate_kbps,
             threads,
             space: color::Space::SMPTE170M,
             range: color::Range::MPEG,
@@ -58,10 +58,9 @@ pub struct Choice {
 /// # Errors
 /// [`Error::NoneUsable`] with the reason of every candidate.
 pub fn choose(encoder: &str, decoder: &str, spec: &Spec) -> Result<Choice, Error> {
-    let (units, encoder, encoders_tried) =
-        first("encoder", encoder, encoder::names(), |name| encode(name, spec))?;
+    let (units, encoder, encoders_tried) = first("encoder", encoder, &ENCODERS, |name| encode(name, spec))?;
     let ((), decoder, decoders_tried) =
-        first("decoder", decoder, decoder::names(), |name| decode(name, &units, spec))?;
+        first("decoder", decoder, &DECODERS, |name| decode(name, &units, spec))?;
     Ok(Choice { encoder, encoders_tried, decoder, decoders_tried })
 }
 
@@ -69,13 +68,11 @@ pub fn choose(encoder: &str, decoder: &str, spec: &Spec) -> Result<Choice, Error
 fn first<T>(
     what: &'static str,
     wanted: &str,
-    names: impl Iterator<Item = &'static str>,
+    names: &[&'static str],
     mut probe: impl FnMut(&'static str) -> Result<T, Error>,
 ) -> Result<(T, &'static str, Vec<String>), Error> {
     let mut tried = Vec::new();
-    let mut known = Vec::new();
-    for name in names {
-        known.push(name);
+    for &name in names {
         if wanted != "auto" && wanted != name {
             continue;
         }
@@ -85,7 +82,7 @@ fn first<T>(
         }
     }
     if tried.is_empty() {
-        tried.push(format!("`{wanted}`: not one of {}", known.join(", ")));
+        tried.push(format!("`{wanted}`: not one of {}", names.join(", ")));
     }
     Err(Error::NoneUsable { what, tried: tried.join("; ") })
 }

@@ -76,7 +76,7 @@ impl Source {
 
 /// Makes plans.
 #[derive(Debug)]
-pub struct Steer {
+pub(super) struct Steer {
     most_kbps: u32,
     scalable: bool,
     source: Option<Source>,
@@ -89,17 +89,17 @@ pub struct Steer {
 
 impl Steer {
     /// Plans for at most `most_kbps` kbit/s.
-    pub fn new(most_kbps: u32) -> Self {
+    pub(super) fn new(most_kbps: u32) -> Self {
         Self { most_kbps, scalable: true, source: None, step: 0, short_since_us: None, ample_since_us: None }
     }
 
     /// The encoder does not take smaller pictures: plans without them from now on.
-    pub fn keep_size(&mut self) {
+    pub(super) fn keep_size(&mut self) {
         self.scalable = false;
     }
 
     /// The plan for pictures of `size`, `fps` a second, when the line gives `target_kbps` (0: not known) at `now_us`.
-    pub fn plan(&mut self, target_kbps: u64, size: (u32, u32), fps: f64, now_us: u64) -> Plan {
+    pub(super) fn plan(&mut self, target_kbps: u64, size: (u32, u32), fps: f64, now_us: u64) -> Plan {
         let most = self.most_kbps.max(KBPS_LEAST);
         let kbps = match u32::try_from(target_kbps).unwrap_or(most) {
             0 => most,
@@ -143,7 +143,7 @@ impl Steer {
 
 /// Spares an encoder for which every change of rate costs a keyframe: few changes, down soon and up late.
 #[derive(Debug, Default)]
-pub struct Hysteresis {
+pub(super) struct Hysteresis {
     last: Option<(u32, u64)>,
 }
 
@@ -155,7 +155,7 @@ impl Hysteresis {
     const UP_AFTER_US: u64 = 4_000_000;
 
     /// The rate to run at when the plan says `kbps` at `now_us`.
-    pub fn settle(&mut self, kbps: u32, now_us: u64) -> u32 {
+    pub(super) fn settle(&mut self, kbps: u32, now_us: u64) -> u32 {
         let Some((last, since)) = self.last else {
             self.last = Some((kbps, now_us));
             return kbps;

@@ -5,9 +5,8 @@ use std::ops::{Range, RangeInclusive};
 use toml::Spanned;
 
 use super::schema::Config;
-use crate::codec;
 use crate::pairing::{MOST_NAME, readable};
-use crate::screen::ModeWish;
+use crate::units::{DECODERS, ENCODERS};
 
 pub(super) type Refusal = (Range<usize>, String);
 
@@ -33,10 +32,6 @@ pub(super) fn limits(config: &Config) -> Result<(), Refusal> {
     within("codec.threads", &config.codec.threads, 0..=64, "threads (0: as the picture needs)")?;
     within("link.deadline_ms", &config.link.deadline_ms, 20..=1_000, "ms")?;
 
-    let mode = &config.screen.mode;
-    if let Err(reason) = ModeWish::parse(mode.get_ref()) {
-        return Err((mode.span(), format!("`screen.mode` {reason}")));
-    }
     for (key, value) in [("width", &config.camera.width), ("height", &config.camera.height)] {
         if value.get_ref() % 2 != 0 {
             let reason = format!(
@@ -52,8 +47,8 @@ pub(super) fn limits(config: &Config) -> Result<(), Refusal> {
         let reason = format!("`booth.name` must be 1 to {MOST_NAME} bytes long, on one line, and not blank");
         return Err((name.span(), reason));
     }
-    one_of("codec.encoder", &config.codec.encoder, codec::encoders())?;
-    one_of("codec.decoder", &config.codec.decoder, codec::decoders())?;
+    one_of("codec.encoder", &config.codec.encoder, &ENCODERS)?;
+    one_of("codec.decoder", &config.codec.decoder, &DECODERS)?;
     room(config)?;
     whereabouts(config)?;
     super::check_network::limits(config)?;
@@ -122,12 +117,8 @@ fn whereabouts(config: &Config) -> Result<(), Refusal> {
     }
 }
 
-fn one_of(
-    key: &str,
-    value: &Spanned<String>,
-    names: impl Iterator<Item = &'static str>,
-) -> Result<(), Refusal> {
-    let names: Vec<_> = ["auto"].into_iter().chain(names).collect();
+fn one_of(key: &str, value: &Spanned<String>, names: &[&str]) -> Result<(), Refusal> {
+    let names = [&["auto"], names].concat();
     if names.contains(&value.get_ref().as_str()) {
         return Ok(());
     }

@@ -107,7 +107,9 @@ mod tests {
             refusal("[camera]\nfps = 100000")
                 .contains(":2:7: `camera.fps` is 100000; allowed is 1 to 240 pictures per second")
         );
-        assert!(refusal("[screen]\nmode = \"huge\"").contains(":2:8: `screen.mode` is `huge`; allowed is"));
+        assert!(
+            refusal("[screen]\nmode = \"huge\"").contains(":2:8: the screen's mode is `huge`; allowed is")
+        );
         assert!(
             refusal("[peer]\naddress = \"10.0.0.1:1\"\nfingerprint = \"ab\"")
                 .contains(":3:15: not a fingerprint; put in the 64 hexadecimal digits")

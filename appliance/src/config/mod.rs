@@ -12,8 +12,8 @@ pub use inherit::Source;
 pub(crate) use inherit::tables;
 pub use network::{Cidr, Network, Password, Time, Update, Wifi};
 pub use schema::{
-    Booth, Camera, Codec, Config, Format, Health, Link, Operator, OperatorKey, Peer, Relay, RelayAddress,
-    Room, SECRETS, Screen,
+    Booth, Camera, Codec, Config, Health, Link, NOTICES, Operator, OperatorKey, Peer, Relay, RelayAddress,
+    Room, SECRETS, STATUS_SOCKET, Screen,
 };
 
 use std::path::Path;

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::network::{Network, Time, Update};
-use crate::health::NOTICES;
 use crate::pairing::{Code, Fingerprint, RoomKey};
+use crate::units::{CameraRequest, CodecRequest, Format, ModeRequest, ScreenRequest};
 
 /// A value that remembers where in the file it stood, so that a refusal can name the line.
 fn at<T>(value: T) -> Spanned<T> {
@@ -69,26 +69,6 @@ impl Default for Booth {
     }
 }
 
-/// A camera's pixel format, by its V4L2 name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub enum Format {
-    /// Whatever gives the closest mode.
-    #[serde(rename = "auto")]
-    Auto,
-    /// Luma plane, then interleaved chroma, 4:2:0.
-    #[serde(rename = "NV12")]
-    Nv12,
-    /// Three planes, 4:2:0.
-    #[serde(rename = "YU12")]
-    Yu12,
-    /// Packed 4:2:2.
-    #[serde(rename = "YUYV")]
-    Yuyv,
-    /// A JPEG a picture.
-    #[serde(rename = "MJPG")]
-    Mjpg,
-}
-
 /// `[camera]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -108,6 +88,19 @@ pub struct Camera {
 impl Default for Camera {
     fn default() -> Self {
         Self { device: "auto".into(), width: at(1920), height: at(1080), fps: at(30), format: Format::Auto }
+    }
+}
+
+impl Camera {
+    /// What is asked of the camera.
+    pub fn request(&self) -> CameraRequest {
+        CameraRequest {
+            device: self.device.clone(),
+            width: *self.width.get_ref(),
+            height: *self.height.get_ref(),
+            fps: *self.fps.get_ref(),
+            format: self.format,
+        }
     }
 }
 
@@ -132,6 +125,22 @@ impl Default for Codec {
             decoder: at("auto".into()),
             bitrate_kbps: at(8_000),
             threads: at(0),
+        }
+    }
+}
+
+impl Config {
+    /// What is asked of the codecs, which are tried before the camera has said what it gives.
+    pub fn codec_request(&self) -> CodecRequest {
+        let CameraRequest { width, height, fps, .. } = self.camera.request();
+        CodecRequest {
+            encoder: self.codec.encoder.get_ref().clone(),
+            decoder: self.codec.decoder.get_ref().clone(),
+            width,
+            height,
+            fps,
+            bitrate_kbps: *self.codec.bitrate_kbps.get_ref(),
+            threads: *self.codec.threads.get_ref(),
         }
     }
 }
@@ -246,14 +255,26 @@ pub struct Screen {
     /// `auto` (the first connected) or a connector's name such as `HDMI-A-1`.
     pub connector: String,
     /// `auto` (the screen's own preference), `WIDTHxHEIGHT` or `WIDTHxHEIGHT@HERTZ`.
-    pub mode: Spanned<String>,
+    pub mode: ModeRequest,
 }
 
 impl Default for Screen {
     fn default() -> Self {
-        Self { device: "auto".into(), connector: "auto".into(), mode: at("auto".into()) }
+        Self { device: "auto".into(), connector: "auto".into(), mode: ModeRequest::Auto }
     }
 }
+
+impl Screen {
+    /// What is asked of the screen.
+    pub fn request(&self) -> ScreenRequest {
+        ScreenRequest { device: self.device.clone(), connector: self.connector.clone(), mode: self.mode }
+    }
+}
+
+/// Where a booth answers about itself, unless configured otherwise.
+pub const STATUS_SOCKET: &str = "/run/holobooth/status.sock";
+/// Where notices for the screen are left, unless configured otherwise; gone after a reboot.
+pub const NOTICES: &str = "/run/holobooth-config";
 
 /// `[health]`
 #[derive(Debug, Clone, Deserialize)]
@@ -267,7 +288,7 @@ pub struct Health {
 
 impl Default for Health {
     fn default() -> Self {
-        Self { socket: "/run/holobooth/status.sock".into(), notices: NOTICES.into() }
+        Self { socket: STATUS_SOCKET.into(), notices: NOTICES.into() }
     }
 }
 

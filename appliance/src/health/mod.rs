@@ -9,7 +9,7 @@ mod status;
 mod watchdog;
 
 pub use doctor::{Evaluation, Line as Layer, Report as Findings, Verdict, examine};
-pub use notice::{FOLDER as NOTICES, Notice};
+pub use notice::Notice;
 pub use notices::Notices;
 pub use socket::{ask, order, serve};
 pub use stages::{Stage, Stages};

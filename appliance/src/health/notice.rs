@@ -7,8 +7,6 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-/// The folder of notices on an appliance; gone after a reboot.
-pub const FOLDER: &str = "/run/holobooth-config";
 /// The file in it.
 pub(super) const FILE: &str = "notice.json";
 /// The longest notice, in bytes.

@@ -54,8 +54,18 @@ mod tests {
     #[test]
     fn the_newest_counts_and_a_keyframe_request_stays_until_it_is_taken() {
         let mailbox = CommandMailbox::default();
-        mailbox.put(EncoderCommand { connected: true, target_kbps: 900, keyframe: true, ..Default::default() });
-        mailbox.put(EncoderCommand { connected: true, target_kbps: 800, congested: true, ..Default::default() });
+        mailbox.put(EncoderCommand {
+            connected: true,
+            target_kbps: 900,
+            keyframe: true,
+            ..Default::default()
+        });
+        mailbox.put(EncoderCommand {
+            connected: true,
+            target_kbps: 800,
+            congested: true,
+            ..Default::default()
+        });
         let command = mailbox.get();
         assert_eq!((command.target_kbps, command.congested, command.keyframe), (800, true, true));
         assert!(mailbox.take_keyframe() && !mailbox.take_keyframe() && !mailbox.get().keyframe);

@@ -83,7 +83,7 @@ pub struct Places {
 
 impl Default for Places {
     fn default() -> Self {
-        Self { image: IMAGE.into(), store: STORE.into(), notices: health::NOTICES.into(), root: "/".into() }
+        Self { image: IMAGE.into(), store: STORE.into(), notices: config::NOTICES.into(), root: "/".into() }
     }
 }
 

@@ -21,11 +21,11 @@ use super::paint::Painter;
 use super::route::Route;
 use super::show::Show;
 use super::{Card, Kind};
-use crate::config;
 use crate::media::clock::now_us;
 use crate::media::heartbeat::Heartbeat;
 use crate::media::mailbox::Mailbox;
 use crate::media::picture::{Picture, Stamps};
+use crate::units::ScreenRequest;
 
 /// How long a commit may take to reach the screen, in µs: many refreshes of the slowest mode.
 const FLIP_LIMIT_US: u64 = 500_000;
@@ -73,7 +73,7 @@ pub struct Handles<'a> {
 }
 
 /// Runs the screen until it is stopped; survives every unplugging.
-pub fn run(request: &config::Screen, handles: Handles<'_>, mut tell: impl FnMut(Event)) {
+pub fn run(request: &ScreenRequest, handles: Handles<'_>, mut tell: impl FnMut(Event)) {
     let Handles { pictures, cards, heartbeat, stop } = handles;
     let hotplug = Hotplug::new().ok();
     let mut card = Card::starting();

@@ -13,9 +13,11 @@ mod show;
 
 pub use display::{Event, Handles, run};
 pub use holobooth_card::{Card, Kind};
-pub use output::{ModeWish, probe};
+pub use output::probe;
 
 use std::io;
+
+use crate::units::ModeRequest;
 
 /// What can be wrong with a screen, and what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +42,7 @@ pub enum Error {
         /// The connector.
         connector: String,
         /// The configured mode.
-        wanted: String,
+        wanted: ModeRequest,
         /// Its modes.
         offered: String,
     },

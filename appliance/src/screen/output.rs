@@ -14,56 +14,21 @@ use drm::control::{
 };
 
 use super::Error;
-use crate::config;
+use crate::units::{ModeRequest, ScreenRequest};
 
-/// The mode asked for in the configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ModeWish {
-    /// The screen's own preference.
-    Auto,
-    /// Width and height in pixels, and the refresh rate in Hz if it matters.
-    Size(u16, u16, Option<u32>),
-}
-
-impl ModeWish {
-    /// Reads `auto`, `WIDTHxHEIGHT` or `WIDTHxHEIGHT@HERTZ`.
-    ///
-    /// # Errors
-    /// A sentence that says what is allowed.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let refused = || {
-            format!(
-                "is `{text}`; allowed is \"auto\", \"WIDTHxHEIGHT\" or \"WIDTHxHEIGHT@HERTZ\", such as \"3840x2160@60\""
-            )
-        };
-        if text == "auto" {
-            return Ok(Self::Auto);
-        }
-        let (size, hertz) = match text.split_once('@') {
-            Some((size, hertz)) => (size, Some(hertz.parse().map_err(|_| refused())?)),
-            None => (text, None),
-        };
-        let (width, height) = size.split_once('x').ok_or_else(refused)?;
-        match (width.parse(), height.parse()) {
-            (Ok(width), Ok(height)) if width > 0 && height > 0 => Ok(Self::Size(width, height, hertz)),
-            _ => Err(refused()),
-        }
-    }
-
-    /// The mode of `modes` that fits, the fastest of several.
-    fn pick(self, modes: &[Mode]) -> Option<Mode> {
-        match self {
-            Self::Auto => modes
-                .iter()
-                .find(|m| m.mode_type().contains(ModeTypeFlags::PREFERRED))
-                .or_else(|| modes.first())
-                .copied(),
-            Self::Size(width, height, hertz) => modes
-                .iter()
-                .filter(|m| m.size() == (width, height) && hertz.is_none_or(|hz| m.vrefresh() == hz))
-                .max_by_key(|m| m.vrefresh())
-                .copied(),
-        }
+/// The mode of `modes` that fits, the fastest of several.
+fn pick(request: ModeRequest, modes: &[Mode]) -> Option<Mode> {
+    match request {
+        ModeRequest::Auto => modes
+            .iter()
+            .find(|m| m.mode_type().contains(ModeTypeFlags::PREFERRED))
+            .or_else(|| modes.first())
+            .copied(),
+        ModeRequest::Size(width, height, hertz) => modes
+            .iter()
+            .filter(|m| m.size() == (width, height) && hertz.is_none_or(|hz| m.vrefresh() == hz))
+            .max_by_key(|m| m.vrefresh())
+            .copied(),
     }
 }
 
@@ -151,7 +116,7 @@ pub(super) struct Placement {
 ///
 /// # Errors
 /// As when the screen is lit, [`Error::Driver`] when somebody else holds it.
-pub fn probe(request: &config::Screen) -> Result<(String, String), Error> {
+pub fn probe(request: &ScreenRequest) -> Result<(String, String), Error> {
     use drm::Device as _;
     let output = Output::find(request)?;
     // Whoever opens a device that nobody has is its master already.
@@ -183,7 +148,7 @@ impl Output {
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::NoMode`], or what the driver says.
-    pub(super) fn find(request: &config::Screen) -> Result<Self, Error> {
+    pub(super) fn find(request: &ScreenRequest) -> Result<Self, Error> {
         let mut present = Vec::new();
         let mut last = None;
         for (path, name) in nodes() {
@@ -209,11 +174,7 @@ impl Output {
         Err(last.unwrap_or(Error::NotFound { wanted, present }))
     }
 
-    fn on(
-        device: Device,
-        request: &config::Screen,
-        present: &mut Vec<String>,
-    ) -> Result<Option<Self>, Error> {
+    fn on(device: Device, request: &ScreenRequest, present: &mut Vec<String>) -> Result<Option<Self>, Error> {
         let resources = device.resource_handles().map_err(device.fail("list resources"))?;
         for &handle in resources.connectors() {
             let info = device.get_connector(handle, true).map_err(device.fail("probe a connector"))?;
@@ -224,13 +185,10 @@ impl Output {
             if !connected || (request.connector != "auto" && request.connector != connector_name) {
                 continue;
             }
-            let wanted = request.mode.get_ref();
-            let mode = ModeWish::parse(wanted).ok().and_then(|w| w.pick(info.modes())).ok_or_else(|| {
-                Error::NoMode {
-                    connector: connector_name.clone(),
-                    wanted: wanted.clone(),
-                    offered: modes_text(info.modes()),
-                }
+            let mode = pick(request.mode, info.modes()).ok_or_else(|| Error::NoMode {
+                connector: connector_name.clone(),
+                wanted: request.mode,
+                offered: modes_text(info.modes()),
             })?;
             let crtc = info
                 .encoders()
@@ -380,20 +338,5 @@ fn enum_value(info: &property::Info, name: &str) -> Option<u64> {
                 .and_then(|i| raw.get(i).copied())
         }
         _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::ModeWish;
-
-    #[test]
-    fn mode_wishes() {
-        assert_eq!(ModeWish::parse("auto"), Ok(ModeWish::Auto));
-        assert_eq!(ModeWish::parse("3840x2160"), Ok(ModeWish::Size(3840, 2160, None)));
-        assert_eq!(ModeWish::parse("640x480@60"), Ok(ModeWish::Size(640, 480, Some(60))));
-        for bad in ["", "huge", "640", "640x", "x480", "0x0", "640x480@", "640x480@sixty", "99999x1"] {
-            assert!(ModeWish::parse(bad).unwrap_err().contains("allowed is"), "{bad}");
-        }
     }
 }

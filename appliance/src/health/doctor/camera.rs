@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::{Evaluation, Subject};
-use crate::camera::{Device, Request, Stream};
-use crate::config::{Camera, Format};
+use crate::camera::{Device, Stream};
 use crate::health::status::{CameraState, Status};
+use crate::units::{CameraRequest, Format};
 
 /// How long pictures are waited for and counted.
 const WATCHED: Duration = Duration::from_secs(3);
@@ -33,11 +33,11 @@ enum Seen {
 }
 
 pub(super) fn check(subject: &Subject) -> Evaluation {
-    let camera = &subject.config.camera;
+    let request = subject.config.camera.request();
     evaluate(&match &subject.booth {
-        _ if camera.device == "none" => Seen::Off,
+        _ if request.device == "none" => Seen::Off,
         Ok([before, now]) => told(before, now),
-        Err(_) => own(camera),
+        Err(_) => own(&request),
     })
 }
 
@@ -55,16 +55,9 @@ fn told(before: &Status, now: &Status) -> Seen {
     }
 }
 
-fn own(camera: &Camera) -> Seen {
-    let request = Request {
-        width: *camera.width.get_ref(),
-        height: *camera.height.get_ref(),
-        fps: *camera.fps.get_ref(),
-        format: camera.format,
-        cheapest: Format::Nv12,
-    };
+fn own(request: &CameraRequest) -> Seen {
     let watch = || {
-        let mut stream = Stream::start(Device::find(&camera.device)?, &request, 0)?;
+        let mut stream = Stream::start(Device::find(&request.device)?, request, Format::Nv12, 0)?;
         let until = Instant::now() + WATCHED;
         let (mut pictures, mut first) = (0, None);
         while pictures < ENOUGH && Instant::now() < until {

@@ -32,8 +32,8 @@ fn look(subject: &Subject, what: &'static str) -> Evaluation {
     }
     let probe = || {
         codec::init()?;
-        let (wanted, spec) = (&subject.config.codec, Spec::configured(&subject.config));
-        codec::choose(wanted.encoder.get_ref(), wanted.decoder.get_ref(), &spec)
+        let request = subject.config.codec_request();
+        codec::choose(&request.encoder, &request.decoder, &Spec::requested(&request))
     };
     evaluate(what, &tried(what, subject.choice.get_or_init(probe)))
 }

@@ -17,11 +17,11 @@ enum Seen {
 }
 
 pub(super) fn check(subject: &Subject) -> Evaluation {
-    let request = &subject.config.screen;
+    let request = subject.config.screen.request();
     evaluate(&match subject.running() {
         _ if request.device == "none" => Seen::Off,
         Some(status) => told(&status.screen),
-        None => match screen::probe(request) {
+        None => match screen::probe(&request) {
             Ok((device, mode)) => Seen::Dark(format!("{device} {mode}")),
             Err(e) => Seen::Failed(e.to_string()),
         },

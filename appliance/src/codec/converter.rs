@@ -1,4 +1,4 @@
-//! Between camera and encoder: for now, just the encoder's pixel format and the size that the line allows. Touches no device; what is unsafe here are calls into
+//! The camera's pictures in the encoder's pixel format, and in the size that the line allows. What is unsafe here are calls into
 //! FFmpeg that ffmpeg-next has no safe face for.
 
 use ffmpeg_next::{Error, ffi, format::Pixel, frame, software::scaling};
@@ -9,7 +9,7 @@ use crate::media::picture::Picture;
 type Shape = (Pixel, u32, u32);
 
 /// Brings pictures into one pixel format.
-pub struct Converter {
+pub(super) struct Converter {
     to: Pixel,
     /// With the shapes that it was made for: from, to.
     scaler: Option<(scaling::Context, Shape, Shape)>,
@@ -22,7 +22,7 @@ unsafe impl Send for Converter {}
 
 impl Converter {
     /// A converter to `format`.
-    pub fn to(format: Pixel) -> Self {
+    pub(super) fn to(format: Pixel) -> Self {
         Self { to: format, scaler: None, out: frame::Video::empty() }
     }
 
@@ -30,7 +30,7 @@ impl Converter {
     ///
     /// # Errors
     /// When FFmpeg knows no way from one format to the other.
-    pub fn convert(&mut self, picture: Picture) -> Result<Picture, Error> {
+    pub(super) fn convert(&mut self, picture: Picture) -> Result<Picture, Error> {
         let size = (picture.frame.width(), picture.frame.height());
         self.scale(picture, size)
     }
@@ -39,7 +39,7 @@ impl Converter {
     ///
     /// # Errors
     /// When FFmpeg knows no way from one format to the other, or the size is none.
-    pub fn scale(&mut self, picture: Picture, size: (u32, u32)) -> Result<Picture, Error> {
+    pub(super) fn scale(&mut self, picture: Picture, size: (u32, u32)) -> Result<Picture, Error> {
         let from = &picture.frame;
         let shapes = ((from.format(), from.width(), from.height()), (self.to, size.0, size.1));
         if shapes.0 == shapes.1 {

@@ -1,9 +1,10 @@
 //! From the camera's pictures to access units, within what the line gives.
 
-use crate::codec::{self, Encoder, Hysteresis, Plan, Spec, Steer, Steering};
+use super::converter::Converter;
+use super::steer::{Hysteresis, Plan, Steer};
+use super::{Encoder, Error, Spec, Steering};
 use crate::media::clock::now_us;
 use crate::media::picture::{AccessUnit, Picture};
-use crate::stage::Converter;
 
 /// An encoder, with what it was opened for and the rate that it was last told: kbit/s, pictures a second.
 struct Open {
@@ -13,7 +14,7 @@ struct Open {
 }
 
 /// Scales, converts and codes pictures as planned; opens the encoder for it, and opens it anew when it has to be.
-pub(super) struct Coder<'a> {
+pub(crate) struct Coder<'a> {
     name: &'a str,
     base: &'a Spec,
     steering: Steering,
@@ -30,7 +31,7 @@ pub(super) struct Coder<'a> {
 
 impl<'a> Coder<'a> {
     /// For the encoder called `name`, at most at the rate of `base`.
-    pub(super) fn new(name: &'a str, base: &'a Spec) -> Self {
+    pub(crate) fn new(name: &'a str, base: &'a Spec) -> Self {
         Self {
             name,
             base,
@@ -45,22 +46,22 @@ impl<'a> Coder<'a> {
         }
     }
 
-    pub(super) fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.open.is_some()
     }
 
     /// The next picture begins with a new encoder.
-    pub(super) fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.open = None;
     }
 
     /// Whether the camera's picture `number` is one of those to code.
-    pub(super) fn due(&self, number: u32) -> bool {
+    pub(crate) fn due(&self, number: u32) -> bool {
         self.last.is_none_or(|last| number.wrapping_sub(last) >= self.plan.every)
     }
 
     /// Plans for pictures like `picture`, `camera_fps` a second, when the line gives `target_kbps` (0: not known) at `now_us`.
-    pub(super) fn plan(&mut self, picture: &Picture, camera_fps: f64, target_kbps: u64, now_us: u64) -> Plan {
+    pub(crate) fn plan(&mut self, picture: &Picture, camera_fps: f64, target_kbps: u64, now_us: u64) -> Plan {
         let size = (picture.frame.width(), picture.frame.height());
         self.plan = self.steer.plan(target_kbps, size, camera_fps, now_us);
         if self.steering != Steering::Seamless {
@@ -75,12 +76,12 @@ impl<'a> Coder<'a> {
     ///
     /// # Errors
     /// When the picture cannot be converted or the encoder not opened.
-    pub(super) fn fit(&mut self, picture: Picture) -> Result<(&mut Encoder, Picture, bool), codec::Error> {
+    pub(crate) fn fit(&mut self, picture: Picture) -> Result<(&mut Encoder, Picture, bool), Error> {
         let own_size = (picture.frame.width(), picture.frame.height());
         let picture = self
             .converter
             .scale(picture, self.plan.size)
-            .map_err(|source| codec::Error::Ffmpeg { call: "convert", source })?;
+            .map_err(|source| Error::Ffmpeg { call: "convert", source })?;
         let rate = (self.plan.kbps, self.fps);
         let wanted = match (self.steering, &self.open) {
             (Steering::Reopening, _) => Spec { bitrate_kbps: rate.0, ..self.base.fitted(&picture, self.fps) },
@@ -114,7 +115,7 @@ impl<'a> Coder<'a> {
     ///
     /// # Errors
     /// As [`Coder::fit`] and [`Encoder::encode`].
-    pub(super) fn encode(&mut self, picture: Picture, keyframe: bool) -> Result<AccessUnit, codec::Error> {
+    pub(crate) fn encode(&mut self, picture: Picture, keyframe: bool) -> Result<AccessUnit, Error> {
         self.last = Some(picture.number);
         let (encoder, mut picture, fresh) = self.fit(picture)?;
         picture.stamps.staged_us = now_us();
@@ -125,7 +126,7 @@ impl<'a> Coder<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::Decoder;
+    use crate::codec::{self, Decoder};
     use crate::media::picture::Stamps;
     use ffmpeg_next::{color, format::Pixel, frame};
 

@@ -1,27 +1,9 @@
 //! Limits that a type cannot hold.
 
-use std::ops::{Range, RangeInclusive};
-
-use toml::Spanned;
-
+use super::limit::{Refusal, one_of, within};
 use super::schema::Config;
 use crate::pairing::{MOST_NAME, readable};
 use crate::units::{DECODERS, ENCODERS};
-
-pub(super) type Refusal = (Range<usize>, String);
-
-pub(super) fn within(
-    key: &str,
-    value: &Spanned<u32>,
-    allowed: RangeInclusive<u32>,
-    unit: &str,
-) -> Result<(), Refusal> {
-    if allowed.contains(value.get_ref()) {
-        return Ok(());
-    }
-    let (low, high) = (allowed.start(), allowed.end());
-    Err((value.span(), format!("`{key}` is {}; allowed is {low} to {high} {unit}", value.get_ref())))
-}
 
 /// Checks what the schema's types let through. The refusal names the place and what is allowed.
 pub(super) fn limits(config: &Config) -> Result<(), Refusal> {
@@ -115,12 +97,4 @@ fn whereabouts(config: &Config) -> Result<(), Refusal> {
         }
         _ => Ok(()),
     }
-}
-
-fn one_of(key: &str, value: &Spanned<String>, names: &[&str]) -> Result<(), Refusal> {
-    let names = [&["auto"], names].concat();
-    if names.contains(&value.get_ref().as_str()) {
-        return Ok(());
-    }
-    Err((value.span(), format!("`{key}` is `{}`; allowed is one of {}", value.get_ref(), names.join(", "))))
 }

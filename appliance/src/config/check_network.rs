@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use toml::Spanned;
 
-use super::check::{Refusal, within};
+use super::limit::{Refusal, within};
 use super::network::{Cidr, Wifi};
 use super::schema::Config;
 

@@ -4,6 +4,7 @@ mod check;
 mod check_network;
 mod error;
 mod inherit;
+mod limit;
 mod network;
 mod schema;
 

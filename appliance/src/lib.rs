@@ -6,6 +6,7 @@ pub mod booth;
 pub mod camera;
 pub mod codec;
 pub mod config;
+pub mod doctor;
 pub mod health;
 pub mod link;
 pub mod media;

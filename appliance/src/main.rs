@@ -13,7 +13,7 @@ use clap::{Parser, Subcommand};
 use holobooth::config::{Config, NOTICES, STATUS_SOCKET};
 use holobooth::pairing::{Code, Identity, RoomKey};
 use holobooth::provision::{self, Places};
-use holobooth::{booth, health, update};
+use holobooth::{booth, doctor, health, update};
 
 /// The firmware of a projection booth: camera to far screen, both ways, light to light.
 ///
@@ -372,7 +372,7 @@ fn run(cli: Cli) -> Result<(), ExitCode> {
             order(&socket, format!("pair {code} {}", booth.unwrap_or_default()).trim_end())
         }
         Command::Doctor { json, origin } => {
-            let findings = health::examine(&origin.describe(), origin.read());
+            let findings = doctor::examine(&origin.describe(), origin.read(), booth::probe_codecs);
             if json {
                 println!("{}", serde_json::to_string(&findings).map_err(|e| fail(1, &e))?);
             } else {

@@ -252,9 +252,8 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
         });
         supervisor.start(&shared.heartbeats.encode, move || {
             shared.heartbeats.encode.extend_deadline(PROBE_TIMEOUT);
-            let request = shared.config.codec_request();
-            let spec = Spec::requested(&request);
-            let found = codec::choose(&request.encoder, &request.decoder, &spec)?;
+            let spec = Spec::requested(&shared.config.codec_request());
+            let found = probe_codecs(&shared.config)?;
             log_choice(&found);
             let (encoder, decoder) = (found.encoder, found.decoder);
             *choice.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
@@ -310,6 +309,16 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
         }
     });
     failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+}
+
+/// Finds the encoder and the decoder that work on this machine, of those that `config` allows. Takes seconds.
+///
+/// # Errors
+/// [`codec::Error::NoneUsable`] with the reason of every candidate.
+pub fn probe_codecs(config: &Config) -> Result<Choice, codec::Error> {
+    codec::init()?;
+    let request = config.codec_request();
+    codec::choose(&request.encoder, &request.decoder, &Spec::requested(&request))
 }
 
 fn log_choice(choice: &Choice) {

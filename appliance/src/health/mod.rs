@@ -1,6 +1,5 @@
 //! What the booth knows about itself: where the milliseconds go, what was lost and why. Answers on a Unix socket.
 
-mod doctor;
 mod notice;
 mod notices;
 mod socket;
@@ -8,7 +7,6 @@ mod stages;
 mod status;
 mod watchdog;
 
-pub use doctor::{Evaluation, Line as Layer, Report as Findings, Verdict, examine};
 pub use notice::Notice;
 pub use notices::Notices;
 pub use socket::{ask, order, serve};

@@ -26,7 +26,7 @@ fn evaluate(image: Option<&str>, last: Option<&Record>) -> Evaluation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::health::doctor::Verdict;
+    use crate::doctor::Verdict;
 
     #[test]
     fn versions_are_told_and_one_that_went_back_is_a_warning() {

@@ -25,10 +25,9 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::socket::ask;
-use super::status::Status;
 use crate::codec::{self, Choice};
 use crate::config::Config;
+use crate::health::{Status, ask};
 
 /// All of it takes no longer; a layer that does not answer until then is taken for stuck.
 const LIMIT: Duration = Duration::from_secs(9);
@@ -124,11 +123,16 @@ impl fmt::Display for Report {
     }
 }
 
+/// Tries the encoders and decoders that a configuration allows.
+pub type Probe = fn(&Config) -> Result<Choice, codec::Error>;
+
 /// What is examined.
 struct Subject {
     config: Config,
     /// What the booth that runs here says of itself, twice.
     booth: io::Result<[Status; 2]>,
+    /// Tries encoders and decoders.
+    probe: Probe,
     choice: OnceLock<Result<Choice, codec::Error>>,
 }
 
@@ -159,8 +163,8 @@ const LAYERS: [(&str, Check); 13] = [
 ];
 
 /// Looks at everything under the booth with this configuration, which was read from `place`; takes less than ten seconds. Without one
-/// that can be read, a booth with defaults is evaluated.
-pub fn examine(place: &str, config: Result<Config, String>) -> Report {
+/// that can be read, a booth with defaults is evaluated. `probe` is used where no booth runs that has done it already.
+pub fn examine(place: &str, config: Result<Config, String>, probe: Probe) -> Report {
     let until = Instant::now() + LIMIT;
     let configuration = configuration(place, config.as_ref().err());
     let config = config.unwrap_or_default();
@@ -168,7 +172,7 @@ pub fn examine(place: &str, config: Result<Config, String>) -> Report {
         std::thread::sleep(BETWEEN);
         Ok([before, ask(&config.health.socket)?])
     });
-    let subject = Arc::new(Subject { config, booth, choice: OnceLock::new() });
+    let subject = Arc::new(Subject { config, booth, probe, choice: OnceLock::new() });
     let first = Line { layer: "configuration", evaluation: configuration };
     Report::of([first].into_iter().chain(all(&LAYERS, &subject, until)).collect())
 }
@@ -239,7 +243,8 @@ mod tests {
 
     fn subject() -> Arc<Subject> {
         let booth = Err(io::ErrorKind::NotFound.into());
-        Arc::new(Subject { config: Config::default(), booth, choice: OnceLock::new() })
+        let probe: Probe = |_| Err(codec::Error::Delays);
+        Arc::new(Subject { config: Config::default(), booth, probe, choice: OnceLock::new() })
     }
 
     #[test]

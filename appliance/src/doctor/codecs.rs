@@ -1,8 +1,8 @@
 //! Encoder and decoder: what a probe, or the booth that runs, found to work.
 
 use super::{Evaluation, Subject};
-use crate::codec::{self, Choice, Spec};
-use crate::health::status::CodecStatus;
+use crate::codec::{self, Choice};
+use crate::health::CodecStatus;
 
 /// What is known of one of the two.
 #[derive(Debug)]
@@ -30,12 +30,8 @@ fn look(subject: &Subject, what: &'static str) -> Evaluation {
     if let Some(status) = subject.running() {
         return evaluate(what, &told(if encoder { &status.encoder } else { &status.decoder }));
     }
-    let probe = || {
-        codec::init()?;
-        let request = subject.config.codec_request();
-        codec::choose(&request.encoder, &request.decoder, &Spec::requested(&request))
-    };
-    evaluate(what, &tried(what, subject.choice.get_or_init(probe)))
+    let choice = subject.choice.get_or_init(|| (subject.probe)(&subject.config));
+    evaluate(what, &tried(what, choice))
 }
 
 fn told(status: &CodecStatus) -> Seen<'_> {

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::{Evaluation, Subject};
-use crate::health::status::Status;
+use crate::health::Status;
 
 pub(super) fn check(subject: &Subject) -> Evaluation {
     evaluate(subject.booth.as_ref().map(|[_, now]| now), &subject.config.health.socket.display().to_string())

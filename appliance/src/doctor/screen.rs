@@ -1,7 +1,7 @@
 //! The screen: which connector, in which mode, and whether it is ours to light.
 
 use super::{Evaluation, Subject};
-use crate::health::status::{ScreenState, ScreenStatus};
+use crate::health::{ScreenState, ScreenStatus};
 use crate::screen;
 
 /// What was seen of it.

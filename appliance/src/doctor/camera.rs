@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Evaluation, Subject};
 use crate::camera::{Device, Stream};
-use crate::health::status::{CameraState, Status};
+use crate::health::{CameraState, Status};
 use crate::units::{CameraRequest, Format};
 
 /// How long pictures are waited for and counted.

@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 use self::supervisor::{Heartbeats, Supervisor};
 use tokio::sync::mpsc::error::TrySendError;
 
-use crate::camera::Sample;
 use crate::codec::{self, Choice, Encoder, Plan, Spec};
 use crate::config::Config;
 use crate::health;
 use crate::link::{self};
+use crate::media::encoder_command::CommandMailbox;
 use crate::media::mailbox::Mailbox;
-use crate::media::picture::Picture;
+use crate::media::picture::{Picture, Sample};
 use crate::pairing::{self, Announcement, Code, Identity, Pins, RoomKey};
 use crate::realtime;
 use crate::screen::Card;
@@ -67,12 +67,11 @@ struct Shared {
     name: String,
     started: Instant,
     samples: Mailbox<Sample>,
+    commands: CommandMailbox,
     link: link::Ports,
     pictures: Mailbox<Picture>,
     cards: Mailbox<Card>,
     counts: Counts,
-    /// Pictures per thousand seconds that the camera gives.
-    camera_mfps: AtomicU64,
     live: Mutex<Live>,
     heartbeats: Heartbeats,
     stop: Arc<AtomicBool>,
@@ -97,8 +96,8 @@ struct Live {
     screen: health::ScreenStatus,
     stages: health::Stages,
     last_shown: Option<(u64, u32)>,
-    /// How pictures are coded now.
-    plan: Option<Plan>,
+    /// How pictures are coded now, and how many a second.
+    plan: Option<(Plan, f64)>,
     sent_kbps: u64,
     received_kbps: u64,
     state: health::State,
@@ -218,7 +217,7 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
         pictures: Mailbox::latest("decoder→screen").map_err(system("a mailbox"))?,
         cards: Mailbox::latest("booth→screen").map_err(system("a mailbox"))?,
         counts: Counts::default(),
-        camera_mfps: AtomicU64::new(30_000),
+        commands: CommandMailbox::default(),
         live: Mutex::new(Live::default()),
         heartbeats: Heartbeats::new(),
         started: Instant::now(),

@@ -281,10 +281,8 @@ fn status(shared: &Shared, choice: &Mutex<Option<Choice>>) -> Status {
             bytes: sent_bytes.load(Relaxed),
             bitrate_kbps: live.sent_kbps,
             target_kbps: shared.link.signals.target_kbps.load(Relaxed),
-            size: live.plan.map_or_else(String::new, |p| format!("{}x{}", p.size.0, p.size.1)),
-            fps: live
-                .plan
-                .map_or(0.0, |p| shared.camera_mfps.load(Relaxed) as f64 / 1e3 / f64::from(p.every)),
+            size: live.plan.map_or_else(String::new, |(p, _)| format!("{}x{}", p.size.0, p.size.1)),
+            fps: live.plan.map_or(0.0, |(_, fps)| fps),
             thinned: thinned.load(Relaxed),
             dropped: send_dropped.load(Relaxed) + dropped_frames.load(Relaxed),
         },

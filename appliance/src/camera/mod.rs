@@ -5,11 +5,13 @@
 
 mod device;
 mod mode;
+mod run;
 mod stream;
 
 pub use device::Device;
 pub use mode::Mode;
-pub use stream::{Sample, Stream, jpeg_bytes};
+pub use run::{Event, Handles, run};
+pub use stream::Stream;
 
 use std::io;
 use std::path::PathBuf;

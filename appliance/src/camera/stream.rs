@@ -3,12 +3,12 @@
 //! Source: V4L2 API, "Streaming I/O (Memory Mapping)".
 
 use std::ffi::c_void;
+use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use std::{io, slice};
 
 use ffmpeg_next::{color, ffi, format::Pixel, frame};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -19,19 +19,11 @@ use v4l::v4l2::vidioc;
 use super::device::{CAPTURE, zeroed};
 use super::{Device, Error, Mode};
 use crate::media::clock::now_us;
-use crate::media::picture::{Picture, Stamps};
+use crate::media::picture::{Picture, Sample, Stamps};
 use crate::units::{CameraRequest, Format};
 
 /// Buffers asked of the driver: one being filled, one waiting to be, one in the mailbox, one in the encoder.
 const BUFFERS: u32 = 4;
-
-/// What a camera gives: pixels, or a JPEG of them.
-pub enum Sample {
-    /// A picture in one of the raw formats.
-    Raw(Picture),
-    /// A picture whose `frame.data(0)` is a JPEG (ITU-T T.81) of `frame.width()` bytes.
-    Jpeg(Picture),
-}
 
 /// The driver's buffers, mapped. Lives until the last frame that was lent is dropped.
 struct Buffers {
@@ -211,7 +203,7 @@ impl Stream {
         };
         let frame = self.lend(buffer.index, buffer.bytesused as usize).ok_or_else(fail)?;
         let picture = Picture { frame, number: self.number, session: 0, stamps };
-        Ok(Some(if self.mode.format == Format::Mjpg { Sample::Jpeg(picture) } else { Sample::Raw(picture) }))
+        Ok(Some(Sample { picture, jpeg: self.mode.format == Format::Mjpg, fps: self.mode.fps }))
     }
 
     /// When the picture was taken, by the driver's word if that can be: on our clock, after the picture before, not in the
@@ -318,15 +310,6 @@ impl Drop for Stream {
     fn drop(&mut self) {
         let mut kind = CAPTURE;
         let _ = self.buffers.device.try_ioctl(vidioc::VIDIOC_STREAMOFF, &mut kind);
-    }
-}
-
-/// The JPEG bytes of a [`Sample::Jpeg`].
-pub fn jpeg_bytes(picture: &Picture) -> &[u8] {
-    // SAFETY: `lend` put `width` bytes of the mapped buffer into plane 0, and the borrow keeps the loan alive.
-    unsafe {
-        let raw = picture.frame.as_ptr();
-        slice::from_raw_parts((*raw).data[0], (*raw).width as usize)
     }
 }
 

@@ -14,7 +14,7 @@ struct Open {
 }
 
 /// Scales, converts and codes pictures as planned; opens the encoder for it, and opens it anew when it has to be.
-pub(crate) struct Coder<'a> {
+pub(super) struct Coder<'a> {
     name: &'a str,
     base: &'a Spec,
     steering: Steering,
@@ -31,7 +31,7 @@ pub(crate) struct Coder<'a> {
 
 impl<'a> Coder<'a> {
     /// For the encoder called `name`, at most at the rate of `base`.
-    pub(crate) fn new(name: &'a str, base: &'a Spec) -> Self {
+    pub(super) fn new(name: &'a str, base: &'a Spec) -> Self {
         Self {
             name,
             base,
@@ -46,22 +46,22 @@ impl<'a> Coder<'a> {
         }
     }
 
-    pub(crate) fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.open.is_some()
     }
 
     /// The next picture begins with a new encoder.
-    pub(crate) fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         self.open = None;
     }
 
     /// Whether the camera's picture `number` is one of those to code.
-    pub(crate) fn due(&self, number: u32) -> bool {
+    pub(super) fn due(&self, number: u32) -> bool {
         self.last.is_none_or(|last| number.wrapping_sub(last) >= self.plan.every)
     }
 
     /// Plans for pictures like `picture`, `camera_fps` a second, when the line gives `target_kbps` (0: not known) at `now_us`.
-    pub(crate) fn plan(&mut self, picture: &Picture, camera_fps: f64, target_kbps: u64, now_us: u64) -> Plan {
+    pub(super) fn plan(&mut self, picture: &Picture, camera_fps: f64, target_kbps: u32, now_us: u64) -> Plan {
         let size = (picture.frame.width(), picture.frame.height());
         self.plan = self.steer.plan(target_kbps, size, camera_fps, now_us);
         if self.steering != Steering::Seamless {
@@ -76,7 +76,7 @@ impl<'a> Coder<'a> {
     ///
     /// # Errors
     /// When the picture cannot be converted or the encoder not opened.
-    pub(crate) fn fit(&mut self, picture: Picture) -> Result<(&mut Encoder, Picture, bool), Error> {
+    pub(super) fn fit(&mut self, picture: Picture) -> Result<(&mut Encoder, Picture, bool), Error> {
         let own_size = (picture.frame.width(), picture.frame.height());
         let picture = self
             .converter
@@ -115,7 +115,7 @@ impl<'a> Coder<'a> {
     ///
     /// # Errors
     /// As [`Coder::fit`] and [`Encoder::encode`].
-    pub(crate) fn encode(&mut self, picture: Picture, keyframe: bool) -> Result<AccessUnit, Error> {
+    pub(super) fn encode(&mut self, picture: Picture, keyframe: bool) -> Result<AccessUnit, Error> {
         self.last = Some(picture.number);
         let (encoder, mut picture, fresh) = self.fit(picture)?;
         picture.stamps.staged_us = now_us();
@@ -213,7 +213,7 @@ mod tests {
         let mut keyframes = Vec::new();
         for number in 0..90u32 {
             let picture = picture(number);
-            let kbps = if number < 40 { 8_000 - u64::from(number) * 10 } else { 2_000 };
+            let kbps = if number < 40 { 8_000 - number * 10 } else { 2_000 };
             coder.plan(&picture, 30.0, kbps, u64::from(number) * 33_333);
             if coder.encode(picture, false).unwrap().keyframe {
                 keyframes.push(number);

@@ -6,12 +6,12 @@ use super::{Error, failed};
 use crate::media::picture::Picture;
 
 /// A decoder for the JPEGs of a camera.
-pub struct JpegDecoder(decoder::Video);
+pub(super) struct JpegDecoder(decoder::Video);
 
 impl JpegDecoder {
     /// # Errors
     /// When FFmpeg was built without one.
-    pub fn new() -> Result<Self, Error> {
+    pub(super) fn new() -> Result<Self, Error> {
         let missing = || Error::Missing("mjpeg".to_owned());
         let codec = decoder::find(codec::Id::MJPEG).ok_or_else(missing)?;
         let mut context = codec::context::Context::new_with_codec(codec);
@@ -19,17 +19,23 @@ impl JpegDecoder {
         context.decoder().open_as(codec).and_then(|d| d.video()).map(Self).map_err(failed("open mjpeg"))
     }
 
-    /// The pixels of `jpeg`, with the number and stamps of `sample`.
+    /// The pixels of the JPEG in plane 0 of `sample`, with its number and stamps.
     ///
     /// # Errors
     /// [`Error::Corrupt`]: cameras do send broken pictures, above all the first.
-    pub fn decode(&mut self, sample: &Picture, jpeg: &[u8]) -> Result<Picture, Error> {
+    pub(super) fn decode(&mut self, sample: &Picture) -> Result<Picture, Error> {
         let corrupt = |_| Error::Corrupt(sample.number);
-        self.0.send_packet(&Packet::copy(jpeg)).map_err(corrupt)?;
+        self.0.send_packet(&Packet::copy(bytes(sample))).map_err(corrupt)?;
         let mut frame = frame::Video::empty();
         self.0.receive_frame(&mut frame).map_err(corrupt)?;
         Ok(Picture { frame, number: sample.number, session: 0, stamps: sample.stamps })
     }
+}
+
+/// A camera's JPEG: plane 0 as far as the picture is wide.
+fn bytes(sample: &Picture) -> &[u8] {
+    let frame = &sample.frame;
+    if frame.planes() == 0 { &[] } else { frame.data(0).get(..frame.width() as usize).unwrap_or_default() }
 }
 
 #[cfg(test)]
@@ -58,19 +64,19 @@ mod tests {
         packet.data().unwrap().to_vec()
     }
 
-    fn sample() -> Picture {
-        Picture {
-            frame: frame::Video::empty(),
-            number: 9,
-            session: 0,
-            stamps: Stamps { capture_us: 4, ..Stamps::default() },
+    fn sample(jpeg: &[u8]) -> Picture {
+        let mut frame = frame::Video::empty();
+        if !jpeg.is_empty() {
+            frame = frame::Video::new(Pixel::GRAY8, jpeg.len() as u32, 1);
+            frame.data_mut(0)[..jpeg.len()].copy_from_slice(jpeg);
         }
+        Picture { frame, number: 9, session: 0, stamps: Stamps { capture_us: 4, ..Stamps::default() } }
     }
 
     #[test]
     fn pixels_come_with_number_and_stamps() {
         super::super::init().unwrap();
-        let picture = JpegDecoder::new().unwrap().decode(&sample(), &jpeg(90)).unwrap();
+        let picture = JpegDecoder::new().unwrap().decode(&sample(&jpeg(90))).unwrap();
         assert_eq!((picture.number, picture.stamps.capture_us), (9, 4));
         assert_eq!((picture.frame.width(), picture.frame.height()), (64, 48));
         assert!(picture.frame.data(0)[0].abs_diff(90) <= 2);
@@ -80,8 +86,8 @@ mod tests {
     fn a_broken_picture_is_an_error_and_the_next_one_comes() {
         super::super::init().unwrap();
         let mut decoder = JpegDecoder::new().unwrap();
-        assert!(decoder.decode(&sample(), b"\xff\xd8 not a picture").is_err());
-        assert!(decoder.decode(&sample(), &[]).is_err());
-        assert!(decoder.decode(&sample(), &jpeg(90)).is_ok());
+        assert!(decoder.decode(&sample(b"\xff\xd8 not a picture")).is_err());
+        assert!(decoder.decode(&sample(&[])).is_err());
+        assert!(decoder.decode(&sample(&jpeg(90))).is_ok());
     }
 }

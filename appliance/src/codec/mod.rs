@@ -5,8 +5,11 @@
 
 mod coder;
 mod converter;
+mod decode;
 mod decoder;
+mod encode;
 mod encoder;
+mod failures;
 #[cfg(test)]
 mod film;
 mod hardware;
@@ -16,12 +19,15 @@ mod rate;
 mod regions;
 mod steer;
 
-pub(crate) use coder::Coder;
+pub use decode::{Event as DecodeEvent, Handles as DecodeHandles, decode};
 pub use decoder::Decoder;
+pub use encode::{Event as EncodeEvent, Handles as EncodeHandles, encode};
 pub use encoder::{Encoder, Spec, Steering};
-pub use jpeg::JpegDecoder;
 pub use probe::{Choice, choose};
 pub use steer::Plan;
+
+/// How long a loop waits for something to do before it looks at `stop`, in ms.
+const POLL_INTERVAL_MS: u16 = 100;
 
 /// What can be wrong with a codec, and what to do about it.
 #[derive(Debug, thiserror::Error)]

@@ -99,9 +99,9 @@ impl Steer {
     }
 
     /// The plan for pictures of `size`, `fps` a second, when the line gives `target_kbps` (0: not known) at `now_us`.
-    pub(super) fn plan(&mut self, target_kbps: u64, size: (u32, u32), fps: f64, now_us: u64) -> Plan {
+    pub(super) fn plan(&mut self, target_kbps: u32, size: (u32, u32), fps: f64, now_us: u64) -> Plan {
         let most = self.most_kbps.max(KBPS_LEAST);
-        let kbps = match u32::try_from(target_kbps).unwrap_or(most) {
+        let kbps = match target_kbps {
             0 => most,
             target => target.clamp(KBPS_LEAST, most),
         };
@@ -180,7 +180,7 @@ mod tests {
     const SECOND: u64 = 1_000_000;
 
     /// Plans every 33 ms for `seconds`, from `now` on; `target` is asked with the time since.
-    fn run(steer: &mut Steer, now: &mut u64, seconds: f64, target: impl Fn(u64) -> u64) -> Vec<Plan> {
+    fn run(steer: &mut Steer, now: &mut u64, seconds: f64, target: impl Fn(u64) -> u32) -> Vec<Plan> {
         (0..(seconds * 30.0) as u64)
             .map(|i| {
                 *now += 33_333;
@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn the_rate_follows_at_once_and_nothing_else_changes_above_the_floor() {
         let (mut steer, mut now) = (Steer::new(8_000), 0);
-        let plans = run(&mut steer, &mut now, 20.0, |i| 1_000 + 40 * (i % 200));
+        let plans = run(&mut steer, &mut now, 20.0, |i| 1_000 + 40 * (i as u32 % 200));
         assert!(
             plans
                 .iter()
@@ -205,14 +205,14 @@ mod tests {
         );
         assert!(plans.iter().all(|p| (p.every, p.size) == (1, HD)));
         assert_eq!(steer.plan(0, HD, 30.0, now).kbps, 8_000, "not known");
-        assert_eq!(steer.plan(u64::MAX, HD, 30.0, now).kbps, 8_000);
+        assert_eq!(steer.plan(u32::MAX, HD, 30.0, now).kbps, 8_000);
     }
 
     #[test]
     fn first_the_frame_rate_then_the_size() {
         let (mut steer, mut now) = (Steer::new(8_000), 0);
         let mut seen = Vec::new();
-        for kbps in (30..=900u64).rev().step_by(10) {
+        for kbps in (30..=900u32).rev().step_by(10) {
             for plan in run(&mut steer, &mut now, 0.5, |_| kbps) {
                 if seen.last() != Some(&(plan.every, plan.size)) {
                     seen.push((plan.every, plan.size));
@@ -250,13 +250,13 @@ mod tests {
 
     #[test]
     fn noise_around_any_rate_changes_the_plan_once_at_most() {
-        for centre in (40..2_000u64).step_by(15) {
+        for centre in (40..2_000u32).step_by(15) {
             let (mut steer, mut now) = (Steer::new(8_000), 0);
-            let mut random = centre as u32;
-            let noise: Vec<u64> = (0..3000)
+            let mut random = centre;
+            let noise: Vec<u32> = (0..3000)
                 .map(|_| {
                     random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                    centre * (875 + u64::from(random >> 16) % 250) / 1000
+                    centre * (875 + (random >> 16) % 250) / 1000
                 })
                 .collect();
             // The first seconds may still settle.

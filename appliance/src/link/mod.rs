@@ -20,6 +20,7 @@ mod sizes;
 pub mod testkit;
 mod track;
 
+pub use crate::media::picture::Incoming;
 pub use crypto::sealing::time_sealing;
 pub use error::Error;
 pub use peers::connection_manager::run;
@@ -255,15 +256,6 @@ pub struct PeerList {
     pub open: bool,
     /// The code that another booth is to be told then; empty while nobody may guess.
     pub code: String,
-}
-
-/// What comes out of the link: a coded picture, its stamps on our clock.
-#[derive(Debug)]
-pub struct Incoming {
-    /// Which session it came by; with a new one, numbers and references begin anew.
-    pub session: u64,
-    /// The access unit. A number that does not follow the one before means that something is missing.
-    pub unit: AccessUnit,
 }
 
 /// The handles of the link.

@@ -72,6 +72,16 @@ pub struct Picture {
     pub stamps: Stamps,
 }
 
+/// What a camera gives: a picture, or a JPEG of one.
+pub struct Sample {
+    /// The picture.
+    pub picture: Picture,
+    /// Whether its plane 0 is a JPEG (ITU-T T.81) of `picture.frame.width()` bytes, and not pixels.
+    pub jpeg: bool,
+    /// Pictures per second of the camera's mode.
+    pub fps: f64,
+}
+
 /// A coded picture: one HEVC access unit in Annex B form (ITU-T H.265, section 7.4.2.4.4).
 #[derive(Debug, Clone)]
 pub struct AccessUnit {
@@ -83,6 +93,15 @@ pub struct AccessUnit {
     pub number: u32,
     /// When it passed each door.
     pub stamps: Stamps,
+}
+
+/// What comes from another booth: a coded picture, its stamps on our clock.
+#[derive(Debug)]
+pub struct Incoming {
+    /// Which session it came by; with a new one, numbers and references begin again.
+    pub session: u64,
+    /// The access unit. A number that does not follow the one before means that something is missing.
+    pub unit: AccessUnit,
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Evaluation, Subject};
+use super::evaluation::Evaluation;
+use super::subject::Subject;
 use crate::camera::{Device, Stream};
 use crate::health::{CameraState, Status};
 use crate::units::{CameraRequest, Format};
@@ -116,7 +117,7 @@ fn promised(mode: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Verdict::{Ok, Warning, Wrong};
+    use super::super::evaluation::Verdict::{Ok, Warning, Wrong};
     use super::*;
 
     fn pictures(pictures: u64, ms: u64) -> Seen {

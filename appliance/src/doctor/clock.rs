@@ -5,7 +5,8 @@
 use std::mem;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{Evaluation, Subject};
+use super::evaluation::Evaluation;
+use super::subject::Subject;
 
 /// 2026-01-01, in s since 1970: this program is not older, so a clock that is, is wrong.
 const EARLIEST_S: u64 = 1_767_225_600;
@@ -40,7 +41,7 @@ fn evaluate(now_s: u64, synchronised: bool) -> Evaluation {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Verdict::{Ok as Fine, Warning, Wrong};
+    use super::super::evaluation::Verdict::{Ok as Fine, Warning, Wrong};
     use super::*;
 
     #[test]

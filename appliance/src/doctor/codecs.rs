@@ -1,6 +1,7 @@
 //! Encoder and decoder: what a probe, or the booth that runs, found to work.
 
-use super::{Evaluation, Subject};
+use super::evaluation::Evaluation;
+use super::subject::Subject;
 use crate::codec::{self, Choice};
 use crate::health::CodecStatus;
 
@@ -72,7 +73,7 @@ fn evaluate(what: &str, seen: &Seen<'_>) -> Evaluation {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Verdict::{Ok as Fine, Warning, Wrong};
+    use super::super::evaluation::Verdict::{Ok as Fine, Warning, Wrong};
     use super::*;
 
     #[test]

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use nix::sys::statvfs::{FsFlags, statvfs};
 
-use super::{Evaluation, Subject};
+use super::evaluation::Evaluation;
+use super::subject::Subject;
 
 /// Less free than this, in MiB, and nothing can be kept any more.
 const NOTHING_MIB: u64 = 8;
@@ -86,7 +87,7 @@ fn evaluate(data: &str, room: nix::Result<Room>, root_read_only: bool, image: Op
 
 #[cfg(test)]
 mod tests {
-    use super::super::Verdict::{Ok as Fine, Warning, Wrong};
+    use super::super::evaluation::Verdict::{Ok as Fine, Warning, Wrong};
     use super::*;
 
     #[test]

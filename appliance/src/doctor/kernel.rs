@@ -5,7 +5,8 @@ use std::io::Read;
 
 use flate2::read::GzDecoder;
 
-use super::{Evaluation, Subject, read};
+use super::evaluation::Evaluation;
+use super::subject::{Subject, read};
 
 /// The longest configuration, in bytes.
 const LONGEST: u64 = 4 << 20;
@@ -77,7 +78,7 @@ fn evaluate(version: &str, options: Option<&str>) -> Evaluation {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Verdict::{Ok as Fine, Warning, Wrong};
+    use super::super::evaluation::Verdict::{Ok as Fine, Warning, Wrong};
     use super::*;
 
     #[test]

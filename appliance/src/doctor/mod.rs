@@ -7,76 +7,35 @@ mod camera;
 mod clock;
 mod codecs;
 mod disk;
+mod evaluation;
 mod kernel;
 mod network;
 mod peer;
 mod relay;
 mod screen;
 mod sound;
+mod subject;
 mod temperature;
 mod update;
 
 use std::fmt;
 use std::io;
-use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::codec::{self, Choice};
+pub use self::evaluation::{Evaluation, Verdict};
+pub use self::subject::Probe;
+use self::subject::Subject;
 use crate::config::Config;
-use crate::health::{Status, ask};
+use crate::health::ask;
 
 /// All of it takes no longer; a layer that does not answer until then is taken for stuck.
 const LIMIT: Duration = Duration::from_secs(9);
 /// From one question to a running booth to the next: what is counted must have grown meanwhile.
 const BETWEEN: Duration = Duration::from_millis(700);
-
-/// How a layer is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verdict {
-    /// Nothing is to be done.
-    Ok,
-    /// A booth works, but not as well as it could.
-    Warning,
-    /// A booth cannot work like this.
-    Wrong,
-}
-
-/// What is thought of a layer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Evaluation {
-    /// In a word.
-    pub verdict: Verdict,
-    /// What was found.
-    pub found: String,
-    /// What to do; empty when there is nothing.
-    pub advice: String,
-}
-
-impl Evaluation {
-    fn ok(found: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Ok, found: found.into(), advice: String::new() }
-    }
-
-    fn warning(found: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Warning, found: found.into(), advice: advice.into() }
-    }
-
-    fn wrong(found: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Wrong, found: found.into(), advice: advice.into() }
-    }
-
-    /// Wrong, in the words of a room's own error: `room: what is wrong; what to do`.
-    fn failed(room: &str, error: &str, advice: &str) -> Self {
-        let error = error.strip_prefix(room).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(error);
-        let (found, told) = error.split_once("; ").unwrap_or((error, advice));
-        Self::wrong(found, told)
-    }
-}
 
 /// One line of the report.
 #[derive(Debug, Clone, Serialize)]
@@ -120,26 +79,6 @@ impl fmt::Display for Report {
             writeln!(f, "{layer:<14}{word:<9}{text}")?;
         }
         Ok(())
-    }
-}
-
-/// Tries the encoders and decoders that a configuration allows.
-pub type Probe = fn(&Config) -> Result<Choice, codec::Error>;
-
-/// What is examined.
-struct Subject {
-    config: Config,
-    /// What the booth that runs here says of itself, twice.
-    booth: io::Result<[Status; 2]>,
-    /// Tries encoders and decoders.
-    probe: Probe,
-    choice: OnceLock<Result<Choice, codec::Error>>,
-}
-
-impl Subject {
-    /// The booth that runs, as it was when it was asked last.
-    fn running(&self) -> Option<&Status> {
-        self.booth.as_ref().ok().map(|[_, now]| now)
     }
 }
 
@@ -229,21 +168,13 @@ fn configuration(place: &str, error: Option<&String>) -> Evaluation {
     }
 }
 
-/// The text of a file of the kernel's, without the line's end; nothing when it cannot be read.
-fn read(path: impl AsRef<Path>) -> Option<String> {
-    let mut text = String::new();
-    let file = std::fs::File::open(path).ok()?;
-    io::Read::read_to_string(&mut io::Read::take(file, 64 * 1024), &mut text).ok()?;
-    Some(text.trim_end().to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn subject() -> Arc<Subject> {
         let booth = Err(io::ErrorKind::NotFound.into());
-        let probe: Probe = |_| Err(codec::Error::Delays);
+        let probe: Probe = |_| Err(crate::codec::Error::Delays);
         Arc::new(Subject { config: Config::default(), booth, probe, choice: OnceLock::new() })
     }
 
@@ -295,7 +226,7 @@ mod tests {
     #[test]
     fn a_bad_configuration_is_wrong() {
         let place = "/nonexistent/b.toml";
-        let error = Config::load(Path::new(place)).unwrap_err().to_string();
+        let error = Config::load(std::path::Path::new(place)).unwrap_err().to_string();
         let evaluation = configuration(place, Some(&error));
         assert!(evaluation.verdict == Verdict::Wrong && evaluation.found.contains(place));
         assert_eq!(configuration(place, None).verdict, Verdict::Ok);

@@ -7,7 +7,8 @@ use std::net::IpAddr;
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 
-use super::{Evaluation, Subject, read};
+use super::evaluation::Evaluation;
+use super::subject::{Subject, read};
 
 /// A network interface that leads somewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,7 +107,7 @@ fn evaluate(interfaces: &[Interface], route: bool) -> Evaluation {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Verdict::{Ok as Fine, Warning, Wrong};
+    use super::super::evaluation::Verdict::{Ok as Fine, Warning, Wrong};
     use super::*;
 
     fn interface(linked: bool, addresses: &[&str]) -> Interface {

@@ -2,7 +2,8 @@
 
 use std::io;
 
-use super::{Evaluation, Subject};
+use super::evaluation::Evaluation;
+use super::subject::Subject;
 use crate::health::Status;
 
 pub(super) fn check(subject: &Subject) -> Evaluation {
@@ -61,7 +62,7 @@ fn unanswered(error: &io::Error, socket: &str) -> Evaluation {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Verdict::{Ok as Fine, Warning, Wrong};
+    use super::super::evaluation::Verdict::{Ok as Fine, Warning, Wrong};
     use super::*;
 
     #[test]

@@ -6,7 +6,8 @@
 use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
 use std::time::{Duration, Instant};
 
-use super::{Evaluation, Subject};
+use super::evaluation::Evaluation;
+use super::subject::Subject;
 use crate::config::Relay;
 
 /// How long an answer may take, and how often it is asked for meanwhile: datagrams get lost.
@@ -118,7 +119,7 @@ fn evaluate(seen: &Seen) -> Evaluation {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Verdict::{Ok as Fine, Wrong};
+    use super::super::evaluation::Verdict::{Ok as Fine, Wrong};
     use super::*;
 
     #[test]

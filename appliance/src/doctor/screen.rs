@@ -1,6 +1,7 @@
 //! The screen: which connector, in which mode, and whether it is ours to light.
 
-use super::{Evaluation, Subject};
+use super::evaluation::Evaluation;
+use super::subject::Subject;
 use crate::health::{ScreenState, ScreenStatus};
 use crate::screen;
 
@@ -49,7 +50,7 @@ fn evaluate(seen: &Seen) -> Evaluation {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Verdict::{Ok as Fine, Wrong};
+    use super::super::evaluation::Verdict::{Ok as Fine, Wrong};
     use super::*;
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Source: Linux sound documentation, "Proc Files of ALSA Drivers".
 
-use super::{Evaluation, Subject, read};
+use super::evaluation::Evaluation;
+use super::subject::{Subject, read};
 
 pub(super) fn check(_: &Subject) -> Evaluation {
     evaluate(read("/proc/asound/cards").as_deref(), read("/proc/asound/pcm").as_deref())
@@ -37,7 +38,7 @@ fn evaluate(cards: Option<&str>, pcm: Option<&str>) -> Evaluation {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Verdict::{Ok as Fine, Warning};
+    use super::super::evaluation::Verdict::{Ok as Fine, Warning};
     use super::*;
 
     const CARDS: &str = " 0 [PCH            ]: HDA-Intel - HDA Intel PCH\n                      HDA Intel PCH at 0xf irq 1\n \

@@ -6,7 +6,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Evaluation, Subject, read};
+use super::evaluation::Evaluation;
+use super::subject::{Subject, read};
 
 /// At so many °C a sensor that names no limit of its own is taken for too hot.
 const CRITICAL_C: f64 = 100.0;
@@ -107,7 +108,7 @@ fn evaluate(sensors: &[Sensor], throttled: Option<u64>) -> Evaluation {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Verdict::{Ok as Fine, Warning, Wrong};
+    use super::super::evaluation::Verdict::{Ok as Fine, Warning, Wrong};
     use super::*;
 
     #[test]

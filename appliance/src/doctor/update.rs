@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::{Evaluation, Subject};
+use super::evaluation::Evaluation;
+use super::subject::Subject;
 use crate::update::{self, Outcome, Record};
 
 pub(super) fn check(_: &Subject) -> Evaluation {
@@ -26,7 +27,7 @@ fn evaluate(image: Option<&str>, last: Option<&Record>) -> Evaluation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::Verdict;
+    use crate::doctor::evaluation::Verdict;
 
     #[test]
     fn versions_are_told_and_one_that_went_back_is_a_warning() {

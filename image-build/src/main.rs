@@ -47,7 +47,7 @@ enum Command {
     Rig(rig::Arguments),
     /// Build the rig's kernel, unless it is cached, and print where it is
     Kernel(kernel::Arguments),
-    /// Make the bootable image for booths, with its signatures, update files and bill of materials
+    /// Make the bootable image for booths, with its signatures, update files and SBOM
     Image(image::Arguments),
     /// Write the image to a disk, SSD or SD card, and compare
     Flash(flash::Arguments),

@@ -1,4 +1,4 @@
-//! What people get: the disk's image, the files of an update, the bill of materials, and sums and signature over all of them.
+//! What people get: the disk's image, the files of an update, the SBOM, and sums and signature over all of them.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -7,8 +7,8 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
-use super::bill;
 use super::keys::Keys;
+use super::sbom;
 use crate::folders;
 use crate::progress::{self, Step};
 
@@ -52,10 +52,10 @@ pub(super) fn all(output: &Path, version: &str, folder: &Path, keys: &Keys) -> R
         }
     }
     update.sort();
-    let bill = format!("{stem}.cdx.json");
-    fs::write(folder.join(&bill), bill::of_materials(&output.join(format!("{stem}.manifest")), version)?)?;
+    let sbom = format!("{stem}.cdx.json");
+    fs::write(folder.join(&sbom), sbom::of_image(&output.join(format!("{stem}.manifest")), version)?)?;
     let mut sums = String::new();
-    for name in update.iter().chain([&bill, &disk]) {
+    for name in update.iter().chain([&sbom, &disk]) {
         sums.push_str(&format!("{}  {name}\n", sha256(&folder.join(name))?));
     }
     fs::write(folder.join(SUMS), sums)?;

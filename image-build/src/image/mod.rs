@@ -1,9 +1,9 @@
 //! The image of a booth: from Debian's packages, this checkout and a configuration to a file for a disk, and the files of an update.
 
-mod bill;
 pub(crate) mod hand_out;
 mod keys;
 mod mkosi;
+mod sbom;
 mod tree;
 
 use std::fs;

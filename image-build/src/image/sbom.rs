@@ -1,4 +1,5 @@
-//! The bill of materials: every Debian package and every crate of an image, as CycloneDX 1.5 (ECMA-424) has it.
+//! The software bill of materials (SBOM): every Debian package and every crate of an image, in CycloneDX 1.5
+//! (ECMA-424).
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -83,11 +84,11 @@ impl Metadata {
     }
 }
 
-/// The bill of the image that `manifest` belongs to.
+/// The SBOM of the image that `manifest` belongs to, as JSON.
 ///
 /// # Errors
 /// When mkosi left no manifest, or cargo cannot say what the booth is made of.
-pub(super) fn of_materials(manifest: &Path, version: &str) -> Result<String> {
+pub(super) fn of_image(manifest: &Path, version: &str) -> Result<String> {
     let text = std::fs::read(manifest)
         .with_context(|| format!("mkosi left no list of packages at {}", manifest.display()))?;
     let manifest: Manifest =
@@ -101,10 +102,10 @@ pub(super) fn of_materials(manifest: &Path, version: &str) -> Result<String> {
     }
     let metadata: Metadata =
         serde_json::from_slice(&out.stdout).context("cargo metadata says nothing that is known")?;
-    Ok(serde_json::to_string_pretty(&bill(&manifest.packages, &metadata.linked(), version))?)
+    Ok(serde_json::to_string_pretty(&cyclonedx(&manifest.packages, &metadata.linked(), version))?)
 }
 
-fn bill(packages: &[Package], crates: &[&Crate], version: &str) -> Value {
+fn cyclonedx(packages: &[Package], crates: &[&Crate], version: &str) -> Value {
     let debian = packages.iter().map(|Package { name, version, architecture }| {
         let purl = format!("pkg:deb/debian/{name}@{version}?arch={architecture}");
         json!({"type": "library", "name": name, "version": version, "purl": purl})
@@ -144,8 +145,8 @@ mod tests {
     #[test]
     fn packages_and_crates_are_told_apart() {
         let package = Package { name: "udev".into(), version: "257".into(), architecture: "amd64".into() };
-        let bill = bill(&[package], &[&a_crate("c", true), &a_crate("c", false)], "2");
-        let components = bill["components"].as_array().unwrap();
+        let sbom = cyclonedx(&[package], &[&a_crate("c", true), &a_crate("c", false)], "2");
+        let components = sbom["components"].as_array().unwrap();
         assert_eq!(components.len(), 2, "what is in the checkout is the component itself");
         assert_eq!(components[0]["purl"], "pkg:deb/debian/udev@257?arch=amd64");
         assert_eq!(components[1]["licenses"][0]["expression"], "MIT");

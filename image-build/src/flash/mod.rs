@@ -13,7 +13,7 @@ use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use sha2::{Digest, Sha256};
 
 use crate::flash::disk::Disk;
-use crate::image::hand_out::sha256;
+use crate::image::publish::sha256;
 use crate::progress::Step;
 use crate::{folders, interrupt};
 

@@ -1,8 +1,8 @@
 //! The image of a booth: from Debian's packages, this checkout and a configuration to a file for a disk, and the files of an update.
 
-pub(crate) mod hand_out;
 mod keys;
 mod mkosi;
+pub(crate) mod publish;
 mod sbom;
 mod tree;
 
@@ -147,7 +147,7 @@ fn make(arguments: &Arguments) -> Result<Made> {
     })?;
     let version = &arguments.image_version;
     let output = tree.join("mkosi.output");
-    // What another version, or an interrupted build, left there would be handed out too.
+    // What another version, or an interrupted build, left there would be published too.
     for entry in fs::read_dir(&output)?.flatten().filter(|entry| entry.file_name() != "tools") {
         let _ = fs::remove_file(entry.path());
     }
@@ -159,7 +159,7 @@ fn make(arguments: &Arguments) -> Result<Made> {
     let folder = arguments.out.clone().unwrap_or_else(|| folders::target().join("image"));
     fs::create_dir_all(&folder)?;
     let raw = output.join(format!("holobooth_{version}.raw"));
-    hand_out::all(&output, version, &folder, &keys)?;
+    publish::artifacts(&output, version, &folder, &keys)?;
     if arguments.raw {
         copy_sparse(&raw, &folder.join(format!("holobooth_{version}.raw")))?;
     }
@@ -435,7 +435,7 @@ fn copy_sparse(from: &Path, to: &Path) -> Result<()> {
     let new = to.with_extension("new");
     let mut cp = Command::new("cp");
     cp.args(["--sparse=always", "--reflink=auto"]).arg(from).arg(&new);
-    progress::logged(&mut cp, &folders::cache_of("image")?.join("hand-out.log"), |_| {})
+    progress::logged(&mut cp, &folders::cache_of("image")?.join("publish.log"), |_| {})
         .and_then(|()| Ok(fs::rename(&new, to)?))
         .with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))
 }

@@ -1,4 +1,4 @@
-//! What people get: the disk's image, the files of an update, the SBOM, and sums and signature over all of them.
+//! Publishing an image: the compressed disk, the files of an update, the SBOM, and checksums with a signature.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -15,14 +15,14 @@ use crate::progress::{self, Step};
 /// The list of sums; its signature ends in `.gpg`.
 const SUMS: &str = "SHA256SUMS";
 
-/// Puts what mkosi left in `output` into `folder`.
+/// Publishes what mkosi left in `output` in `folder`.
 ///
 /// # Errors
 /// When there is no room, or a program fails.
-pub(super) fn all(output: &Path, version: &str, folder: &Path, keys: &Keys) -> Result<()> {
+pub(super) fn artifacts(output: &Path, version: &str, folder: &Path, keys: &Keys) -> Result<()> {
     let stem = format!("holobooth_{version}");
     let step = Step::begin("Compressing and signing it");
-    let log = folders::cache_of("image")?.join("hand-out.log");
+    let log = folders::cache_of("image")?.join("publish.log");
     let _ = fs::remove_file(&log);
     let disk = format!("{stem}.raw.zst");
     let mut zstd = Command::new("zstd");

@@ -12,6 +12,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 use crate::image::keys::Keys;
@@ -233,7 +234,7 @@ fn debian(place: &Path) -> Result<()> {
     }
     // Of the same kernel as the booth's image, which is lent a module of it.
     let kernel = Sha256::digest(of_a_file(&output.join("kernel.config"))?.1);
-    let wanted = format!("{} {:x}", hash_of(&["image-build/mkosi-debian"])?, kernel);
+    let wanted = format!("{} {}", hash_of(&["image-build/mkosi-debian"])?, HEXLOWER.encode(&kernel));
     let made = folders::cache_of("image")?.join("debian.made");
     let tree = tree::lay_out_debian()?;
     if fs::read_to_string(&made).is_ok_and(|last| last == wanted) {
@@ -287,7 +288,7 @@ fn hash_of(places: &[&str]) -> Result<String> {
         digest.update(format!("{name}\0{kind}\0{}\0", content.len()));
         digest.update(content);
     }
-    Ok(digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+    Ok(HEXLOWER.encode(&digest.finalize()[..8]))
 }
 
 /// What git keeps of a file: whether it can be run, and its content; of a link, where it leads.

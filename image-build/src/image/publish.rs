@@ -75,5 +75,5 @@ pub(crate) fn sha256(file: &Path) -> Result<String> {
     let mut digest = Sha256::new();
     let mut reader = fs::File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
     std::io::copy(&mut reader, &mut digest)?;
-    Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(data_encoding::HEXLOWER.encode(&digest.finalize()))
 }

@@ -104,7 +104,7 @@ fn cached(wanted: &[Wanted], patches: &[Patch]) -> Result<PathBuf> {
     lines.sort();
     let changes: String = patches.iter().map(|patch| patch.text.as_str()).collect();
     let digest = Sha256::digest(format!("{}\n{}{changes}", source::PACKAGE, lines.concat()));
-    let hash: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let hash = data_encoding::HEXLOWER.encode(&digest[..8]);
     Ok(folders::cache_of("kernels")?.join(hash).join("linux"))
 }
 

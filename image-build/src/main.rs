@@ -9,6 +9,7 @@ mod folders;
 mod image;
 mod interrupt;
 mod kernel;
+mod machine_tools;
 mod progress;
 mod rig;
 mod scenario;
@@ -51,10 +52,10 @@ enum Command {
     Image(image::Arguments),
     /// Write the image to a disk, SSD or SD card, and compare
     Flash(flash::Arguments),
-    /// Install the Debian packages that this machine lacks
+    /// Install the Debian packages that this machine lacks, and get the tools for virtual machines
     ///
     /// Says first which and why. Every other command installs what it needs by itself; this one installs
-    /// everything at once. Debian 12 and 13; as root or with sudo.
+    /// everything at once. Debian 12 and 13; as root or with sudo. The tools go into the cache.
     Setup,
 }
 

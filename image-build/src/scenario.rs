@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 use serde::Deserialize;
 
 use crate::cargo::{self, Programs};
+use crate::machine_tools::MachineTools;
 use crate::rig::{self, options::Options, run::Running, run::Stream};
 use crate::{image, interrupt, kernel, setup, tools};
 
@@ -67,6 +68,8 @@ struct Common {
 const IMAGES: &str = "HOLOBOOTH_IMAGES";
 /// Names the kernel with cameras and screens to it.
 const RIG_KERNEL: &str = "HOLOBOOTH_RIG_KERNEL";
+/// Names the folder of UEFI firmware to it.
+const FIRMWARE: &str = "HOLOBOOTH_FIRMWARE";
 /// Names the relay's program to a scenario that needs it.
 const RELAY: &str = "HOLOBOOTH_RELAY_BIN";
 /// How soon Ctrl-C is heeded.
@@ -196,7 +199,7 @@ fn on_host(
     command: &[String],
     on_output: &mut dyn FnMut(Stream, &[u8]),
 ) -> Result<u8> {
-    setup::ensure(&[setup::Group::Machine])?;
+    let tools = MachineTools::ensure()?;
     let work = rig::run::work_folder()?;
     let images = match (image, &scenario.images[..]) {
         (None, versions) => image::for_tests(versions)?,
@@ -219,6 +222,8 @@ fn on_host(
         .args(command)
         .env(IMAGES, images)
         .env(RIG_KERNEL, kernel::ensure()?)
+        .env(FIRMWARE, tools.firmware())
+        .env("PATH", tools.path()?)
         .env("TMPDIR", work.path());
     follow(&mut program, interrupt::requested, on_output)
         .context("cannot run the scenario with setpriv and timeout")

@@ -5,6 +5,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::machine_tools::MachineTools;
+
 /// What packages are for; each command asks for the groups that it needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Group {
@@ -18,15 +20,13 @@ pub(crate) enum Group {
     Peers,
     /// Making the bootable image.
     Image,
-    /// Booting it in a virtual machine.
-    Machine,
     /// Checking scripts.
     Lint,
 }
 
 impl Group {
-    const ALL: [Self; 7] =
-        [Self::Appliance, Self::Kernel, Self::RigTools, Self::Peers, Self::Image, Self::Machine, Self::Lint];
+    const ALL: [Self; 6] =
+        [Self::Appliance, Self::Kernel, Self::RigTools, Self::Peers, Self::Image, Self::Lint];
 
     fn why(self) -> &'static str {
         match self {
@@ -35,7 +35,6 @@ impl Group {
             Self::RigTools => "for networks, cameras and USB sticks inside the rig",
             Self::Peers => "the GStreamer chains that `bench` measures beside the booth",
             Self::Image => "to make and sign the bootable image",
-            Self::Machine => "to boot the image in a virtual machine",
             Self::Lint => "to check shell scripts",
         }
     }
@@ -87,17 +86,17 @@ impl Group {
                 "uidmap",
                 "zstd",
             ],
-            Self::Machine => &["mtools", "ovmf", "qemu-system-x86", "qemu-utils", "swtpm"],
             Self::Lint => &["shellcheck"],
         }
     }
 }
 
-/// `cargo xtask setup`: everything.
+/// `cargo xtask setup`: everything, the tools in the cache included.
 pub(crate) fn main() -> Result<()> {
     if ensure(&Group::ALL)? == 0 {
         println!("Nothing to install: every package is there.");
     }
+    MachineTools::ensure()?;
     Ok(())
 }
 

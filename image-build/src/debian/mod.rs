@@ -9,10 +9,12 @@ use anyhow::{Context, Result};
 
 use crate::progress;
 
+/// The release whose programs are used.
+pub(crate) const SUITE: &str = "trixie";
 /// The keys that sign Debian's archives.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// An apt of our own: it knows one suite, and touches nothing of this machine's.
+/// An apt of our own: it knows one suite, and neither reads nor touches what this machine has installed.
 pub(crate) struct Apt {
     work: PathBuf,
     options: Vec<String>,
@@ -31,6 +33,8 @@ impl Apt {
         for folder in ["lists/partial", "cache/archives/partial"] {
             std::fs::create_dir_all(work.join(folder))?;
         }
+        // To this apt nothing is installed, so that all of a package's dependencies are missing.
+        std::fs::write(work.join("status"), "")?;
         let at = |path: &str| work.join(path).display().to_string();
         let options = [
             ("Dir::Etc::sourcelist", list.display().to_string()),
@@ -38,6 +42,8 @@ impl Apt {
             ("Dir::Etc::Preferences", "/dev/null".into()),
             ("Dir::Etc::PreferencesParts", "/dev/null".into()),
             ("Dir::State::lists", at("lists")),
+            ("Dir::State::status", at("status")),
+            ("Dir::State::extended_states", at("extended_states")),
             ("Dir::Cache", at("cache")),
             // The user that apt would change to cannot write into a home folder.
             ("APT::Sandbox::User", "root".into()),
@@ -67,6 +73,20 @@ impl Apt {
         progress::logged(&mut download, &self.log(), |_| {})
             .with_context(|| format!("cannot download the Debian package {package}"))?;
         the_one_in(&self.work, ".deb")
+    }
+
+    /// Downloads `packages` and all that they depend on, down to the C library; gives their files.
+    ///
+    /// # Errors
+    /// When the suite lacks one, or the mirror fails.
+    pub(crate) fn download_with_dependencies(&self, packages: &[&str]) -> Result<Vec<PathBuf>> {
+        let mut install = self.command("apt-get");
+        install.args(["install", "--yes", "--download-only", "--no-install-recommends"]).args(packages);
+        progress::logged(&mut install, &self.log(), |_| {})
+            .with_context(|| format!("cannot download the Debian packages {}", packages.join(", ")))?;
+        let archives = std::fs::read_dir(self.work.join("cache/archives"))?;
+        let files = archives.filter_map(|entry| Some(entry.ok()?.path()));
+        Ok(files.filter(|file| file.extension().is_some_and(|ending| ending == "deb")).collect())
     }
 
     fn command(&self, program: &str) -> Command {

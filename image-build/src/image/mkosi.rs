@@ -5,12 +5,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::debian::Apt;
+use crate::debian::{Apt, SUITE};
 use crate::progress::{self, Step};
 use crate::{folders, interrupt};
-
-/// The release whose mkosi is used.
-const SUITE: &str = "trixie";
 
 /// mkosi, ready to be run in the folder `tree`.
 ///

@@ -212,6 +212,7 @@ pub(crate) fn for_tests(versions: &[String]) -> Result<PathBuf> {
 /// # Errors
 /// When it is no image that zstd packed.
 pub(crate) fn given(file: &Path, version: &str, folder: &Path) -> Result<PathBuf> {
+    setup::ensure(&[Group::Image])?;
     let place = folder.join(version);
     fs::create_dir_all(&place)?;
     let file = file.canonicalize().with_context(|| format!("cannot find {}", file.display()))?;

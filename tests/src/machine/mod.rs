@@ -20,8 +20,8 @@ pub use qemu::{Machine, Options};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// `cargo xtask` did not say where the image is.
-    #[error("machine: {0} is not set; start this with `cargo xtask scenario`, which makes the image")]
+    /// `cargo xtask` did not say where something is.
+    #[error("machine: {0} is not set; start this with `cargo xtask scenario`, which sets it")]
     NoImage(&'static str),
     /// A program or file.
     #[error("machine: {what}: {source}")]

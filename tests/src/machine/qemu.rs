@@ -11,8 +11,8 @@ use serde_json::json;
 use super::qmp::Qmp;
 use super::{Error, Screenshot, inherit, run, system};
 
-/// Where Debian's package ovmf has the firmware, and its empty variables.
-const FIRMWARE: [&str; 2] = ["/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"];
+/// The firmware, and its empty variables, in the folder that `cargo xtask` names.
+const FIRMWARE: [&str; 2] = ["OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd"];
 /// From one press of the power button to the next.
 const PRESS_EVERY: Duration = Duration::from_secs(5);
 /// How often console and screen are looked at.
@@ -98,9 +98,12 @@ impl Machine {
         folder: &Path,
         options: &Options,
     ) -> Result<Self, Error> {
+        const VARIABLE: &str = "HOLOBOOTH_FIRMWARE";
+        let firmware = std::env::var_os(VARIABLE).map(PathBuf::from).ok_or(Error::NoImage(VARIABLE))?;
+        let [code, empty] = FIRMWARE.map(|name| firmware.join(name));
         let variables = folder.join("firmware.fd");
         if !variables.exists() {
-            fs::copy(FIRMWARE[1], &variables).map_err(system("the firmware (Debian package ovmf)"))?;
+            fs::copy(&empty, &variables).map_err(system(empty.display().to_string()))?;
         }
         let socket = folder.join("qmp");
         let _ = fs::remove_file(&socket);
@@ -121,7 +124,7 @@ impl Machine {
             None => user_network(options.server.as_deref()),
         };
         qemu.args(["-netdev", &network, "-device", "virtio-net-pci,netdev=net"]);
-        qemu.arg("-drive").arg(format!("if=pflash,format=raw,readonly=on,file={}", FIRMWARE[0]));
+        qemu.arg("-drive").arg(format!("if=pflash,format=raw,readonly=on,file={}", code.display()));
         qemu.arg("-drive").arg(format!("if=pflash,format=raw,file={}", variables.display()));
         qemu.arg("-drive")
             .arg(format!("if=none,id=disk,format=qcow2,discard=unmap,cache=unsafe,file={}", disk.display()));
@@ -153,7 +156,7 @@ impl Machine {
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
-            .map_err(system("cannot start QEMU (Debian package qemu-system-x86)"))?;
+            .map_err(system("cannot start QEMU"))?;
         match Qmp::connect(&socket) {
             Ok(qmp) => Ok(Self { qemu: child, qmp, tpm, folder: folder.to_owned(), started, sticks: 0 }),
             Err(e) => {
@@ -349,11 +352,8 @@ fn start_tpm(state: &Path, socket: &Path) -> Result<Child, Error> {
     swtpm.args(["--pdeathsig", "KILL", "swtpm", "socket", "--tpm2", "--terminate", "--tpmstate"]);
     swtpm.arg(format!("dir={}", state.display())).arg("--ctrl");
     swtpm.arg(format!("type=unixio,path={}", socket.display()));
-    let tpm = swtpm
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .spawn()
-        .map_err(system("cannot start the TPM (Debian package swtpm)"))?;
+    let tpm =
+        swtpm.stdin(Stdio::null()).stdout(Stdio::null()).spawn().map_err(system("cannot start the TPM"))?;
     let until = Instant::now() + Duration::from_secs(10);
     while !socket.exists() && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(20));

@@ -18,7 +18,7 @@ impl Stick {
     /// One with these files at its root, by name.
     ///
     /// # Errors
-    /// When mkfs.fat or mcopy (Debian packages dosfstools, mtools) fail.
+    /// When mkfs.fat or mcopy fail.
     pub fn with(image: PathBuf, files: &[(&str, &Path)]) -> Result<Self, Error> {
         let size =
             |path: &Path| fs::metadata(path).map(|m| m.len()).map_err(system(path.display().to_string()));

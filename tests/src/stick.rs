@@ -173,6 +173,8 @@ pub struct Places {
     pub notices: PathBuf,
     /// Below this the network's files are written.
     pub root: PathBuf,
+    /// A folder of programs that stand in for the system's.
+    pub programs: PathBuf,
 }
 
 /// What `holobooth` did with a stick.
@@ -190,7 +192,7 @@ pub struct Done {
     pub notice: String,
     /// Whether the notice is of trouble.
     pub trouble: bool,
-    /// How long after the start the notice lay there, in ms; none when there is none.
+    /// How long after the start the first notice lay there, in ms; none when there is none.
     pub notice_ms: Option<i64>,
 }
 
@@ -200,9 +202,10 @@ impl Places {
     /// # Errors
     /// The system's.
     pub fn new(dir: &Path, image: PathBuf) -> io::Result<Self> {
-        let places =
-            Self { image, store: dir.join("store"), notices: dir.join("notices"), root: dir.join("root") };
-        for folder in [&places.notices, &places.root] {
+        let [store, notices, root, programs] =
+            ["store", "notices", "root", "programs"].map(|name| dir.join(name));
+        let places = Self { image, store, notices, root, programs };
+        for folder in [&places.notices, &places.root, &places.programs] {
             fs::create_dir_all(folder)?;
         }
         Ok(places)
@@ -216,7 +219,10 @@ impl Places {
         let notice = self.notices.join("notice.json");
         let _ = fs::remove_file(&notice);
         let start_us = now_us();
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let path = [self.programs.clone()].into_iter().chain(std::env::split_paths(&path));
         let mut child = Command::new(binary)
+            .env("PATH", std::env::join_paths(path).map_err(io::Error::other)?)
             .args(words)
             .arg("--image")
             .arg(&self.image)

@@ -4,7 +4,7 @@ use crate::health::Notice;
 
 use super::evaluate::Change;
 
-/// Seconds that a card is shown when something is wrong.
+/// Seconds that a card is shown when something is wrong, and for which one is shown that waits for its result.
 const SHOWN_S: u32 = 60;
 /// And when nothing is.
 const SHOWN_BRIEFLY_S: u32 = 10;
@@ -26,11 +26,18 @@ pub(super) struct Answer {
     pub(super) trouble: bool,
     /// Whether anything happened.
     pub(super) news: bool,
+    /// Whether more is to come: it says what is being done.
+    pub(super) pending: bool,
 }
 
 impl Answer {
     pub(super) fn good(title: &str, lines: Vec<String>) -> Self {
-        Self { title: title.into(), lines, trouble: false, news: true }
+        Self { title: title.into(), lines, trouble: false, news: true, pending: false }
+    }
+
+    /// What is being done, until the result takes its place.
+    pub(super) fn pending(title: &str, lines: Vec<String>) -> Self {
+        Self { pending: true, ..Self::good(title, lines) }
     }
 
     pub(super) fn nothing_new(line: &str) -> Self {
@@ -39,11 +46,12 @@ impl Answer {
             lines: vec![line.into()],
             trouble: false,
             news: false,
+            pending: false,
         }
     }
 
     pub(super) fn refused(title: &str, reason: &str) -> Self {
-        Self { title: title.into(), lines: vec![reason.into()], trouble: true, news: true }
+        Self { trouble: true, ..Self::good(title, vec![reason.into()]) }
     }
 
     /// Both in one; the graver title leads.
@@ -56,7 +64,13 @@ impl Answer {
         let mut lines = self.lines;
         lines.push(below);
         lines.extend(other.lines);
-        Self { title, lines, trouble: self.trouble || other.trouble, news: self.news || other.news }
+        Self {
+            title,
+            lines,
+            trouble: self.trouble || other.trouble,
+            news: self.news || other.news,
+            pending: self.pending || other.pending,
+        }
     }
 
     pub(super) fn card(&self) -> Notice {
@@ -68,7 +82,7 @@ impl Answer {
             lines.push(format!("and {more} more"));
         }
         // A meeting is behind the card: what went well is read in a moment.
-        let shown_s = if self.trouble { SHOWN_S } else { SHOWN_BRIEFLY_S };
+        let shown_s = if self.trouble || self.pending { SHOWN_S } else { SHOWN_BRIEFLY_S };
         Notice { title: plain(&self.title, CARD_COLUMNS), lines, trouble: self.trouble, shown_s }
     }
 
@@ -165,6 +179,8 @@ mod tests {
         assert_eq!(Answer::nothing_new("x").and(good()).title, "Applied");
         assert_eq!(good().and(Answer::nothing_new("x")).title, "Applied");
         assert_eq!(Answer::nothing_new("x").card().shown_s, SHOWN_BRIEFLY_S);
+        let pending = good().and(Answer::pending("Collecting", Vec::new()));
+        assert_eq!((pending.title.as_str(), pending.card().shown_s), ("Applied", SHOWN_S));
         assert_eq!((good().card().shown_s, bad().card().shown_s), (SHOWN_BRIEFLY_S, SHOWN_S));
     }
 }

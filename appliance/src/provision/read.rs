@@ -18,6 +18,8 @@ pub(super) const RESET_SIGNATURE: &str = "factory-reset.minisig";
 pub(super) const LOGS: &str = "logs";
 /// The answer.
 pub(super) const RESULT: &str = "holobooth-result.txt";
+/// What is said while logs are collected.
+pub(super) const COLLECTING: &str = "Collecting the last logs: leave the stick in";
 /// How a new version's file ends.
 const UPDATE: &str = "update";
 
@@ -66,6 +68,22 @@ impl Found {
             logs: fs::symlink_metadata(root.join(LOGS)).is_ok_and(|metadata| metadata.is_dir()),
             result: content(root, RESULT, LARGEST_RESULT),
         }
+    }
+
+    /// What it asks for, a line each.
+    pub(super) fn requests(&self) -> Vec<String> {
+        let file =
+            |name: &str, content: &Content| (*content != Content::Absent).then(|| format!("Checking {name}"));
+        let update = self.update.as_ref().map(|name| name.to_string_lossy());
+        [
+            file(RESET, &self.reset),
+            file(CONFIG, &self.config),
+            self.logs.then(|| COLLECTING.to_owned()),
+            update.map(|name| format!("Copying {name}: leave the stick in")),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 
     /// Whether nobody asks for anything.
@@ -159,6 +177,7 @@ mod tests {
         assert_eq!(update(&root), Some("a.update".into()));
         let found = Found::at(&root);
         assert!(!found.is_nothing() && !found.logs);
+        assert_eq!(found.requests(), ["Copying a.update: leave the stick in"]);
         fs::remove_dir_all(root).unwrap();
     }
 }

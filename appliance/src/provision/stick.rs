@@ -1,6 +1,6 @@
 //! A stick, from the plug to the answer.
 //!
-//! 1. It is mounted for reading; what is known by name is read; it is unmounted.
+//! 1. It is mounted for reading; what is known by name is read; it is unmounted. A card says what will be done.
 //! 2. A factory reset that is asked for is marked as done on the stick, and only then done: else it would be done again at the next boot.
 //! 3. The configuration is evaluated in the sandbox, and applied whole or refused.
 //! 4. The card is left, then the answer on the stick (mounted for writing, briefly), and then what was applied takes effect.
@@ -49,6 +49,8 @@ fn answered(places: &Places, sandbox: &Sandbox, device: &Path) -> Result<String,
     if found.is_nothing() {
         return Ok("nothing on the stick is for this booth".into());
     }
+    // At once: what follows takes as long as a slow stick does, or a doctor who waits for answers.
+    Answer::pending("Reading the stick", found.requests()).leave(places);
     let mut answers = Vec::new();
     let mut effect = false;
     let booth = name(places);
@@ -63,8 +65,11 @@ fn answered(places: &Places, sandbox: &Sandbox, device: &Path) -> Result<String,
         answers.push(answer);
     }
     // The card before all that may take time.
-    let card = answers.iter().cloned().reduce(Answer::and);
-    if let Some(card) = &card {
+    let mut told = answers.iter().cloned().reduce(Answer::and);
+    if let Some(card) = &mut told {
+        if found.logs {
+            *card = card.clone().and(Answer::pending(read::COLLECTING, Vec::new()));
+        }
         card.leave(places);
     }
     let logs = if found.logs { logs::collect() } else { Vec::new() };
@@ -73,7 +78,10 @@ fn answered(places: &Places, sandbox: &Sandbox, device: &Path) -> Result<String,
     }
     let booth = booth.as_deref().unwrap_or("without a name");
     let mut text = match answers.iter().cloned().reduce(Answer::and) {
-        Some(answer) => leave_answer(places, device, &found.result, &answer, booth, &logs, card.is_none()),
+        Some(answer) => {
+            let is_news = told.as_ref() != Some(&answer);
+            leave_answer(places, device, &found.result, &answer, booth, &logs, is_news)
+        }
         None => String::new(),
     };
     if effect {
@@ -93,7 +101,7 @@ fn answered(places: &Places, sandbox: &Sandbox, device: &Path) -> Result<String,
 /// Copies a bundle, which takes as long as a slow stick does.
 fn taken(places: &Places, device: &Path, bundle: &OsStr) -> Answer {
     let line = format!("{}: leave the stick in", bundle.to_string_lossy());
-    Answer::good("Copying an update", vec![line]).leave(places);
+    Answer::pending("Copying an update", vec![line]).leave(places);
     let taken = Mounted::new(device, Access::Read)
         .map_err(|e| e.to_string())
         .and_then(|mounted| update::take(&mounted.root().join(bundle)));
@@ -111,13 +119,13 @@ fn leave_answer(
     answer: &Answer,
     booth: &str,
     logs: &[Log],
-    no_card_yet: bool,
+    is_news: bool,
 ) -> String {
     let text = answer.text(booth);
     if let Err(why) = leave_on(device, old, &text, logs) {
         let line = format!("The stick holds no answer: {why}");
         answer.clone().and(Answer { news: false, ..Answer::good(&line, Vec::new()) }).leave(places);
-    } else if no_card_yet {
+    } else if is_news {
         answer.leave(places);
     }
     text

@@ -2,10 +2,11 @@
 //! that does not work.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use super::{SMALL, look_at_movement};
-use crate::booth::{self, Pair, Plan, Status};
+use crate::booth::{self, Pair, Plan};
 use crate::clock::wait_until;
 use crate::network::ip;
 use crate::report::Report;
@@ -14,7 +15,7 @@ use crate::stick::{Done, Format, Places, Stick, left_behind};
 
 pub(crate) const SCENARIO: Scenario = Scenario {
     name: "stick-roundtrip",
-    summary: "a stick is applied and answered within 3 s, is a no-op again, goes back and forth, and a network that loses the peer reverts",
+    summary: "a stick is answered at once and applied, is a no-op again, goes back and forth, and a network that loses the peer reverts",
     kind: Kind::Scenario,
     place: TWO_BOOTHS,
     relay: false,
@@ -22,12 +23,10 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     run,
 };
 
-/// How soon a stick is answered, on the screen and on itself.
-const ANSWER_MS: i64 = 3_000;
-/// How soon a booth that was told to start again has ended.
-const RELOAD_MS: i64 = 4_000;
-/// From a booth's start to its peer's picture.
-const PICTURE_MS: i64 = 8_000;
+/// How long a booth that was told to start again is waited for.
+const RELOAD_MS: i64 = 30_000;
+/// How long its peer's picture is waited for after a start.
+const PICTURE_MS: i64 = 30_000;
 /// How long a network that lost the peer is waited for here, in s; two minutes in earnest.
 const TIMEOUT_S: &str = "8";
 /// From the old network's return to the peer's.
@@ -41,8 +40,9 @@ struct Site {
     pair: Pair,
     places: Places,
     report: Report,
-    /// Whether the booth starts again when it is told to.
-    reloads: bool,
+    /// The slowest first card, and the slowest result on card and stick, in ms.
+    card_ms: i64,
+    result_ms: i64,
 }
 
 fn run(context: &Context) -> Result<Report, Error> {
@@ -53,7 +53,8 @@ fn run(context: &Context) -> Result<Report, Error> {
     pair.start(plan, plan)?;
     let image = pair.a.dir().join(CONFIG);
     let places = Places::new(pair.a.dir(), image).map_err(failed("places"))?;
-    let mut site = Site { binary: booth::binary()?, pair, places, report: Report::default(), reloads: false };
+    let (binary, report) = (booth::binary()?, Report::default());
+    let mut site = Site { binary, pair, places, report, card_ms: 0, result_ms: 0 };
     for format in Format::ALL {
         site.back_and_forth(&context.dir().join("stick.img"), format)?;
     }
@@ -63,23 +64,26 @@ fn run(context: &Context) -> Result<Report, Error> {
     site.network(&stick)?;
     site.requests(&stick)?;
     site.reset(&stick)?;
-    let reloads = site.reloads;
-    site.report.figure("reloads", reloads);
+    site.report.figure("slowest_card_ms", site.card_ms);
+    site.report.figure("slowest_result_ms", site.result_ms);
     Ok(site.report)
 }
 
 impl Site {
-    /// Plugs the stick in, lets it be taken, and pulls it; notes that it was answered in time and nothing is left behind.
+    /// Plugs the stick in, lets it be taken, and pulls it; notes that it was answered and nothing is left behind.
     fn plug(&mut self, what: &str, stick: &Stick, read_only: bool) -> Result<Done, Error> {
         let plugged = stick.plug(read_only).map_err(failed("plug"))?;
         let done = self.places.take(&self.binary, &plugged).map_err(failed("stick"))?;
         let left = left_behind();
         let held = plugged.pull() && left.is_empty();
         self.report.check(format!("{what}: nothing is left behind"), held, left.join("; "));
-        let in_time = done.notice_ms.is_some_and(|ms| ms <= ANSWER_MS) && done.code == Some(0);
-        let found = format!("card after {:?} ms, exit {:?}", done.notice_ms, done.code);
-        let found = if in_time { found } else { format!("{found}: {}", done.said) };
-        self.report.check(format!("{what}: a card within {ANSWER_MS} ms"), in_time, found);
+        let answered = done.notice_ms.is_some() && done.code == Some(0);
+        let found =
+            format!("card after {:?} ms, all in {} ms, exit {:?}", done.notice_ms, done.took_ms, done.code);
+        let found = if answered { found } else { format!("{found}: {}", done.said) };
+        self.report.check(format!("{what}: answered"), answered, found);
+        self.card_ms = self.card_ms.max(done.notice_ms.unwrap_or(0));
+        self.result_ms = self.result_ms.max(done.took_ms);
         Ok(done)
     }
 
@@ -93,22 +97,29 @@ impl Site {
 
     /// As systemd does: a booth that ends is started again.
     fn supervise(&mut self, what: &str) -> Result<(), Error> {
-        if wait_until(RELOAD_MS, 20, || self.pair.a.ended().is_some()).is_none() {
-            let lost = !self.pair.a.status().connected();
-            self.report.check(format!("{what}: the booth goes on"), !lost, "");
+        if !self.reloaded(what)? {
             return Ok(());
         }
-        self.reloads = true;
-        self.pair.a.restart()?;
         // The answer's card lies over the picture for a while; behind it the pictures have to come.
-        let pictures = |status: &Status| status.connected() && status.number("/received/frames") > 0;
-        let took = self.pair.a.wait("receiving its peer's pictures after a reload", PICTURE_MS, pictures)?;
-        self.report.check(
-            format!("{what}: pictures come again after the restart"),
-            true,
-            format!("{took} ms"),
-        );
+        let took_ms = wait_until(PICTURE_MS, 20, || {
+            let status = self.pair.a.status();
+            status.connected() && status.number("/received/frames") > 0
+        });
+        let found = took_ms.map_or("never".to_owned(), |ms| format!("{ms} ms"));
+        self.report.check(format!("{what}: pictures come again after the restart"), took_ms.is_some(), found);
         Ok(())
+    }
+
+    /// Whether the booth has ended by itself; if so, it is started again.
+    fn reloaded(&mut self, what: &str) -> Result<bool, Error> {
+        let took_ms = wait_until(RELOAD_MS, 20, || self.pair.a.ended().is_some());
+        let how = self.pair.a.ended().map_or("it goes on".to_owned(), |status| status.to_string());
+        let ended = took_ms.is_some();
+        self.report.check(format!("{what}: the booth ends, to start again with what is new"), ended, how);
+        if ended {
+            self.pair.a.restart()?;
+        }
+        Ok(ended)
     }
 
     fn back_and_forth(&mut self, image: &std::path::Path, format: Format) -> Result<(), Error> {
@@ -118,12 +129,6 @@ impl Site {
         let first = format!("[codec]\nbitrate_kbps = {kbps}\n");
         stick.put(CONFIG, &first).map_err(failed(CONFIG))?;
         let done = self.plug(&what("applied"), &stick, false)?;
-        let in_time = done.took_ms <= ANSWER_MS;
-        self.report.check(
-            what("applied: the stick is answered in time"),
-            in_time,
-            format!("{} ms", done.took_ms),
-        );
         self.said(&what("card"), &done.notice, &["Configuration applied", "codec.bitrate_kbps: "]);
         let answer = stick.text(RESULT).map_err(failed(RESULT))?;
         self.said(&what("answer"), &answer, &["Configuration applied", &format!(" → {kbps}"), "booth A"]);
@@ -227,7 +232,7 @@ impl Site {
         let done = self.plug("lost network", stick, false)?;
         self.said("lost network", &done.notice, &["network.address", "10.77.0.1"]);
         self.networkd()?;
-        self.supervise_quietly()?;
+        self.reloaded("lost network")?;
         let back =
             self.places.run(&self.binary, &["confirm", "--timeout", TIMEOUT_S]).map_err(failed("confirm"))?;
         self.said("lost network: says so", &back.notice, &["Network change taken back", "reached neither"]);
@@ -235,7 +240,7 @@ impl Site {
         self.report.check("lost network: reverts by itself", reverted, back.said.trim());
         self.report.figure("lost_network_revert_ms", back.took_ms);
         self.networkd()?;
-        self.supervise_quietly()?;
+        self.reloaded("lost network, reverted")?;
         self.connected("lost network: the peer is back");
         let before = self.places.store();
         let done = self.plug("lost network, still in", stick, false)?;
@@ -245,12 +250,17 @@ impl Site {
         Ok(())
     }
 
-    /// A booth without a network shows nobody: it is only started again.
-    fn supervise_quietly(&mut self) -> Result<(), Error> {
-        if wait_until(RELOAD_MS, 20, || self.pair.a.ended().is_some()).is_some() {
-            self.pair.a.restart()?;
-        }
-        Ok(())
+    /// Has what collects the journal copy the card that is there meanwhile. Gives the copy's place.
+    fn keep_card_while_collecting(&self) -> std::io::Result<PathBuf> {
+        let card = self.places.programs.join("card");
+        let program = self.places.programs.join("journalctl");
+        let notice = self.places.notices.join("notice.json");
+        fs::write(
+            &program,
+            format!("#!/bin/sh\ncp {} {}\necho a journal\n", notice.display(), card.display()),
+        )?;
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+        Ok(card)
     }
 
     fn requests(&mut self, stick: &Stick) -> Result<(), Error> {
@@ -260,7 +270,14 @@ impl Site {
             fs::write(root.join("new.update"), "rubbish")
         };
         stick.with(put).map_err(failed("requests"))?;
+        let card = self.keep_card_while_collecting().map_err(failed("a stand-in for journalctl"))?;
         let done = self.plug("requests", stick, false)?;
+        let pending = fs::read_to_string(&card).unwrap_or_default();
+        self.said(
+            "card while the logs are collected",
+            &pending,
+            &["Reading the stick", "Collecting", "new.update"],
+        );
         self.said("update", &done.notice, &["new.update", "no bundle of ours"]);
         let answer = stick.text(RESULT).map_err(failed(RESULT))?;
         self.said("requests", &answer, &["no bundle of ours", "Logs are in"]);

@@ -34,6 +34,34 @@ pub(crate) fn cargo() -> Command {
     cargo
 }
 
+/// The folder of the toolchain that compiles here.
+///
+/// # Errors
+/// When rustc does not say where it is, or it is no toolchain of rustup's kind, which can be used from any place.
+pub(crate) fn toolchain() -> Result<PathBuf> {
+    let out = Command::new("rustc")
+        .args(["--print", "sysroot"])
+        .current_dir(folders::checkout())
+        .output()
+        .context("cannot ask rustc where it is")?;
+    let rust = PathBuf::from(String::from_utf8_lossy(&out.stdout).trim());
+    if !rust.join("bin/cargo").exists() {
+        bail!("{} has no cargo: use a toolchain of rustup's kind, which works in any place", rust.display());
+    }
+    Ok(rust)
+}
+
+/// Cargo's own folder, with what it downloaded.
+///
+/// # Errors
+/// When no home folder is set.
+pub(crate) fn home() -> Result<PathBuf> {
+    std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(std::env::home_dir()?.join(".cargo")))
+        .context("no home folder is set: set HOME or CARGO_HOME")
+}
+
 /// Whether `cargo run` set this variable for this program alone.
 pub(crate) fn is_of_this_run(name: &str) -> bool {
     name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")

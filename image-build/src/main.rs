@@ -10,6 +10,7 @@ mod image;
 mod interrupt;
 mod kernel;
 mod machine_tools;
+mod newcomer;
 mod progress;
 mod rig;
 mod scenario;

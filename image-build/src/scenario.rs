@@ -14,7 +14,7 @@ use serde::Deserialize;
 use crate::cargo::{self, Programs};
 use crate::machine_tools::MachineTools;
 use crate::rig::{self, options::Options, run::Running, run::Stream};
-use crate::{image, interrupt, kernel, setup, tools};
+use crate::{image, interrupt, kernel, newcomer, setup, tools};
 
 /// `cargo xtask scenario`.
 #[derive(clap::Args)]
@@ -157,7 +157,7 @@ fn print(all: &[Scenario], json: bool) -> Result<()> {
     Ok(())
 }
 
-/// All of these kinds, in the order in which the program names them.
+/// All of these kinds, in the order in which the program names them; then `newcomer`, which needs no rig.
 pub(crate) fn list(programs: &Programs, kinds: &[Kind]) -> Result<Vec<Scenario>> {
     let out = Command::new(&programs.tests)
         .args(["list", "--json"])
@@ -165,7 +165,8 @@ pub(crate) fn list(programs: &Programs, kinds: &[Kind]) -> Result<Vec<Scenario>>
         .with_context(|| format!("cannot run {}", programs.tests.display()))?;
     let all: Vec<Scenario> = serde_json::from_slice(&out.stdout)
         .with_context(|| format!("`{} list --json` gave no list of scenarios", programs.tests.display()))?;
-    Ok(all.into_iter().filter(|scenario| kinds.contains(&scenario.kind)).collect())
+    let all = all.into_iter().chain([newcomer::scenario()]);
+    Ok(all.filter(|scenario| kinds.contains(&scenario.kind)).collect())
 }
 
 /// Runs one in its rig and gives its exit status: 0 when it passed. One that boots a single image may be given it.
@@ -183,6 +184,9 @@ pub(crate) fn run(
     }
     if image.is_some() {
         bail!("{} boots no image", scenario.name);
+    }
+    if scenario.name == newcomer::NAME {
+        return newcomer::run(flags, on_output);
     }
     let options = Options { time_limit_s: scenario.time_limit_s, ..scenario.rig.clone() };
     let mut environment = programs.environment();

@@ -20,13 +20,15 @@ pub(crate) enum Group {
     Peers,
     /// Making the bootable image.
     Image,
+    /// Making a fresh Debian to try things in.
+    Newcomer,
     /// Checking scripts.
     Lint,
 }
 
 impl Group {
-    const ALL: [Self; 6] =
-        [Self::Appliance, Self::Kernel, Self::RigTools, Self::Peers, Self::Image, Self::Lint];
+    const ALL: [Self; 7] =
+        [Self::Appliance, Self::Kernel, Self::RigTools, Self::Peers, Self::Image, Self::Newcomer, Self::Lint];
 
     fn why(self) -> &'static str {
         match self {
@@ -35,6 +37,7 @@ impl Group {
             Self::RigTools => "for networks, cameras and USB sticks inside the rig",
             Self::Peers => "the GStreamer chains that `bench` measures beside the booth",
             Self::Image => "to make and sign the bootable image",
+            Self::Newcomer => "to try setup and demo on a fresh Debian",
             Self::Lint => "to check shell scripts",
         }
     }
@@ -86,6 +89,7 @@ impl Group {
                 "uidmap",
                 "zstd",
             ],
+            Self::Newcomer => &["debootstrap"],
             Self::Lint => &["shellcheck"],
         }
     }

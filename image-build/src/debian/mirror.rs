@@ -43,6 +43,21 @@ fn first(suite: impl Fn(&str) -> bool + Copy) -> Option<String> {
     })
 }
 
+/// apt's sources of a release, as a file `*.sources` has them (sources.list(5), deb822 style).
+pub(crate) fn sources(mirror: &str, security: Option<&str>, suite: &str) -> String {
+    let stanza = |uri: &str, suites: &str| {
+        format!(
+            "Types: deb\nURIs: {uri}\nSuites: {suites}\nComponents: main non-free non-free-firmware\n\
+             Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n"
+        )
+    };
+    let mut text = stanza(mirror, &format!("{suite} {suite}-updates"));
+    if let Some(security) = security {
+        text = format!("{text}\n{}", stanza(security, &format!("{suite}-security")));
+    }
+    text
+}
+
 fn is_release(suite: &str) -> bool {
     RELEASES.contains(&suite)
 }
@@ -101,6 +116,17 @@ mod tests {
             Some("http://sec.example/")
         );
         assert_eq!(in_lines("deb http://other.example/ nodistro main\n", is_release), None);
+    }
+
+    #[test]
+    fn security_updates_come_from_where_this_machine_has_them() {
+        let text = sources("http://a.example/debian", Some("http://b.example/security"), "trixie");
+        assert_eq!(text.matches("URIs:").count(), 2);
+        assert!(text.contains(
+            "URIs: http://b.example/security\nSuites: trixie-security\nComponents: main non-free "
+        ));
+        assert_eq!(sources("http://a.example/debian", None, "trixie").matches("Suites:").count(), 1);
+        assert_eq!(in_stanzas(&text, is_release).as_deref(), Some("http://a.example/debian"));
     }
 
     #[test]

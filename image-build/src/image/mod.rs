@@ -404,19 +404,7 @@ fn run_mkosi(tree: &Path, version: &str, kept_packages: bool) -> Result<()> {
 
 /// Where the build finds the checkout, the toolchain and the downloaded crates.
 fn sources() -> Result<String> {
-    let out = Command::new("rustc")
-        .args(["--print", "sysroot"])
-        .current_dir(folders::checkout())
-        .output()
-        .context("cannot ask rustc where it is")?;
-    let rust = PathBuf::from(String::from_utf8_lossy(&out.stdout).trim());
-    if !rust.join("bin/cargo").exists() {
-        bail!("{} has no cargo: the image is compiled with a toolchain of rustup's kind", rust.display());
-    }
-    let cargo = std::env::var_os("CARGO_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(std::env::home_dir()?.join(".cargo")))
-        .context("no home folder is set: set HOME or CARGO_HOME")?;
+    let (rust, cargo) = (cargo::toolchain()?, cargo::home()?);
     let checkout = folders::clean(folders::checkout());
     Ok(format!("{}:holobooth,{}:rust,{}:cargo", checkout.display(), rust.display(), cargo.display()))
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::debian::mirror;
+use crate::debian::{SUITE, mirror};
 use crate::{folders, progress};
 
 /// Where the folders of `systemd/` go in the image.
@@ -69,7 +69,8 @@ fn outside(tree: &Path) -> Result<()> {
     }
     let sources = tree.join("mkosi.sandbox/etc/apt/sources.list.d");
     fs::create_dir_all(&sources)?;
-    let text = sources_text(&mirror::find()?, mirror::find_security().as_deref());
+    // All of them, in the place of mkosi's own list, which names a repository that not every mirror has.
+    let text = mirror::sources(&mirror::find()?, mirror::find_security().as_deref(), SUITE);
     fs::write(sources.join("mkosi.sources"), text)?;
     Ok(())
 }
@@ -139,34 +140,4 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     cp.args(["--recursive", "--no-dereference", "--preserve=mode,links"]).arg(from.join(".")).arg(to);
     progress::logged(&mut cp, &folders::cache_of("image")?.join("copy.log"), |_| {})
         .with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))
-}
-
-/// apt's sources inside mkosi: all of them, in the place of its own list, which names a repository that not every mirror has.
-fn sources_text(mirror: &str, security: Option<&str>) -> String {
-    let stanza = |uri: &str, suites: &str| {
-        format!(
-            "Types: deb\nURIs: {uri}\nSuites: {suites}\nComponents: main non-free non-free-firmware\n\
-             Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n"
-        )
-    };
-    let mut text = stanza(mirror, "trixie trixie-updates");
-    if let Some(security) = security {
-        text = format!("{text}\n{}", stanza(security, "trixie-security"));
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn security_updates_come_from_where_this_machine_has_them() {
-        let text = sources_text("http://a.example/debian", Some("http://b.example/security"));
-        assert_eq!(text.matches("URIs:").count(), 2);
-        assert!(text.contains(
-            "URIs: http://b.example/security\nSuites: trixie-security\nComponents: main non-free "
-        ));
-        assert_eq!(sources_text("http://a.example/debian", None).matches("Suites:").count(), 1);
-    }
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::progress::{self, Step};
 use crate::scenario::{self, Kind};
 use crate::setup::Group;
-use crate::{cargo, folders, interrupt, newcomer, rig, setup, tools};
+use crate::{cargo, folders, imports, interrupt, newcomer, rig, setup, tools};
 
 /// Set to 1, what cannot be checked counts as failed.
 const STRICT: &str = "CI_STRICT";
@@ -17,7 +17,7 @@ const STRICT: &str = "CI_STRICT";
 /// `cargo xtask test`.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Checks: format, lints, unit tests, shell scripts; then, unless --fast: dependencies (licences, bans, sources,
+Checks: format, lints, unit tests, import cycles, shell scripts; then, unless --fast: dependencies (licences, bans, sources,
 known vulnerabilities) and every scenario in its rig. Benches are apart: `cargo xtask bench --list`.
 A check that cannot run here (no vulnerability database to be reached, no root for `newcomer`) is skipped and
 said so; with CI_STRICT=1 in the environment it fails. The last line is `N passed, N failed`.")]
@@ -60,6 +60,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<ExitCode> {
     } else {
         cargo("unit tests", &["test", "--workspace", "--all-targets"])?;
     }
+    checks.check("import cycles", |_| imports::check().map(|()| Verdict::Passed))?;
     checks.check("shell scripts", shell_scripts)?;
     if !arguments.fast {
         checks.check("dependencies", |log| deny(log, &["licenses", "bans", "sources"]))?;

@@ -7,6 +7,7 @@ mod demo;
 mod flash;
 mod folders;
 mod image;
+mod imports;
 mod interrupt;
 mod kernel;
 mod machine_tools;

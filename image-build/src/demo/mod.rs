@@ -8,21 +8,20 @@ mod view;
 mod web;
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 use crate::demo::status::Status;
-use crate::demo::view::View;
+use crate::demo::view::{View, watch};
 use crate::demo::web::Web;
 use crate::rig::options::{Line, Options};
-use crate::rig::run::Running;
+use crate::rig::run::{Running, tail};
 use crate::{cargo, folders, interrupt, kernel};
 
-/// How often the view is renewed.
-const RENEW_EVERY: Duration = Duration::from_secs(1);
+/// How much of the booths' log an error shows.
+const LINES_IN_AN_ERROR: usize = 20;
 /// What booting, starting and ending may take beside the seconds asked for.
 const SPARE_S: u32 = 60;
 /// A demo without an end ends after a day: the rig always ends.
@@ -104,7 +103,11 @@ pub(crate) fn main(arguments: &Arguments) -> Result<ExitCode> {
         || ["a.json", "b.json"].map(|name| Status::parse(&std::fs::read(folder.path().join(name)).ok()?)),
     )?;
     if status != 0 && !interrupt::requested() {
-        bail!("the demo ended with status {status}; the end of {}:\n{}", log.display(), end_of(&log));
+        bail!(
+            "the demo ended with status {status}; the end of {}:\n{}",
+            log.display(),
+            tail(&log, LINES_IN_AN_ERROR)
+        );
     }
     if let Some(file) = &arguments.picture {
         picture::side_by_side(&folder.path().join("a.png"), &folder.path().join("b.png"), file)
@@ -112,30 +115,4 @@ pub(crate) fn main(arguments: &Arguments) -> Result<ExitCode> {
         println!("Both screens are in {}", file.display());
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Renews the view each second until `ended` gives an exit status.
-fn watch(
-    view: &mut View,
-    mut ended: impl FnMut() -> Result<Option<u8>>,
-    mut states: impl FnMut() -> [Option<Status>; 2],
-) -> Result<u8> {
-    let mut next = Instant::now() + RENEW_EVERY;
-    loop {
-        if let Some(status) = ended()? {
-            return Ok(status);
-        }
-        if Instant::now() >= next {
-            view.show(states());
-            next += RENEW_EVERY;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-fn end_of(log: &Path) -> String {
-    let text = std::fs::read(log).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let lines: Vec<_> = text.lines().collect();
-    lines[lines.len().saturating_sub(20)..].join("\n")
 }

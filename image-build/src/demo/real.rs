@@ -10,10 +10,12 @@ use nix::unistd::Pid;
 
 use crate::cargo::Programs;
 use crate::demo::status::Status;
-use crate::demo::view::View;
-use crate::demo::{end_of, watch};
+use crate::demo::view::{View, watch};
+use crate::rig::run::tail;
 use crate::{folders, interrupt};
 
+/// How much of a booth's log an error shows.
+const LINES_IN_AN_ERROR: usize = 20;
 /// How long a booth may take to end when asked to.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -114,7 +116,7 @@ impl Half {
         bail!(
             "the booth that has the {} ended ({status}); the end of its log:\n{}",
             self.name,
-            end_of(&self.log())
+            tail(&self.log(), LINES_IN_AN_ERROR)
         )
     }
 }

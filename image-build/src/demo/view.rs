@@ -1,10 +1,14 @@
 //! The demo on the terminal: a table that renews itself, or a line a second where there is no terminal.
 
 use std::io::{IsTerminal, Write};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
 
 use crate::demo::status::Status;
 
+/// How often the view is renewed.
+const RENEW_EVERY: Duration = Duration::from_secs(1);
 const LABEL: usize = 10;
 const COLUMN: usize = 30;
 
@@ -48,6 +52,25 @@ impl View {
         for (earlier, now) in self.earlier.iter_mut().zip(now) {
             *earlier = now.or(earlier.take());
         }
+    }
+}
+
+/// Renews the view each second until `ended` gives an exit status.
+pub(crate) fn watch(
+    view: &mut View,
+    mut ended: impl FnMut() -> Result<Option<u8>>,
+    mut states: impl FnMut() -> [Option<Status>; 2],
+) -> Result<u8> {
+    let mut next = Instant::now() + RENEW_EVERY;
+    loop {
+        if let Some(status) = ended()? {
+            return Ok(status);
+        }
+        if Instant::now() >= next {
+            view.show(states());
+            next += RENEW_EVERY;
+        }
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -282,7 +282,8 @@ fn memory_folder(memory_mib: u32, otherwise: &Path) -> PathBuf {
     if free_mib >= u64::from(memory_mib) { shm.to_owned() } else { otherwise.to_owned() }
 }
 
-fn tail(file: &Path, lines: usize) -> String {
+/// The last lines of a text file; empty when it cannot be read.
+pub(crate) fn tail(file: &Path, lines: usize) -> String {
     let text = std::fs::read(file).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let all: Vec<_> = text.lines().collect();

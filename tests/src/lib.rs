@@ -26,3 +26,10 @@ mod scenarios;
 pub mod stand_in;
 pub mod stick;
 pub mod vivid;
+
+use scenario::Scenario;
+
+/// Every scenario and bench, in the order in which they make sense to run.
+pub fn all() -> impl Iterator<Item = &'static Scenario> {
+    scenarios::ALL.iter().chain(bench::ALL)
+}

@@ -13,8 +13,8 @@ use holobooth_tests::attack::Attack;
 use holobooth_tests::bench::link;
 use holobooth_tests::child::Side;
 use holobooth_tests::machine::server;
-use holobooth_tests::scenario::{ALL, Context, Scenario};
-use holobooth_tests::{demo, flood, probe, stand_in};
+use holobooth_tests::scenario::{Context, Scenario};
+use holobooth_tests::{all, demo, flood, probe, stand_in};
 
 /// Black-box tests and benches of two booths in the rig.
 #[derive(Parser)]
@@ -105,7 +105,7 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::List { json } => list(json),
         Command::Run { name, json, quick, only, keep } => {
-            match ALL.iter().find(|scenario| scenario.name == name) {
+            match all().find(|scenario| scenario.name == name) {
                 Some(scenario) => run(scenario, json, keep, |dir| Context::new(dir, quick, only)),
                 None => fail(&format!("no scenario or bench named {name}; `list` names them")),
             }
@@ -153,10 +153,10 @@ fn main() -> ExitCode {
 
 fn list(as_json: bool) -> ExitCode {
     if as_json {
-        println!("{}", Value::Array(ALL.iter().map(Scenario::to_json).collect()));
+        println!("{}", Value::Array(all().map(Scenario::to_json).collect()));
         return ExitCode::SUCCESS;
     }
-    for scenario in ALL {
+    for scenario in all() {
         println!("{:<16} {:<9} {}", scenario.name, scenario.kind.name(), scenario.summary);
     }
     ExitCode::SUCCESS

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::report::Report;
-use crate::{bench, booth, machine, photodiode, scanout, scenarios, vivid};
+use crate::{booth, machine, photodiode, scanout, vivid};
 
 /// Why a scenario could not be carried to its end.
 #[derive(Debug, thiserror::Error)]
@@ -140,42 +140,3 @@ impl Context {
         &self.dir
     }
 }
-
-/// All of them, in the order in which they make sense to run.
-pub const ALL: &[Scenario] = &[
-    scenarios::colour_bars::SCENARIO,
-    scenarios::two_way::SCENARIO,
-    scenarios::unplug::SCENARIO,
-    scenarios::watchdog::SCENARIO,
-    scenarios::notice::SCENARIO,
-    scenarios::doctor::SCENARIO,
-    scenarios::bad_config::SCENARIO,
-    scenarios::wrong_peer::SCENARIO,
-    scenarios::garbage::SCENARIO,
-    scenarios::link_faults::SCENARIO,
-    scenarios::rate_step::SCENARIO,
-    scenarios::roam::SCENARIO,
-    scenarios::relay_cluster::SCENARIO,
-    scenarios::pair_lan::SCENARIO,
-    scenarios::pair_relay::SCENARIO,
-    scenarios::pair_code::SCENARIO,
-    scenarios::attackers::SCENARIO,
-    scenarios::stick_roundtrip::SCENARIO,
-    scenarios::bad_sticks::SCENARIO,
-    scenarios::image_boot::SCENARIO,
-    scenarios::image_pair::PAIR,
-    scenarios::image_pair::SIZE,
-    scenarios::image_pair::EXPOSURE,
-    scenarios::stick_network::SCENARIO,
-    scenarios::power_cuts::FULL,
-    scenarios::power_cuts::CUTS,
-    scenarios::image_corrupt::SCENARIO,
-    scenarios::image_boot::TPM,
-    scenarios::image_boot::LOST,
-    scenarios::update_rollback::SCENARIO,
-    scenarios::update_rollback::SERVER,
-    bench::BOOT,
-    bench::LATENCY,
-    bench::LINK,
-    bench::SEAL,
-];

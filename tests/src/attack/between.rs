@@ -13,7 +13,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 
-use super::{identity, runtime, server};
+use super::tls::{identity, runtime, server};
 
 const PAIR: &[u8] = b"holobooth-pair-1";
 

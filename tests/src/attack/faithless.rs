@@ -9,7 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use moq_net::{Timescale, broadcast, origin, track};
 
-use super::{runtime, server};
+use super::tls::{runtime, server};
 
 const TRACKS: [&str; 2] = ["hologram", "feedback"];
 /// Of a hundred datagrams: so many changed, dropped, repeated, held back behind the next, and followed by one that was recorded.

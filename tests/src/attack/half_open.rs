@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::runtime;
+use super::tls::runtime;
 
 /// Bytes of a client's first datagram (RFC 9000, section 14.1).
 const FIRST: usize = 1200;

@@ -4,6 +4,7 @@ mod between;
 mod faithless;
 mod half_open;
 mod records;
+mod tls;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -69,33 +70,4 @@ impl Attack {
             Self::Records { count, from } => records::send(count, from),
         }
     }
-}
-
-/// A certificate of its own, and its key.
-fn identity()
--> std::io::Result<(rustls::pki_types::CertificateDer<'static>, rustls::pki_types::PrivateKeyDer<'static>)> {
-    let made =
-        rcgen::generate_simple_self_signed(vec!["holobooth".to_owned()]).map_err(std::io::Error::other)?;
-    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
-    Ok((made.cert.der().clone(), key))
-}
-
-/// TLS as a server with that certificate, for one protocol.
-fn server(protocol: &[u8]) -> std::io::Result<(quinn::ServerConfig, holobooth::pairing::Fingerprint)> {
-    let (certificate, key) = identity()?;
-    let fingerprint = holobooth::pairing::Fingerprint::of(&certificate);
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let mut tls = rustls::ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(std::io::Error::other)?
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
-        .map_err(std::io::Error::other)?;
-    tls.alpn_protocols = vec![protocol.to_vec()];
-    let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(tls).map_err(std::io::Error::other)?;
-    Ok((quinn::ServerConfig::with_crypto(std::sync::Arc::new(crypto)), fingerprint))
-}
-
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }

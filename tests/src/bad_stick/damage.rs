@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 
 use fastrand::Rng;
 
-use super::Fault;
+use super::fault::Fault;
 use crate::stick::{Format, Stick, run};
 
 /// Does it the damage that belongs to the fault, if any.

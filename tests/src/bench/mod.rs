@@ -7,11 +7,5 @@ mod seal;
 
 use crate::scenario::Scenario;
 
-/// The benches, in the order in which they are listed.
-pub(crate) const BOOT: Scenario = boot::BOOT;
-/// As above.
-pub(crate) const LATENCY: Scenario = latency::LATENCY;
-/// As above.
-pub(crate) const LINK: Scenario = link::LINK;
-/// As above.
-pub(crate) const SEAL: Scenario = seal::SEAL;
+/// All of them, in the order in which they are listed.
+pub(crate) const ALL: &[Scenario] = &[boot::BOOT, latency::LATENCY, link::LINK, seal::SEAL];

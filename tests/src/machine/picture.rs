@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Error, system};
+use super::error::{Error, system};
 
 /// Brighter than this is lit, darker than the other is dark.
 const LIT: u8 = 180;

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::error::{Error, system};
+use super::picture::Screenshot;
+use super::process::{inherit, run};
 use super::qmp::Qmp;
-use super::{Error, Screenshot, inherit, run, system};
 
 /// The firmware, and its empty variables, in the folder that `cargo xtask` names.
 const FIRMWARE: [&str; 2] = ["OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd"];

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{Error, system};
+use super::error::{Error, system};
 
 /// How long QEMU may take to open its socket, or to answer.
 const TIMEOUT: Duration = Duration::from_secs(60);

@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use super::{Error, system};
+use super::error::{Error, system};
 
 /// The server's address, as a machine sees it.
 pub const ADDRESS: &str = "10.0.2.100";

@@ -4,7 +4,8 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Error, run, system};
+use super::error::{Error, system};
+use super::process::run;
 
 /// Room besides the files, in bytes; FAT32 has a least size.
 const ROOM: u64 = 64 << 20;

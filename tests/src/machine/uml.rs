@@ -12,7 +12,8 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair, sockopt};
 use nix::unistd::Pid;
 
-use super::{Error, copy, inherit, system};
+use super::error::{Error, system};
+use super::process::{copy, inherit};
 
 /// How large a disk is, in bytes; what the image leaves of it becomes the data partition.
 const DISK: u64 = 6 << 30;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use drm::control::{Device as _, crtc, plane, property};
 use drm::{ClientCapability, Device as _, VblankWaitFlags, VblankWaitReply, VblankWaitTarget};
 
-use super::Error;
+use super::error::Error;
 
 /// What a plane is for, in the order in which the planes lie on each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -10,8 +10,9 @@ use nix::libc::c_void;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use nix::unistd::{Whence, lseek};
 
-use super::card::Card;
-use super::{Error, pixels};
+use super::card::{Card, Matrix};
+use super::error::Error;
+use super::pixels;
 
 /// `DMA_BUF_IOCTL_SYNC`'s flags: about to read, and done reading.
 const SYNC_START_READ: u64 = 1;
@@ -21,7 +22,7 @@ nix::ioctl_write_ptr!(dma_buf_sync, b'b', 0, u64);
 
 /// A mapped framebuffer. Its owner goes on drawing in others meanwhile, never, it is hoped, in this one.
 pub(super) struct Mapped {
-    pub(super) format: DrmFourcc,
+    format: DrmFourcc,
     pub(super) size: (u32, u32),
     planes: Vec<Plane>,
 }
@@ -70,8 +71,18 @@ impl Mapped {
     }
 
     /// The byte at column `x` (in bytes) of row `y` of a plane; 0 outside.
-    pub(super) fn byte(&self, plane: usize, x: usize, y: usize) -> u8 {
+    fn byte(&self, plane: usize, x: usize, y: usize) -> u8 {
         self.planes.get(plane).map_or(0, |plane| plane.memory.byte(plane.offset + y * plane.pitch + x))
+    }
+
+    /// Y' of a pixel, or what stands for it in an R'G'B' format.
+    fn luma(&self, x: u32, y: u32) -> u8 {
+        pixels::luma(self.format, |plane, x, y| self.byte(plane, x, y), x, y)
+    }
+
+    /// R'G'B' of a pixel and how far it covers what lies below, 0 to 255.
+    pub(super) fn rgb(&self, x: u32, y: u32, matrix: Matrix, full_range: bool) -> ([u8; 3], u8) {
+        pixels::rgb(self.format, |plane, x, y| self.byte(plane, x, y), x, y, matrix, full_range)
     }
 
     /// Mean luma of five points around the middle.

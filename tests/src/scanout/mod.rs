@@ -4,54 +4,23 @@
 //! them and reads their pixels. It never becomes, or at once stops being, the device's master.
 
 mod card;
+mod error;
 mod mapping;
 mod picture;
 mod pixels;
-
-use std::io;
-use std::path::PathBuf;
 
 use drm::control::{Device as _, crtc, framebuffer, plane};
 use drm::{VblankWaitFlags, VblankWaitTarget};
 
 use crate::clock::now_us;
 use card::{Card, PlaneKind};
+pub use error::Error;
 use mapping::Mapped;
 pub use picture::Picture;
 
 /// How long one mapping of a framebuffer may serve while its id stays on the plane. Ids get reused,
 /// so a mapping is never kept by id alone.
 const MAPPING_LIFE_US: i64 = 8_000;
-
-/// Why a screen could not be read.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// No DRM device has the name.
-    #[error("screen: no DRM device named {0}: is the rig booted with enough screens?")]
-    NotFound(String),
-    /// The device answered with an error.
-    #[error("screen: {operation} on {path}: {source}")]
-    Device {
-        /// What was asked.
-        operation: &'static str,
-        /// The device node.
-        path: PathBuf,
-        /// What the kernel answered.
-        source: io::Error,
-    },
-    /// A framebuffer or plane uses what this reader does not decode.
-    #[error("screen: cannot decode {0}")]
-    Unsupported(String),
-    /// A picture could not be saved.
-    #[error("screen: cannot write {path}: {reason}")]
-    Save {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
-}
 
 /// One screen of the rig.
 pub struct Screen {

@@ -4,8 +4,8 @@ use std::fs::{self, File};
 use std::io::BufWriter;
 use std::path::Path;
 
-use super::Error;
 use super::card::Placement;
+use super::error::Error;
 use super::mapping::Mapped;
 
 /// A picture of the screen, 8 bits a channel.

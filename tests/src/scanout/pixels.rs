@@ -2,9 +2,8 @@
 
 use drm::buffer::DrmFourcc;
 
-use super::Error;
 use super::card::Matrix;
-use super::mapping::Mapped;
+use super::error::Error;
 
 /// Says no to formats that are not decoded here, and to framebuffers that lack one of their planes.
 pub(super) fn check(format: DrmFourcc, planes: usize) -> Result<(), Error> {
@@ -20,43 +19,46 @@ pub(super) fn check(format: DrmFourcc, planes: usize) -> Result<(), Error> {
     Ok(())
 }
 
-impl Mapped {
-    /// Y' of a pixel, or what stands for it in an R'G'B' format.
-    pub(super) fn luma(&self, x: u32, y: u32) -> u8 {
-        let (x, y) = (x as usize, y as usize);
-        match self.format {
-            DrmFourcc::Nv12 | DrmFourcc::Yuv420 => self.byte(0, x, y),
-            DrmFourcc::P010 => self.byte(0, x * 2 + 1, y),
-            _ => {
-                let [blue, green, red] = [0, 1, 2].map(|c| u32::from(self.byte(0, x * 4 + c, y)));
-                u8::try_from((red * 77 + green * 150 + blue * 29) >> 8).unwrap_or(u8::MAX)
-            }
+/// Y' of a pixel, or what stands for it in an R'G'B' format. `byte` gives a plane's byte at a column (in bytes) and a row.
+pub(super) fn luma(format: DrmFourcc, byte: impl Fn(usize, usize, usize) -> u8, x: u32, y: u32) -> u8 {
+    let (x, y) = (x as usize, y as usize);
+    match format {
+        DrmFourcc::Nv12 | DrmFourcc::Yuv420 => byte(0, x, y),
+        DrmFourcc::P010 => byte(0, x * 2 + 1, y),
+        _ => {
+            let [blue, green, red] = [0, 1, 2].map(|c| u32::from(byte(0, x * 4 + c, y)));
+            u8::try_from((red * 77 + green * 150 + blue * 29) >> 8).unwrap_or(u8::MAX)
         }
     }
+}
 
-    /// R'G'B' of a pixel and how far it covers what lies below, 0 to 255.
-    pub(super) fn rgb(&self, x: u32, y: u32, matrix: Matrix, full_range: bool) -> ([u8; 3], u8) {
-        let (x, y) = (x as usize, y as usize);
-        let (half_x, half_y) = (x / 2, y / 2);
-        let eight = |plane, x, y| f32::from(self.byte(plane, x, y));
-        let ten = |plane, x: usize, y| {
-            let word = u16::from_le_bytes([self.byte(plane, x * 2, y), self.byte(plane, x * 2 + 1, y)]);
-            f32::from(word >> 6) / 4.0
-        };
-        let [luma, blue, red] = match self.format {
-            DrmFourcc::Nv12 => {
-                [eight(0, x, y), eight(1, half_x * 2, half_y), eight(1, half_x * 2 + 1, half_y)]
-            }
-            DrmFourcc::Yuv420 => [eight(0, x, y), eight(1, half_x, half_y), eight(2, half_x, half_y)],
-            DrmFourcc::P010 => [ten(0, x, y), ten(1, half_x * 2, half_y), ten(1, half_x * 2 + 1, half_y)],
-            _ => {
-                let [blue, green, red, alpha] = [0, 1, 2, 3].map(|c| self.byte(0, x * 4 + c, y));
-                let alpha = if self.format == DrmFourcc::Argb8888 { alpha } else { u8::MAX };
-                return ([red, green, blue], alpha);
-            }
-        };
-        (to_rgb(luma, blue, red, matrix, full_range), u8::MAX)
-    }
+/// R'G'B' of a pixel and how far it covers what lies below, 0 to 255. `byte` as for [`luma`].
+pub(super) fn rgb(
+    format: DrmFourcc,
+    byte: impl Fn(usize, usize, usize) -> u8,
+    x: u32,
+    y: u32,
+    matrix: Matrix,
+    full_range: bool,
+) -> ([u8; 3], u8) {
+    let (x, y) = (x as usize, y as usize);
+    let (half_x, half_y) = (x / 2, y / 2);
+    let eight = |plane, x, y| f32::from(byte(plane, x, y));
+    let ten = |plane, x: usize, y| {
+        let word = u16::from_le_bytes([byte(plane, x * 2, y), byte(plane, x * 2 + 1, y)]);
+        f32::from(word >> 6) / 4.0
+    };
+    let [luma, blue, red] = match format {
+        DrmFourcc::Nv12 => [eight(0, x, y), eight(1, half_x * 2, half_y), eight(1, half_x * 2 + 1, half_y)],
+        DrmFourcc::Yuv420 => [eight(0, x, y), eight(1, half_x, half_y), eight(2, half_x, half_y)],
+        DrmFourcc::P010 => [ten(0, x, y), ten(1, half_x * 2, half_y), ten(1, half_x * 2 + 1, half_y)],
+        _ => {
+            let [blue, green, red, alpha] = [0, 1, 2, 3].map(|c| byte(0, x * 4 + c, y));
+            let alpha = if format == DrmFourcc::Argb8888 { alpha } else { u8::MAX };
+            return ([red, green, blue], alpha);
+        }
+    };
+    (to_rgb(luma, blue, red, matrix, full_range), u8::MAX)
 }
 
 fn to_rgb(luma: f32, blue: f32, red: f32, matrix: Matrix, full_range: bool) -> [u8; 3] {

@@ -5,8 +5,8 @@ use std::process::Command;
 
 use holobooth::pairing::RoomKey;
 
+use super::meeting::{SMALL, look_at_movement, start_as_strangers};
 use super::two_way::{direction, watch_while};
-use super::{SMALL, look_at_movement, start_as_strangers};
 use crate::attack;
 use crate::booth::{Booth, PORT, Pair, Plan, Status, room};
 use crate::child::{Running, Side};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::SMALL;
+use super::meeting::SMALL;
 use crate::booth::{Pair, Plan};
 use crate::child::Side;
 use crate::clock::{now_us, sleep_until_us, wait_until};

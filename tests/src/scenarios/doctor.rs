@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use super::SMALL;
+use super::meeting::SMALL;
 use crate::booth::{self, Booth, Plan, Status};
 use crate::child::{Running, Side};
 use crate::clock::{now_us, wait_until};

@@ -1,6 +1,6 @@
 //! Noise at a booth's port changes nothing.
 
-use super::meeting;
+use super::meeting::meeting;
 use super::two_way::{direction, watch_while};
 use crate::booth::PORT;
 use crate::child::{Running, Side};

@@ -1,59 +1,65 @@
-//! One file a scenario.
+//! One file a scenario, and the list of them.
 
-pub(crate) mod attackers;
-pub(crate) mod bad_config;
-pub(crate) mod bad_sticks;
-pub(crate) mod colour_bars;
-pub(crate) mod doctor;
-pub(crate) mod garbage;
-pub(crate) mod image_boot;
-pub(crate) mod image_corrupt;
-pub(crate) mod image_pair;
-pub(crate) mod link_faults;
-pub(crate) mod notice;
-pub(crate) mod pair_code;
-pub(crate) mod pair_lan;
-pub(crate) mod pair_relay;
-pub(crate) mod power_cuts;
-pub(crate) mod rate_step;
-pub(crate) mod relay_cluster;
-pub(crate) mod roam;
-pub(crate) mod stick_network;
-pub(crate) mod stick_roundtrip;
-pub(crate) mod two_way;
-pub(crate) mod unplug;
-pub(crate) mod update_rollback;
-pub(crate) mod watchdog;
-pub(crate) mod wrong_peer;
+mod attackers;
+mod bad_config;
+mod bad_sticks;
+mod colour_bars;
+mod doctor;
+mod garbage;
+mod image_boot;
+mod image_corrupt;
+mod image_pair;
+mod link_faults;
+mod meeting;
+mod notice;
+mod pair_code;
+mod pair_lan;
+mod pair_relay;
+mod power_cuts;
+mod rate_step;
+mod relay_cluster;
+mod roam;
+mod stick_network;
+mod stick_roundtrip;
+mod two_way;
+mod unplug;
+mod update_rollback;
+mod watchdog;
+mod wrong_peer;
 
-use crate::booth::{Pair, Plan};
-use crate::child::Side;
-use crate::scenario::{Context, Error};
-use crate::vivid::{Pattern, Scene, Vivid};
+use crate::scenario::Scenario;
 
-/// The picture size of scenarios that are not about size, in pixels.
-pub(crate) const SMALL: (u32, u32) = (640, 480);
-
-/// Both cameras see something that moves.
-fn look_at_movement() -> Result<(), Error> {
-    for side in [Side::A, Side::B] {
-        Vivid::open(side.camera())?.look_at(Scene::moving(Pattern::Bars))?;
-    }
-    Ok(())
-}
-
-/// Starts both booths, told of nobody.
-fn start_as_strangers(pair: &mut Pair, plan: Plan) -> Result<(), Error> {
-    pair.a.start(plan, None)?;
-    pair.b.start(plan, None)?;
-    Ok(())
-}
-
-/// A meeting of both booths, each seeing something that moves.
-fn meeting(context: &Context) -> Result<Pair, Error> {
-    look_at_movement()?;
-    let mut pair = Pair::new(context.dir())?;
-    let plan = Plan::both_ways(SMALL);
-    pair.start(plan, plan)?;
-    Ok(pair)
-}
+/// All of them, in the order in which they make sense to run.
+pub(crate) const ALL: &[Scenario] = &[
+    colour_bars::SCENARIO,
+    two_way::SCENARIO,
+    unplug::SCENARIO,
+    watchdog::SCENARIO,
+    notice::SCENARIO,
+    doctor::SCENARIO,
+    bad_config::SCENARIO,
+    wrong_peer::SCENARIO,
+    garbage::SCENARIO,
+    link_faults::SCENARIO,
+    rate_step::SCENARIO,
+    roam::SCENARIO,
+    relay_cluster::SCENARIO,
+    pair_lan::SCENARIO,
+    pair_relay::SCENARIO,
+    pair_code::SCENARIO,
+    attackers::SCENARIO,
+    stick_roundtrip::SCENARIO,
+    bad_sticks::SCENARIO,
+    image_boot::SCENARIO,
+    image_pair::PAIR,
+    image_pair::SIZE,
+    image_pair::EXPOSURE,
+    stick_network::SCENARIO,
+    power_cuts::FULL,
+    power_cuts::CUTS,
+    image_corrupt::SCENARIO,
+    image_boot::TPM,
+    image_boot::LOST,
+    update_rollback::SCENARIO,
+    update_rollback::SERVER,
+];

@@ -4,7 +4,7 @@ use std::fs;
 
 use holobooth::health::Notice;
 
-use super::SMALL;
+use super::meeting::SMALL;
 use crate::booth::{Pair, Plan, Status};
 use crate::child::Side;
 use crate::clock::wait_until;

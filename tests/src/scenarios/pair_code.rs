@@ -1,6 +1,6 @@
 //! Booths without a room: one shows a code, at the other it is entered, and both belong together from then on.
 
-use super::{SMALL, look_at_movement, start_as_strangers};
+use super::meeting::{SMALL, look_at_movement, start_as_strangers};
 use crate::booth::{Booth, PORT, Pair, Plan, Status};
 use crate::child::Side;
 use crate::clock::{now_us, sleep_until_us, wait_until};

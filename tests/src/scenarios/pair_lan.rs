@@ -1,6 +1,6 @@
 //! Booths flashed alike and put on one network find each other, and nobody types anything.
 
-use super::{SMALL, look_at_movement, start_as_strangers};
+use super::meeting::{SMALL, look_at_movement, start_as_strangers};
 use crate::booth::{Booth, PORT, Pair, Plan, Status};
 use crate::child::Side;
 use crate::clock::now_us;

@@ -1,7 +1,7 @@
 //! Booths flashed alike find each other through relays, and move to a common network and back while they meet.
 
+use super::meeting::{SMALL, look_at_movement, start_as_strangers};
 use super::relay_cluster::relays;
-use super::{SMALL, look_at_movement, start_as_strangers};
 use crate::booth::{Pair, Plan, Status, tail};
 use crate::clock::now_us;
 use crate::flow;

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::{SMALL, look_at_movement};
+use super::meeting::{SMALL, look_at_movement};
 use crate::booth::{Pair, Plan, Status, tail};
 use crate::clock::wait_until;
 use crate::flow;

@@ -1,6 +1,6 @@
 //! A booth's address changes in the middle of a meeting, at either end, and nobody restarts anything.
 
-use super::meeting;
+use super::meeting::meeting;
 use crate::booth::Status;
 use crate::child::Side;
 use crate::flow;

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use super::{SMALL, look_at_movement};
+use super::meeting::{SMALL, look_at_movement};
 use crate::booth::{self, Pair, Plan};
 use crate::clock::wait_until;
 use crate::network::ip;

@@ -1,6 +1,6 @@
 //! No frame is lost on a clean link, and nothing queues.
 
-use super::meeting;
+use super::meeting::meeting;
 use crate::booth::{Booth, MISSING, Pair, Plan, Status};
 use crate::clock::{longest_pause_us, now_us, sleep_until_us};
 use crate::report::Report;

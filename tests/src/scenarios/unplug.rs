@@ -1,6 +1,6 @@
 //! Whatever is pulled and put back, the picture comes back by itself, and nobody stands frozen meanwhile.
 
-use super::SMALL;
+use super::meeting::SMALL;
 use crate::booth::{Pair, Plan};
 use crate::child::Side;
 use crate::clock::{now_us, sleep_until_us, wait_until};

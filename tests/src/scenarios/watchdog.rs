@@ -1,6 +1,6 @@
 //! What a booth tells its service manager: ready, how it is, and that it lives, whatever is unplugged.
 
-use super::SMALL;
+use super::meeting::SMALL;
 use crate::booth::{Booth, Pair, Plan, Status};
 use crate::child::Side;
 use crate::clock::{now_us, sleep_until_us, wait_until};

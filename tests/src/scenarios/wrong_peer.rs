@@ -2,7 +2,7 @@
 
 use holobooth::pairing::RoomKey;
 
-use super::SMALL;
+use super::meeting::SMALL;
 use crate::booth::{Booth, Pair, Plan, room};
 use crate::child::Side;
 use crate::clock::{now_us, sleep_until_us};

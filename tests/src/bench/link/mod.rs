@@ -7,10 +7,11 @@
 
 pub mod cell;
 pub mod clip;
+pub mod files;
 pub mod gdp;
 pub mod measure;
-
 pub mod player;
+pub mod scheme;
 pub mod schemes;
 pub mod stamp;
 pub mod table;
@@ -24,10 +25,11 @@ use holobooth::codec;
 use holobooth::pairing::Identity;
 use serde_json::Value;
 
-use self::cell::{Cell, Files, Network, Outcome, Part, Rate};
+use self::cell::{Cell, Network, Outcome, Part, Rate};
 use self::clip::{Clip, Extent, FPS, KBPS};
+use self::files::Files;
 use self::player::WARM_UP;
-use self::schemes::{Scheme, Surroundings};
+use self::scheme::{Scheme, Surroundings};
 use self::viewer::Viewer;
 use crate::child::Side;
 use crate::line::{self, Loss};

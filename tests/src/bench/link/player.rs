@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::clip::{Clip, FPS, Playhead};
 use super::measure::Sent;
-use super::schemes::{Carrier, Frame};
+use super::scheme::{Carrier, Frame};
 use super::stamp;
 use crate::child::Side;
 use crate::clock::{now_us, sleep_until_us};

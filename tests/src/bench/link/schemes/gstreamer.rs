@@ -13,10 +13,10 @@ use bytes::Bytes;
 use nix::fcntl::{FcntlArg, fcntl};
 
 use super::keyframe_request::{RequestReceiver, RequestSender};
-use super::{Carrier, Frame, Scheme, Surroundings};
 use crate::bench::link::clip::{FPS, Request};
 use crate::bench::link::gdp;
 use crate::bench::link::measure::DEADLINE_US;
+use crate::bench::link::scheme::{Carrier, Frame, Scheme, Surroundings};
 use crate::bench::link::viewer::{Verdict, Viewer};
 use crate::child::Side;
 use holobooth::realtime;

@@ -18,9 +18,9 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
 use super::keyframe_request::{RequestReceiver, RequestSender};
-use super::{Carrier, Frame, READY, Surroundings};
 use crate::bench::link::clip::Request;
 use crate::bench::link::measure::DEADLINE_US;
+use crate::bench::link::scheme::{Carrier, Frame, READY, Surroundings};
 use crate::bench::link::stamp;
 use crate::bench::link::viewer::{Verdict, Viewer};
 use crate::child::Side;

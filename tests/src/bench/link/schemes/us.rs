@@ -11,10 +11,10 @@ use holobooth::link::{self, Inbox, Peer, Ports, Relay, Signals};
 use holobooth::media::picture::{AccessUnit, Stamps};
 use holobooth::pairing::{Fingerprint, Identity, Pins, RoomKey};
 
-use super::{Carrier, Frame, READY, Scheme, Surroundings};
-use crate::bench::link::cell::Files;
 use crate::bench::link::clip::{KBPS, Request};
+use crate::bench::link::files::Files;
 use crate::bench::link::measure::DEADLINE_US;
+use crate::bench::link::scheme::{Carrier, Frame, READY, Scheme, Surroundings};
 use crate::bench::link::viewer::{Verdict, Viewer};
 use crate::booth::PORT;
 use crate::child::Side;

@@ -407,7 +407,7 @@ impl Status {
         self.0.is_object()
     }
 
-    /// The number at a path such as `/received/lost`; [`MISSING`], which no check takes for an answer, when it is not there.
+    /// The number at a path such as `/total/lost_frames`; [`MISSING`], which no check takes for an answer, when it is not there.
     pub fn number(&self, path: &str) -> i64 {
         self.0.pointer(path).and_then(Value::as_i64).unwrap_or(MISSING)
     }
@@ -419,13 +419,18 @@ impl Status {
 
     /// Whether it is of the same booth as an earlier one.
     pub fn grown_from(&self, earlier: &Self) -> bool {
-        let frames = |status: &Self| status.number("/received/frames");
+        let frames = |status: &Self| status.number("/total/received_frames");
         self.word("/name") == earlier.word("/name") && frames(self) >= frames(earlier) && frames(earlier) > 0
     }
 
-    /// Whether it says that both ends are connected.
+    /// Whether it says that any peer is connected.
     pub fn connected(&self) -> bool {
-        self.0.pointer("/peer/connected").and_then(Value::as_bool).unwrap_or(false)
+        self.peers().any(|peer| peer["connected"] == true)
+    }
+
+    /// The booths that it meets, or tries to.
+    pub fn peers(&self) -> impl Iterator<Item = &Value> {
+        self.0.pointer("/peers").and_then(Value::as_array).into_iter().flatten()
     }
 
     /// How many booths of the room it sees besides itself.
@@ -435,12 +440,13 @@ impl Status {
 
     /// The way that carries the meeting: `direct`, `relay`, or nothing.
     pub fn route(&self) -> &str {
-        self.word("/peer/route")
+        let connected = self.peers().find(|peer| peer["connected"] == true);
+        connected.and_then(|peer| peer["route"].as_str()).unwrap_or("")
     }
 
     /// Whether its screen shows the peer's picture and no card.
     pub fn shows_picture(&self) -> bool {
-        self.number("/screen/shown") > 0 && self.word("/screen/card").is_empty()
+        self.number("/video/shown") > 0 && self.word("/screen/card").is_empty()
     }
 
     /// The most that ever waited in any mailbox, and its name.
@@ -545,12 +551,12 @@ mod tests {
     #[test]
     fn a_status_is_read_by_path() {
         let status = Status(json!({
-            "peer": {"connected": true}, "received": {"lost": 3},
+            "peers": [{"connected": false}, {"connected": true, "route": "relay"}], "total": {"lost_frames": 3},
             "mailboxes": [{"high_water": 1}, {"high_water": 2}],
             "stages": [{"stage": "encode", "p50_us": 7}],
         }));
-        assert!(status.connected());
-        assert_eq!(status.number("/received/lost"), 3);
+        assert!(status.connected() && status.route() == "relay");
+        assert_eq!(status.number("/total/lost_frames"), 3);
         assert_eq!(status.number("/nothing/here"), MISSING);
         assert_eq!(status.most_waiting().0, 2);
         assert_eq!(status.stage_us("encode", "p50_us"), Some(7));

@@ -53,12 +53,12 @@ struct Side<'a> {
 
 impl<'a> Side<'a> {
     fn new(booth: &'a Booth, now_us: i64) -> Self {
-        Self { booth, shown: booth.status().number("/screen/shown"), grew_us: now_us, gap_us: 0, from: None }
+        Self { booth, shown: booth.status().number("/video/shown"), grew_us: now_us, gap_us: 0, from: None }
     }
 
     fn look(&mut self, ready: impl Fn(&Status) -> bool) -> bool {
         let status = self.booth.status();
-        let (shown, now) = (status.number("/screen/shown"), now_us());
+        let (shown, now) = (status.number("/video/shown"), now_us());
         self.gap_us = self.gap_us.max(now - self.grew_us);
         if shown > self.shown {
             (self.shown, self.grew_us) = (shown, now);

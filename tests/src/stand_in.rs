@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use holobooth::link::{self, Handles, Inbox, Incoming, Peer, Ports};
-use holobooth::media::picture::{AccessUnit, Stamps};
+use holobooth::link::{self, Handles, Inbox, Peer};
+use holobooth::media::picture::{AccessUnit, Incoming, Stamps};
 use holobooth::pairing::{Identity, Pins, RoomKey};
 
 use crate::booth::PORT;
@@ -45,33 +45,33 @@ pub fn run(side: Side, dir: &Path, kbps: u32) -> io::Result<()> {
         relay: None,
         max_kbps: kbps,
         deadline: DEADLINE,
+        most: 1,
     };
-    let (ports, stop) = (Ports::new()?, AtomicBool::new(false));
-    ports.signals.camera.store(true, Relaxed);
-    let handles = ports.handles(&stop);
+    let (handles, stop) = (Handles::new()?, AtomicBool::new(false));
+    handles.camera.store(true, Relaxed);
     std::thread::scope(|scope| {
-        scope.spawn(|| encode(kbps, &handles));
-        scope.spawn(|| decode(&handles));
-        let ended = link::run(config, &mut Inbox::default(), handles);
+        scope.spawn(|| encode(kbps, &handles, &stop));
+        scope.spawn(|| decode(&handles, &stop));
+        let ended = link::run(config, &mut Inbox::default(), &handles, &stop);
         stop.store(true, Relaxed);
         ended.map(drop).map_err(io::Error::other)
     })
 }
 
-fn encode(most_kbps: u32, handles: &Handles<'_>) {
-    let signals = handles.signals;
+fn encode(most_kbps: u32, handles: &Handles, stop: &AtomicBool) {
     let mut noise = vec![0; most_kbps as usize * 125];
     fastrand::Rng::with_seed(1).fill(&mut noise);
     let noise = bytes::Bytes::from(noise);
     let (mut number, mut next_us) = (0, now_us());
-    while !handles.stop.load(Relaxed) {
+    while !stop.load(Relaxed) {
         next_us += FRAME_US;
         sleep_until_us(next_us);
-        if !signals.connected.load(Relaxed) || signals.congested.load(Relaxed) {
+        let command = handles.encoder.get();
+        if !command.connected || command.congested {
             continue;
         }
-        let keyframe = signals.keyframe_for_peer.swap(false, Relaxed);
-        let kbps = match signals.target_kbps.load(Relaxed) {
+        let keyframe = handles.encoder.take_keyframe();
+        let kbps = match u64::from(command.target_kbps) {
             0 => FIRST_KBPS,
             kbps => kbps,
         };
@@ -86,11 +86,11 @@ fn encode(most_kbps: u32, handles: &Handles<'_>) {
             ..Stamps::default()
         };
         if handles.outgoing.put(AccessUnit { data, keyframe, number, stamps }).is_some() {
-            signals.keyframe_for_peer.store(true, Relaxed);
+            handles.encoder.request_keyframe();
         }
         number = number.wrapping_add(1);
-        let c = handles.counters;
-        let line = (c.line_kbps.load(Relaxed), c.queue_us.load(Relaxed), c.rtt_us.load(Relaxed));
+        let c = &handles.peers[0].counters;
+        let line = (c.path_kbps.load(Relaxed), c.queue_us.load(Relaxed), c.rtt_us.load(Relaxed));
         println!(
             "# {now} us: video {kbps} kbit/s{}, line {} kbit/s, queue {} us, round trip {} us, {} shards again",
             if keyframe { ", keyframe" } else { "" },
@@ -103,15 +103,16 @@ fn encode(most_kbps: u32, handles: &Handles<'_>) {
 }
 
 /// With the rules of the booth's decoding thread.
-fn decode(handles: &Handles<'_>) {
+fn decode(handles: &Handles, stop: &AtomicBool) {
+    let peer = &handles.peers[0];
     let (mut session, mut next) = (0, None);
-    while !handles.stop.load(Relaxed) {
-        let Some(Incoming { session: by, unit }) = handles.incoming.wait(POLL_INTERVAL_MS) else { continue };
+    while !stop.load(Relaxed) {
+        let Some(Incoming { session: by, unit }) = peer.incoming.wait(POLL_INTERVAL_MS) else { continue };
         if by != session {
             (session, next) = (by, None);
         }
         let decodable = unit.keyframe || next == Some(unit.number);
-        handles.signals.keyframe_for_us.store(!decodable, Relaxed);
+        peer.needs_keyframe.store(!decodable, Relaxed);
         next = decodable.then(|| unit.number.wrapping_add(1));
         if decodable {
             println!("{} {}", unit.number, now_us());

@@ -5,7 +5,7 @@ mod supervisor;
 mod threads;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,8 +16,8 @@ use tokio::sync::mpsc::error::TrySendError;
 use crate::codec::{self, Choice, Encoder, Plan, Spec};
 use crate::config::Config;
 use crate::health;
-use crate::link::{self};
-use crate::media::encoder_command::CommandMailbox;
+use crate::health::VideoCounters;
+use crate::link::{self, MAX_PEERS};
 use crate::media::mailbox::Mailbox;
 use crate::media::picture::{Picture, Sample};
 use crate::pairing::{self, Announcement, Code, Identity, Pins, RoomKey};
@@ -67,26 +67,15 @@ struct Shared {
     name: String,
     started: Instant,
     samples: Mailbox<Sample>,
-    commands: CommandMailbox,
-    link: link::Ports,
+    link: link::Handles,
     pictures: Mailbox<Picture>,
+    /// Whether the screen shows the peer at this place.
+    shown: [AtomicBool; MAX_PEERS],
     cards: Mailbox<Card>,
-    counts: Counts,
+    counts: VideoCounters,
     live: Mutex<Live>,
     heartbeats: Heartbeats,
     stop: Arc<AtomicBool>,
-}
-
-/// Counters of the video threads.
-#[derive(Default)]
-struct Counts {
-    camera_frames: AtomicU64,
-    send_dropped: AtomicU64,
-    thinned: AtomicU64,
-    decode_errors: AtomicU64,
-    decode_skipped: AtomicU64,
-    shown: AtomicU64,
-    out_of_order: AtomicU64,
 }
 
 /// What changes rarely, or is more than a number.
@@ -142,6 +131,7 @@ fn link_config(config: &Config, identity: &Identity, name: &str, room: Option<&R
         }),
         max_kbps: *config.codec.bitrate_kbps.get_ref(),
         deadline: Duration::from_millis((*config.link.deadline_ms.get_ref()).into()),
+        most: config.room.as_ref().map_or(MAX_PEERS, |room| *room.most.get_ref() as usize),
     }
 }
 
@@ -213,11 +203,11 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
     };
     let shared = Shared {
         samples: Mailbox::latest("camera→encoder").map_err(system("a mailbox"))?,
-        link: link::Ports::new().map_err(system("a mailbox"))?,
+        link: link::Handles::new().map_err(system("a mailbox"))?,
         pictures: Mailbox::latest("decoder→screen").map_err(system("a mailbox"))?,
         cards: Mailbox::latest("booth→screen").map_err(system("a mailbox"))?,
-        counts: Counts::default(),
-        commands: CommandMailbox::default(),
+        shown: Default::default(),
+        counts: VideoCounters::default(),
         live: Mutex::new(Live::default()),
         heartbeats: Heartbeats::new(),
         started: Instant::now(),
@@ -265,10 +255,12 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
                     Ok(())
                 });
             }
-            supervisor.start_realtime(&shared.heartbeats.decode, realtime::DECODE, move || {
-                threads::decode(shared, decoder, spec.threads);
-                Ok(())
-            });
+            for (slot, heartbeat) in shared.heartbeats.decode.iter().enumerate() {
+                supervisor.start_realtime(heartbeat, realtime::DECODE, move || {
+                    threads::decode(shared, slot, decoder, spec.threads);
+                    Ok(())
+                });
+            }
             threads::encode(shared, encoder, &spec)
         });
         let (found, sightings) = tokio::sync::mpsc::channel(SIGHTINGS);
@@ -287,7 +279,7 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
                 if let Some(announcement) = announcement(&link) {
                     let _ = announce.send(announcement);
                 }
-                match link::run(link, &mut inbox, shared.link.handles(&shared.stop))? {
+                match link::run(link, &mut inbox, &shared.link, &shared.stop)? {
                     link::Done::Stopped => return Ok(()),
                     link::Done::Paired(new) => room = Some(new),
                 }

@@ -7,18 +7,18 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::{Counts, Shared};
+use super::Shared;
 use crate::codec::Choice;
 use crate::config::Config;
+use crate::health;
 use crate::health::{
-    CameraState, CodecStatus, Line, MemberStatus, Notices, PeerStatus, Received, Sent, State, Status,
+    CameraState, CodecStatus, LinkStatus, MemberStatus, Notices, PeerStatus, Received, Sent, State, Status,
 };
-use crate::link::Order;
+use crate::link::{MAX_PEERS, Order, PeerCounts, PeerEntry};
 use crate::media::clock::now_us;
 use crate::pairing::{Code, Member};
 use crate::screen::{Card, Kind};
 use crate::update::{self, Record};
-use crate::{health, link};
 
 /// How long a booth may be coming up before what is missing counts as missing.
 const STARTING: Duration = Duration::from_secs(2);
@@ -62,6 +62,7 @@ impl Watch {
             shared.cards.put(card.clone());
             self.card = Some(card);
         }
+        choose_shown(shared);
         let state = state(shared);
         let mut live = shared.live();
         if live.state != state {
@@ -73,8 +74,8 @@ impl Watch {
     }
 
     fn rates(&mut self, shared: &Shared) {
-        let sent = shared.link.counters.sent_bytes.load(Relaxed);
-        let received = shared.link.counters.received_bytes.load(Relaxed);
+        let total = total(shared);
+        let (sent, received) = (total.sent_bytes, total.received_bytes);
         if let Some((since, old_sent, old_received)) = self.rates {
             let ms = since.elapsed().as_millis() as u64;
             if ms < 1000 {
@@ -88,14 +89,43 @@ impl Watch {
     }
 }
 
+/// What was counted for all peers together.
+fn total(shared: &Shared) -> PeerCounts {
+    shared.link.peers.iter().fold(PeerCounts::default(), |sum, peer| sum.plus(&peer.counters.snapshot()))
+}
+
+/// Has the screen show one peer: of those that answer, the one that has been there longest; the one it shows already stays.
+fn choose_shown(shared: &Shared) {
+    let list = shared.link.list();
+    let answers = |slot: usize| list.peers.iter().any(|peer| peer.slot == slot && peer.connected);
+    let current = (0..MAX_PEERS).find(|&slot| shared.shown[slot].load(Relaxed));
+    if current.is_some_and(answers) {
+        return;
+    }
+    let next = list.peers.iter().find(|peer| peer.connected).map(|peer| peer.slot);
+    // Whoever is gone may come back: until somebody else answers, its place stays the one that is shown.
+    if let Some(next) = next.or(current) {
+        for (slot, shown) in shared.shown.iter().enumerate() {
+            shown.store(slot == next, Relaxed);
+        }
+    }
+}
+
+/// The peer on the screen, or the first there is.
+fn shown_peer(shared: &Shared) -> Option<PeerEntry> {
+    let list = shared.link.list();
+    let shown = list.peers.iter().find(|peer| shared.shown[peer.slot].load(Relaxed));
+    shown.or(list.peers.first()).cloned()
+}
+
 fn camera_missing(shared: &Shared) -> bool {
-    shared.config.camera.device != "none" && !shared.link.signals.camera.load(Relaxed)
+    shared.config.camera.device != "none" && !shared.link.camera.load(Relaxed)
 }
 
 fn state(shared: &Shared) -> State {
-    let connected = shared.link.signals.connected.load(Relaxed);
+    let connected = shared.link.connected();
     // Whoever came to pair two booths comes back for the camera.
-    if shared.link.peer_list().open {
+    if shared.link.list().open {
         return State::Pairing;
     }
     if camera_missing(shared) {
@@ -103,7 +133,7 @@ fn state(shared: &Shared) -> State {
         if young { State::Starting } else { State::NoCamera }
     } else if connected {
         State::Live
-    } else if shared.link.counters.connects.load(Relaxed) > 0 {
+    } else if total(shared).connects > 0 {
         State::Reconnecting
     } else {
         State::Looking
@@ -122,20 +152,25 @@ fn whereabouts(config: &Config, sealed: bool) -> String {
 /// The card to show when there is no picture.
 fn card(shared: &Shared) -> Card {
     let at_peer = || {
-        let peer_list = shared.link.peer_list();
-        if !peer_list.trouble.is_empty() {
-            return peer_list.trouble.clone();
+        let (trouble, sealed) = {
+            let list = shared.link.list();
+            (list.trouble.clone(), list.sealed)
+        };
+        if !trouble.is_empty() {
+            return trouble;
         }
-        let place = whereabouts(&shared.config, peer_list.sealed);
-        if peer_list.peer_name.is_empty() { place } else { format!("{}: {place}", peer_list.peer_name) }
+        let place = whereabouts(&shared.config, sealed);
+        shown_peer(shared).map_or(place.clone(), |peer| format!("{}: {place}", peer.name))
     };
+    let has_camera =
+        || shown_peer(shared).is_some_and(|peer| shared.link.peers[peer.slot].has_camera.load(Relaxed));
     let (kind, detail) = match state(shared) {
         State::Starting => (Kind::Starting, String::new()),
         State::NoCamera => (Kind::NoCamera, shared.live().camera.trouble.clone()),
-        State::Pairing => (Kind::Pairing, shared.link.peer_list().code.clone()),
+        State::Pairing => (Kind::Pairing, shared.link.list().code.clone()),
         State::Looking => (Kind::Looking, at_peer()),
         State::Reconnecting => (Kind::Reconnecting, at_peer()),
-        State::Live if shared.link.signals.peer_has_camera.load(Relaxed) => (Kind::Reconnecting, at_peer()),
+        State::Live if has_camera() => (Kind::Reconnecting, at_peer()),
         State::Live => (Kind::NoPicture, "its camera gives nothing".to_owned()),
     };
     Card { kind, name: shared.name.clone(), detail, lines: Vec::new() }
@@ -189,35 +224,6 @@ fn order(line: &str, shared: &Shared, orders: &mpsc::Sender<Order>) -> Result<St
 
 /// The answer to `holobooth status`.
 fn status(shared: &Shared, choice: &Mutex<Option<Choice>>) -> Status {
-    let link::Counters {
-        connects,
-        refused,
-        records_refused,
-        guesses_refused,
-        rejected_busy,
-        malformed,
-        decrypt_failed,
-        rtt_us,
-        clock_offset_us,
-        sent_frames,
-        sent_keyframes,
-        sent_bytes,
-        dropped_frames,
-        received_frames,
-        received_bytes,
-        lost_frames,
-        keyframe_requests,
-        repeated,
-        nacks,
-        repairs,
-        loss_permille,
-        queue_us,
-        line_kbps,
-        datagram_bytes,
-        mtu_drops,
-    } = &shared.link.counters;
-    let Counts { camera_frames, send_dropped, thinned, decode_errors, decode_skipped, shown, out_of_order } =
-        &shared.counts;
     let choice = choice.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let codec = |pick: fn(Choice) -> (&'static str, Vec<String>)| {
         choice
@@ -226,16 +232,15 @@ fn status(shared: &Shared, choice: &Mutex<Option<Choice>>) -> Status {
             .map_or_else(CodecStatus::default, |(name, tried)| CodecStatus { name: name.to_owned(), tried })
     };
     let pictures = shared.pictures.report();
-    let peer_list = shared.link.peer_list().clone();
+    let list = shared.link.list().clone();
     let live = shared.live();
     let mut camera = live.camera.clone();
-    camera.frames = camera_frames.load(Relaxed);
     if shared.config.camera.device == "none" {
         camera.state = CameraState::Off;
     }
     let mut screen = live.screen.clone();
-    screen.shown = shown.load(Relaxed);
     screen.replaced = pictures.replaced;
+    let incoming = shared.link.peers.iter().map(|peer| peer.incoming.report());
     Status {
         name: shared.name.clone(),
         state: live.state,
@@ -245,67 +250,51 @@ fn status(shared: &Shared, choice: &Mutex<Option<Choice>>) -> Status {
         camera,
         encoder: codec(|c| (c.encoder, c.encoders_tried)),
         decoder: codec(|c| (c.decoder, c.decoders_tried)),
-        peer: PeerStatus {
-            connected: shared.link.signals.connected.load(Relaxed),
-            name: peer_list.peer_name,
-            fingerprint: peer_list.peer.map(|who| who.to_string()).unwrap_or_default(),
-            address: whereabouts(&shared.config, peer_list.sealed),
-            trouble: peer_list.trouble,
-            code: peer_list.code,
-            route: shared.link.signals.route().to_owned(),
-            rtt_us: rtt_us.load(Relaxed),
-            clock_offset_us: clock_offset_us.load(Relaxed) as i64,
-            connects: connects.load(Relaxed),
-            refused: refused.load(Relaxed),
-            records_refused: records_refused.load(Relaxed),
-            guesses_refused: guesses_refused.load(Relaxed),
-            rejected_busy: rejected_busy.load(Relaxed),
-            malformed: malformed.load(Relaxed),
-            decrypt_failed: decrypt_failed.load(Relaxed),
-            sealed: peer_list.sealed,
-            repeated: repeated.load(Relaxed),
+        link: LinkStatus {
+            looking: whereabouts(&shared.config, list.sealed),
+            trouble: list.trouble,
+            code: list.code,
+            sealed: list.sealed,
+            counts: shared.link.counters.snapshot(),
         },
-        room: peer_list.members.iter().map(member).collect(),
-        line: Line {
-            rate_kbps: line_kbps.load(Relaxed),
-            queue_us: queue_us.load(Relaxed),
-            loss_permille: loss_permille.load(Relaxed),
-            datagram_bytes: datagram_bytes.load(Relaxed),
-            mtu_drops: mtu_drops.load(Relaxed),
-            repairs: repairs.load(Relaxed),
-            nacks: nacks.load(Relaxed),
-        },
+        peers: list.peers.iter().map(|peer| peer_status(shared, peer)).collect(),
+        room: list.members.iter().map(member).collect(),
+        total: total(shared),
+        video: shared.counts.snapshot(),
         sent: Sent {
-            frames: sent_frames.load(Relaxed),
-            keyframes: sent_keyframes.load(Relaxed),
-            bytes: sent_bytes.load(Relaxed),
             bitrate_kbps: live.sent_kbps,
-            target_kbps: shared.link.signals.target_kbps.load(Relaxed),
+            target_kbps: shared.link.encoder.get().target_kbps.into(),
             size: live.plan.map_or_else(String::new, |(p, _)| format!("{}x{}", p.size.0, p.size.1)),
             fps: live.plan.map_or(0.0, |(_, fps)| fps),
-            thinned: thinned.load(Relaxed),
-            dropped: send_dropped.load(Relaxed) + dropped_frames.load(Relaxed),
         },
         received: Received {
-            frames: received_frames.load(Relaxed),
-            lost: lost_frames.load(Relaxed),
-            bytes: received_bytes.load(Relaxed),
             bitrate_kbps: live.received_kbps,
-            keyframe_requests: keyframe_requests.load(Relaxed),
-            decode_errors: decode_errors.load(Relaxed),
-            skipped: decode_skipped.load(Relaxed),
             last_frame: live.last_shown.map_or(0, |(_, number)| number),
-            out_of_order: out_of_order.load(Relaxed),
         },
         screen,
-        mailboxes: vec![
-            shared.samples.report(),
-            shared.link.outgoing.report(),
-            shared.link.incoming.report(),
-            pictures,
-        ],
+        mailboxes: [shared.samples.report(), shared.link.outgoing.report()]
+            .into_iter()
+            .chain(incoming.zip(&list.peers).map(|(report, _)| report))
+            .chain([pictures])
+            .collect(),
         stages: live.stages.report(),
         notice: live.notice.clone(),
+    }
+}
+
+fn peer_status(shared: &Shared, peer: &PeerEntry) -> PeerStatus {
+    let handles = &shared.link.peers[peer.slot];
+    PeerStatus {
+        name: peer.name.clone(),
+        fingerprint: peer.fingerprint.to_string(),
+        connected: peer.connected,
+        route: peer.way.map_or(String::new(), |way| way.word().to_owned()),
+        has_camera: peer.connected && handles.has_camera.load(Relaxed),
+        shown: shared.shown[peer.slot].load(Relaxed),
+        too_slow: peer.connected && handles.too_slow.load(Relaxed),
+        gets_fewer_pictures: peer.connected && handles.gets_fewer_pictures.load(Relaxed),
+        clock_offset_us: handles.clock_offset_us.load(Relaxed),
+        counts: handles.counters.snapshot().since(&peer.before),
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::{Error, Shared};
 use crate::health::{self, ScreenState, State, Watchdog};
+use crate::link::MAX_PEERS;
 use crate::media::clock::now_us;
 use crate::media::heartbeat::Heartbeat;
 use crate::realtime;
@@ -17,13 +18,14 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 /// How often the heartbeats are looked at.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The heartbeats of the threads; the link's is with its ports.
+/// The heartbeats of the threads; the link's is with its handles.
 pub(super) struct Heartbeats {
     pub(super) booth: Heartbeat,
     pub(super) display: Heartbeat,
     pub(super) capture: Heartbeat,
     pub(super) encode: Heartbeat,
-    pub(super) decode: Heartbeat,
+    /// One for each peer.
+    pub(super) decode: [Heartbeat; MAX_PEERS],
     pub(super) status: Heartbeat,
     pub(super) discovery: Heartbeat,
     pub(super) code: Heartbeat,
@@ -36,7 +38,7 @@ impl Heartbeats {
             display: Heartbeat::new("display"),
             capture: Heartbeat::new("capture"),
             encode: Heartbeat::new("encode"),
-            decode: Heartbeat::new("decode"),
+            decode: [const { Heartbeat::new("decode") }; MAX_PEERS],
             status: Heartbeat::new("status"),
             discovery: Heartbeat::new("discovery"),
             code: Heartbeat::new("code"),
@@ -109,15 +111,15 @@ impl<'scope> Supervisor<'scope, '_> {
 /// without a lock, or when the lock is free.
 pub(super) fn watch_over(shared: &Shared) {
     let Heartbeats { booth, display, capture, encode, decode, status, discovery, code } = &shared.heartbeats;
-    let heartbeats =
-        [booth, display, capture, encode, decode, status, discovery, code, &shared.link.heartbeat];
+    let others = [booth, display, capture, encode, status, discovery, code, &shared.link.heartbeat];
+    let heartbeats: Vec<_> = others.into_iter().chain(decode).collect();
     let mut watchdog = Watchdog::new(health::watched());
     let (mut state, mut screen) = (State::Starting, ScreenState::Off);
     while !shared.stopping() {
         if let Ok(live) = shared.live.try_lock() {
             (state, screen) = (live.state, live.screen.state);
         }
-        let others = [decode, status, &shared.link.heartbeat].iter().all(|heartbeat| heartbeat.runs());
+        let others = decode.iter().chain([status, &shared.link.heartbeat]).all(|heartbeat| heartbeat.runs());
         let ready = is_ready(shared.config.screen.device != "none", screen, others);
         watchdog.look(now_us(), ready, state, &heartbeats).send();
         std::thread::sleep(POLL_INTERVAL);

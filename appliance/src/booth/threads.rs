@@ -6,7 +6,6 @@ use super::{Error, Shared};
 use crate::camera;
 use crate::codec::{self, DecodeEvent, EncodeEvent, Spec};
 use crate::health::{CameraState, ScreenState};
-use crate::media::encoder_command::EncoderCommand;
 use crate::screen::{self, Event};
 use crate::units::Format;
 
@@ -27,9 +26,8 @@ pub(super) fn capture(shared: &Shared, cheapest: Format) {
         }
         camera::Event::Captured { first, lost } => {
             shared.counts.camera_frames.fetch_add(1, Relaxed);
-            command(shared);
             if first {
-                shared.link.signals.camera.store(true, Relaxed);
+                shared.link.camera.store(true, Relaxed);
                 let mut live = shared.live();
                 log::info!("camera: {} {}", live.camera.device, live.camera.mode);
                 live.camera.state = CameraState::Streaming;
@@ -47,7 +45,7 @@ pub(super) fn capture(shared: &Shared, cheapest: Format) {
 }
 
 fn no_camera(shared: &Shared, error: &camera::Error) {
-    shared.link.signals.camera.store(false, Relaxed);
+    shared.link.camera.store(false, Relaxed);
     let text = error.to_string();
     let mut live = shared.live();
     live.camera.state = CameraState::Searching;
@@ -55,17 +53,6 @@ fn no_camera(shared: &Shared, error: &camera::Error) {
         log::warn!("{text}");
         live.camera.trouble = text;
     }
-}
-
-/// Hands what the link asks for to the encoder.
-fn command(shared: &Shared) {
-    let signals = &shared.link.signals;
-    shared.commands.put(EncoderCommand {
-        connected: signals.connected.load(Relaxed),
-        target_kbps: u32::try_from(signals.target_kbps.load(Relaxed)).unwrap_or(u32::MAX),
-        congested: signals.congested.load(Relaxed),
-        keyframe: signals.keyframe_for_peer.swap(false, Relaxed),
-    });
 }
 
 /// Mailbox to hand-over.
@@ -76,7 +63,7 @@ pub(super) fn encode(shared: &Shared, name: &str, base: &Spec) -> Result<(), Err
     let handles = codec::EncodeHandles {
         samples: &shared.samples,
         outgoing: &shared.link.outgoing,
-        commands: &shared.commands,
+        commands: &shared.link.encoder,
         heartbeat: &shared.heartbeats.encode,
         stop: &shared.stop,
     };
@@ -92,21 +79,23 @@ pub(super) fn encode(shared: &Shared, name: &str, base: &Spec) -> Result<(), Err
     Ok(codec::encode(name, base, handles, on_event)?)
 }
 
-/// Hand-over to mailbox.
-pub(super) fn decode(shared: &Shared, name: &str, threads: u32) {
+/// Hand-over to mailbox, for the peer at `slot`.
+pub(super) fn decode(shared: &Shared, slot: usize, name: &str, threads: u32) {
+    let peer = &shared.link.peers[slot];
     let handles = codec::DecodeHandles {
-        incoming: &shared.link.incoming,
+        incoming: &peer.incoming,
         pictures: &shared.pictures,
-        heartbeat: &shared.heartbeats.decode,
+        shown: &shared.shown[slot],
+        heartbeat: &shared.heartbeats.decode[slot],
         stop: &shared.stop,
     };
     codec::decode(name, threads, handles, |event| match event {
-        DecodeEvent::NeedsKeyframe(needed) => shared.link.signals.keyframe_for_us.store(needed, Relaxed),
+        DecodeEvent::NeedsKeyframe(needed) => peer.needs_keyframe.store(needed, Relaxed),
         DecodeEvent::Skipped => {
-            shared.counts.decode_skipped.fetch_add(1, Relaxed);
+            peer.counters.decode_skipped.fetch_add(1, Relaxed);
         }
         DecodeEvent::Failed => {
-            shared.counts.decode_errors.fetch_add(1, Relaxed);
+            peer.counters.decode_errors.fetch_add(1, Relaxed);
         }
     });
 }

@@ -26,6 +26,8 @@ pub struct Handles<'a> {
     pub incoming: &'a Mailbox<Incoming>,
     /// Where the newest picture is put.
     pub pictures: &'a Mailbox<Picture>,
+    /// Whether the screen shows this peer; pictures of others are decoded, so that they can be shown at any time, and dropped.
+    pub shown: &'a AtomicBool,
     /// That the loop makes progress.
     pub heartbeat: &'a Heartbeat,
     /// Ends it.
@@ -35,7 +37,7 @@ pub struct Handles<'a> {
 /// Decodes with the decoder called `name`, on up to `threads` threads, until it is stopped. A decoder that fails is reopened: what it
 /// fails on comes from the other booth.
 pub fn decode(name: &str, threads: u32, handles: Handles<'_>, mut on_event: impl FnMut(Event)) {
-    let Handles { incoming, pictures, heartbeat, stop } = handles;
+    let Handles { incoming, pictures, shown, heartbeat, stop } = handles;
     // Before anybody waits for it; one that fails now is tried again with the first access unit.
     let mut decoder = Decoder::open(name, threads).ok();
     let mut failures = Failures::default();
@@ -68,7 +70,9 @@ pub fn decode(name: &str, threads: u32, handles: Handles<'_>, mut on_event: impl
                 failures.over();
                 next = Some(unit.number.wrapping_add(1));
                 on_event(Event::NeedsKeyframe(false));
-                if let Some(picture) = picture {
+                if let Some(picture) = picture
+                    && shown.load(Relaxed)
+                {
                     pictures.put(Picture { session, ..picture });
                 }
             }
@@ -113,8 +117,13 @@ mod tests {
         let (heartbeat, stop) = (Heartbeat::new("test"), AtomicBool::new(false));
         let (mut left, mut events, mut out) = (received.len(), Vec::new(), Vec::new());
         received.into_iter().for_each(|unit| assert!(incoming.put(unit).is_none()));
-        let handles =
-            Handles { incoming: &incoming, pictures: &pictures, heartbeat: &heartbeat, stop: &stop };
+        let handles = Handles {
+            incoming: &incoming,
+            pictures: &pictures,
+            shown: &AtomicBool::new(true),
+            heartbeat: &heartbeat,
+            stop: &stop,
+        };
         decode("hevc", 1, handles, |event| {
             out.extend(pictures.take().map(|picture| (picture.session, picture.number)));
             events.push(event);

@@ -3,7 +3,7 @@
 use super::limit::{Refusal, one_of, within};
 use super::schema::Config;
 use crate::pairing::{MOST_NAME, readable};
-use crate::units::{DECODERS, ENCODERS};
+use crate::units::{DECODERS, ENCODERS, MAX_PEERS};
 
 /// Checks what the schema's types let through. The refusal names the place and what is allowed.
 pub(super) fn limits(config: &Config) -> Result<(), Refusal> {
@@ -40,6 +40,7 @@ pub(super) fn limits(config: &Config) -> Result<(), Refusal> {
 /// What the room is known by.
 fn room(config: &Config) -> Result<(), Refusal> {
     let Some(room) = &config.room else { return Ok(()) };
+    within("room.most", &room.most, 1..=MAX_PEERS as u32, "other booths")?;
     match (&room.key, &room.code) {
         (Some(_), Some(code)) => {
             Err((code.span(), "`room.code` is for a booth without a room: take `key` or `code`".into()))
@@ -47,7 +48,10 @@ fn room(config: &Config) -> Result<(), Refusal> {
         (None, Some(code)) if config.peer.is_some() => {
             Err((code.span(), "`room.code` finds the other booth itself: take `[peer]` out".into()))
         }
-        (None, None) => Err((0..0, "`[room]` wants `key = \"…\"`, as `holobooth room new` prints it".into())),
+        // A room that came by code is kept elsewhere; the file may still say how many are met.
+        (None, None) if room.most.span().is_empty() => {
+            Err((0..0, "`[room]` wants `key = \"…\"`, as `holobooth room new` prints it".into()))
+        }
         _ => Ok(()),
     }
 }

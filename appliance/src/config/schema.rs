@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use super::network::{Network, Time, Update};
 use crate::pairing::{Code, Fingerprint, RoomKey};
-use crate::units::{CameraRequest, CodecRequest, Format, ModeRequest, ScreenRequest};
+use crate::units::{CameraRequest, CodecRequest, Format, MAX_PEERS, ModeRequest, ScreenRequest};
 
 /// A value that remembers where in the file it stood, so that a refusal can name the line.
 fn at<T>(value: T) -> Spanned<T> {
@@ -162,7 +162,7 @@ impl Default for Link {
     }
 }
 
-/// `[room]`: one of the two.
+/// `[room]`: who belongs together; a key or a code.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Room {
@@ -170,6 +170,13 @@ pub struct Room {
     pub key: Option<Spanned<RoomKey>>,
     /// The eight digits that another booth's screen shows: that booth and this one make a room then, and keep it.
     pub code: Option<Spanned<Code>>,
+    /// How many other booths of the room are met at once, at most: 1 to 4. Further ones wait for a place.
+    #[serde(default = "most")]
+    pub most: Spanned<u32>,
+}
+
+fn most() -> Spanned<u32> {
+    at(MAX_PEERS as u32)
 }
 
 /// `[peer]`

@@ -50,7 +50,7 @@ fn told(before: &Status, now: &Status) -> Seen {
         CameraState::Streaming => Seen::Pictures {
             camera: camera.device.clone(),
             mode: camera.mode.clone(),
-            pictures: camera.frames.saturating_sub(before.camera.frames),
+            pictures: now.video.camera_frames.saturating_sub(before.video.camera_frames),
             ms: now.uptime_ms.saturating_sub(before.uptime_ms),
         },
     }
@@ -152,9 +152,9 @@ mod tests {
         assert_eq!(evaluate(&told(&before, &now)).advice, "plug it in");
         now.camera.state = CameraState::Streaming;
         now.camera.mode = "640x480 NV12 30.000 fps".into();
-        (before.camera.frames, now.camera.frames) = (100, 130);
+        (before.video.camera_frames, now.video.camera_frames) = (100, 130);
         assert_eq!(evaluate(&told(&before, &now)).verdict, Ok);
-        now.camera.frames = 100;
+        now.video.camera_frames = 100;
         now.camera.mode = "640x480 NV12 1.000 fps".into();
         assert_eq!(evaluate(&told(&before, &now)).verdict, Ok, "the next is not due yet");
         now.camera.mode = "640x480 NV12 30.000 fps".into();

@@ -1,5 +1,6 @@
 //! What the booth knows about itself: where the milliseconds go, what was lost and why. Answers on a Unix socket.
 
+mod counters;
 mod notice;
 mod notices;
 mod socket;
@@ -7,12 +8,13 @@ mod stages;
 mod status;
 mod watchdog;
 
+pub use counters::{VideoCounters, VideoCounts};
 pub use notice::Notice;
 pub use notices::Notices;
 pub use socket::{ask, order, serve};
 pub use stages::{Stage, Stages};
 pub use status::{
-    CameraState, CameraStatus, CodecStatus, Line, MemberStatus, PeerStatus, Received, ScreenState,
+    CameraState, CameraStatus, CodecStatus, LinkStatus, MemberStatus, PeerStatus, Received, ScreenState,
     ScreenStatus, Sent, State, Status,
 };
 pub use watchdog::{Say, Watchdog, stopping, watched};

@@ -4,8 +4,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::counters::VideoCounts;
 use super::notice::Notice;
 use super::stages::Stage;
+use crate::link::{Counts, PeerCounts};
+use crate::media::counters::Kind as NumberKind;
 use crate::media::mailbox;
 use crate::screen::Kind;
 
@@ -77,8 +80,6 @@ pub struct CameraStatus {
     pub device: String,
     /// `640x480 NV12 30.000 fps`
     pub mode: String,
-    /// Frames taken.
-    pub frames: u64,
     /// Frames that the driver lost or gave broken.
     pub lost: u64,
     /// How often it had to be opened again.
@@ -96,45 +97,46 @@ pub struct CodecStatus {
     pub tried: Vec<String>,
 }
 
-/// The other booth.
+/// The link, as far as it is not about one peer.
 #[derive(Debug, Clone, Serialize, Deserialize, Default)]
-pub struct PeerStatus {
-    /// Whether a session is up.
-    pub connected: bool,
-    /// What it calls itself; empty while nobody is known.
-    pub name: String,
-    /// Who it is: SHA-256 of its certificate in hexadecimal; empty while nobody is known.
-    pub fingerprint: String,
-    /// Where it is looked for: its address, this network, the relay.
-    pub address: String,
+pub struct LinkStatus {
+    /// Where other booths are looked for: an address, this network, the relay.
+    pub looking: String,
     /// What keeps a booth away, in a line for the staff; empty when nothing does.
     pub trouble: String,
     /// The code to be entered at another booth; empty at a booth that has a room or a peer.
     pub code: String,
-    /// The way that carries the meeting: `direct`, `relay`, or nothing.
+    /// Whether meetings are sealed under a room key.
+    pub sealed: bool,
+    /// What it counts.
+    #[serde(flatten)]
+    pub counts: Counts,
+}
+
+/// A booth that this one meets, or tries to.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+pub struct PeerStatus {
+    /// What it calls itself.
+    pub name: String,
+    /// Who it is: SHA-256 of its certificate in hexadecimal.
+    pub fingerprint: String,
+    /// Whether it answers.
+    pub connected: bool,
+    /// The way that carries the meeting with it: `direct`, `relay`, or nothing.
     pub route: String,
-    /// Smoothed round trip in µs.
-    pub rtt_us: u64,
+    /// Whether its camera gives pictures.
+    pub has_camera: bool,
+    /// Whether the screen shows it.
+    pub shown: bool,
+    /// The path to it is too slow for the meeting: it gets fewer pictures.
+    pub too_slow: bool,
+    /// It says the same of its path to us.
+    pub gets_fewer_pictures: bool,
     /// Its clock minus ours, in µs.
     pub clock_offset_us: i64,
-    /// Sessions so far.
-    pub connects: u64,
-    /// Booths turned away: another certificate, another room, another booth's name.
-    pub refused: u64,
-    /// Wrong guesses of this booth's code, and guesses that were not heard.
-    pub guesses_refused: u64,
-    /// Callers told to come again, or not listened to any longer: too many stood at the door, or they did not go on.
-    pub rejected_busy: u64,
-    /// Records on this booth's networks that claimed to be of the room and were not.
-    pub records_refused: u64,
-    /// Datagrams that made no sense.
-    pub malformed: u64,
-    /// Datagrams whose seal did not open: changed, repeated, or made by somebody else.
-    pub decrypt_failed: u64,
-    /// Whether the meeting is sealed under a room key.
-    pub sealed: bool,
-    /// Datagrams that came again.
-    pub repeated: u64,
+    /// What was counted since it came.
+    #[serde(flatten)]
+    pub counts: PeerCounts,
 }
 
 /// A booth of the room.
@@ -150,69 +152,26 @@ pub struct MemberStatus {
     pub at_relay: bool,
 }
 
-/// The line to the other booth.
-#[derive(Debug, Clone, Serialize, Deserialize, Default)]
-pub struct Line {
-    /// What it is thought to carry, in kbit/s.
-    pub rate_kbps: u64,
-    /// The queue that stands on it, in µs.
-    pub queue_us: u64,
-    /// Share of our datagrams that are lost on it, in thousandths.
-    pub loss_permille: u64,
-    /// The largest datagram of ours that goes over it, in bytes.
-    pub datagram_bytes: u64,
-    /// Times that this became less in a meeting.
-    pub mtu_drops: u64,
-    /// Shards sent again because the other booth asked.
-    pub repairs: u64,
-    /// Times that we asked for a frame's missing shards.
-    pub nacks: u64,
-}
-
-/// What went out.
+/// What goes out.
 #[derive(Debug, Clone, Serialize, Deserialize, Default)]
 pub struct Sent {
-    /// Frames given to the transport.
-    pub frames: u64,
-    /// Of these, keyframes.
-    pub keyframes: u64,
-    /// Coded bytes.
-    pub bytes: u64,
-    /// Over the last second, in kbit/s.
+    /// Over the last second, to all peers together, in kbit/s.
     pub bitrate_kbps: u64,
-    /// What the line gives the video now, in kbit/s; 0 when it is not known.
+    /// What the video may take now, in kbit/s; 0 when it is not known.
     pub target_kbps: u64,
     /// Of the pictures as they are coded: `640x480`.
     pub size: String,
     /// Pictures coded per second.
     pub fps: f64,
-    /// Pictures of the camera left out because the line is too narrow for all of them.
-    pub thinned: u64,
-    /// Coded, but the link was too slow to take them.
-    pub dropped: u64,
 }
 
-/// What came in.
+/// What comes in.
 #[derive(Debug, Clone, Serialize, Deserialize, Default)]
 pub struct Received {
-    /// Frames that came whole.
-    pub frames: u64,
-    /// Frames that did not.
-    pub lost: u64,
-    /// Coded bytes.
-    pub bytes: u64,
-    /// Over the last second, in kbit/s.
+    /// Over the last second, from all peers together, in kbit/s.
     pub bitrate_kbps: u64,
-    /// Keyframes asked for.
-    pub keyframe_requests: u64,
-    /// Whole frames that could not be decoded.
-    pub decode_errors: u64,
-    /// Whole frames thrown away because something before them was missing.
-    pub skipped: u64,
     /// Number of the frame last shown.
     pub last_frame: u32,
-    /// Frames shown after a later one: always 0, or something is wrong.
-    pub out_of_order: u64,
 }
 
 /// The screen.
@@ -228,8 +187,6 @@ pub struct ScreenStatus {
     pub format: String,
     /// The card shown; none when a picture is.
     pub card: Option<Kind>,
-    /// Pictures shown.
-    pub shown: u64,
     /// Pictures replaced by a newer one before they could be shown.
     pub replaced: u64,
     /// How often it had to be opened again.
@@ -257,15 +214,19 @@ pub struct Status {
     pub encoder: CodecStatus,
     /// The decoder.
     pub decoder: CodecStatus,
-    /// The other booth.
-    pub peer: PeerStatus,
+    /// The link.
+    pub link: LinkStatus,
+    /// The booths that this one meets, or tries to, in the order in which they came.
+    pub peers: Vec<PeerStatus>,
     /// All booths of the room that are here.
     pub room: Vec<MemberStatus>,
-    /// The line to it.
-    pub line: Line,
-    /// What went out.
+    /// What was counted for all peers together, those that are gone included. Of gauges, the largest.
+    pub total: PeerCounts,
+    /// What the video threads count.
+    pub video: VideoCounts,
+    /// What goes out.
     pub sent: Sent,
-    /// What came in.
+    /// What comes in.
     pub received: Received,
     /// The screen.
     pub screen: ScreenStatus,
@@ -277,9 +238,26 @@ pub struct Status {
     pub notice: Option<Notice>,
 }
 
+impl Status {
+    /// Whether any peer answers.
+    pub fn connected(&self) -> bool {
+        self.peers.iter().any(|peer| peer.connected)
+    }
+}
+
+/// The numbers of a table that are not 0, each with its label; gauges in any case.
+fn numbers(table: impl Iterator<Item = (&'static str, NumberKind, u64)>) -> String {
+    let shown = table.filter(|(_, kind, value)| *kind == NumberKind::Gauge || *value > 0);
+    shown.map(|(label, _, value)| format!("{value} {label}")).collect::<Vec<_>>().join(", ")
+}
+
+/// `{:?}` in lower case.
+fn word(value: &dyn fmt::Debug) -> String {
+    format!("{value:?}").to_lowercase()
+}
+
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = |s: &dyn fmt::Debug| format!("{s:?}").to_lowercase();
         let image = if self.image.is_empty() { String::new() } else { format!("  image {}", self.image) };
         writeln!(f, "{}  {}  up {} s{image}", self.name, word(&self.state), self.uptime_ms / 1000)?;
         if !self.update.is_empty() {
@@ -288,83 +266,33 @@ impl fmt::Display for Status {
         let c = &self.camera;
         writeln!(
             f,
-            "camera   {} {} {}  {} frames, {} lost, {} restarts",
+            "camera   {} {} {}  {} lost, {} restarts",
             word(&c.state),
             c.device,
             c.mode,
-            c.frames,
             c.lost,
             c.restarts
         )?;
-        writeln!(f, "codec    {} → {}", self.encoder.name, self.decoder.name)?;
-        let p = &self.peer;
-        let up = match (p.connected, p.route.as_str()) {
-            (false, _) => "not connected",
-            (true, "relay") => "connected through the relay",
-            (true, _) => "connected",
-        };
-        writeln!(
-            f,
-            "peer     {} ({}) {up}, RTT {:.1} ms, clock {:+.1} ms, {} sessions, {} refused, {} malformed, {} decrypt_failed{}",
-            if p.name.is_empty() { "nobody yet" } else { &p.name },
-            p.address,
-            p.rtt_us as f64 / 1e3,
-            p.clock_offset_us as f64 / 1e3,
-            p.connects,
-            p.refused,
-            p.malformed,
-            p.decrypt_failed,
-            if p.sealed { "" } else { ", no room key" },
-        )?;
-        if !p.trouble.is_empty() {
-            writeln!(f, "trouble  {}", p.trouble)?;
-        }
-        for m in &self.room {
-            let place = match (m.nearby, m.at_relay) {
-                (true, true) => "nearby and at the relay",
-                (true, false) => "nearby",
-                (false, true) => "at the relay",
-                (false, false) => "found by its address",
-            };
-            writeln!(f, "room     {} {}, {place}", m.name, &m.fingerprint[..16.min(m.fingerprint.len())])?;
-        }
-        let l = &self.line;
-        writeln!(
-            f,
-            "line     {} kbit/s in {} bytes, queue {:.1} ms, {:.1} % lost, {} shards repaired, {} asked for, mtu_drops {} times",
-            l.rate_kbps,
-            l.datagram_bytes,
-            l.queue_us as f64 / 1e3,
-            l.loss_permille as f64 / 10.0,
-            l.repairs,
-            l.nacks,
-            l.mtu_drops
-        )?;
-        let (s, r) = (&self.sent, &self.received);
+        let s = &self.sent;
         let allowed = if s.target_kbps == 0 { String::new() } else { format!(" of {}", s.target_kbps) };
-        writeln!(
-            f,
-            "sent     {} frames ({} key), {}{allowed} kbit/s, {} at {:.1} fps, {} thinned, {} dropped",
-            s.frames, s.keyframes, s.bitrate_kbps, s.size, s.fps, s.thinned, s.dropped
-        )?;
-        writeln!(
-            f,
-            "received {} frames, {} kbit/s, {} lost, {} skipped, {} undecodable",
-            r.frames, r.bitrate_kbps, r.lost, r.skipped, r.decode_errors
-        )?;
+        let (kbps, size, fps) = (s.bitrate_kbps, &s.size, s.fps);
+        writeln!(f, "codec    {} → {}", self.encoder.name, self.decoder.name)?;
+        writeln!(f, "sent     {size} at {fps:.1} fps, {kbps}{allowed} kbit/s")?;
+        writeln!(f, "received {} kbit/s", self.received.bitrate_kbps)?;
+        writeln!(f, "video    {}", numbers(self.video.table()))?;
         let d = &self.screen;
         writeln!(
             f,
-            "screen   {} {} {} {}  {} shown, {} replaced, {} restarts, card {}",
+            "screen   {} {} {} {}  {} replaced, {} restarts, card {}",
             word(&d.state),
             d.device,
             d.mode,
             d.format,
-            d.shown,
             d.replaced,
             d.restarts,
             d.card.map_or("none".to_owned(), |k| word(&k))
         )?;
+        self.write_link(f)?;
         for m in &self.mailboxes {
             writeln!(f, "mailbox  {}: at most {}, {} replaced", m.name, m.high_water, m.replaced)?;
         }
@@ -379,6 +307,47 @@ impl fmt::Display for Status {
             let ms = |us: i64| us as f64 / 1e3;
             let (mean, p50, p95, p99) = (ms(s.mean_us), ms(s.p50_us), ms(s.p95_us), ms(s.p99_us));
             writeln!(f, "{:<10}{mean:>9.2}{p50:>9.2}{p95:>9.2}{p99:>9.2}", s.stage)?;
+        }
+        Ok(())
+    }
+}
+
+impl Status {
+    /// The link, its peers, and who else is there.
+    fn write_link(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let l = &self.link;
+        let sealed = if l.sealed { "" } else { "no room key; " };
+        writeln!(f, "link     {sealed}{}  {}", l.looking, numbers(l.counts.table()))?;
+        if !l.trouble.is_empty() {
+            writeln!(f, "trouble  {}", l.trouble)?;
+        }
+        if self.peers.is_empty() {
+            writeln!(f, "peer     nobody yet")?;
+        }
+        for p in &self.peers {
+            let up = match (p.connected, p.route.as_str()) {
+                (false, _) => "not connected",
+                (true, "relay") => "connected through the relay",
+                (true, _) => "connected directly",
+            };
+            let marks = [
+                (p.shown, ", on the screen"),
+                (p.connected && !p.has_camera, ", its camera gives nothing"),
+                (p.too_slow, ", its path is too slow for the meeting: it gets fewer pictures"),
+                (p.gets_fewer_pictures, ", our path is too slow for its meeting: we get fewer pictures"),
+            ];
+            let marks: String = marks.iter().filter(|(on, _)| *on).map(|(_, mark)| *mark).collect();
+            writeln!(f, "peer     {} {up}{marks}, clock {:+.1} ms", p.name, p.clock_offset_us as f64 / 1e3)?;
+            writeln!(f, "         {}", numbers(p.counts.table()))?;
+        }
+        for m in &self.room {
+            let place = match (m.nearby, m.at_relay) {
+                (true, true) => "nearby and at the relay",
+                (true, false) => "nearby",
+                (false, true) => "at the relay",
+                (false, false) => "found by its address",
+            };
+            writeln!(f, "room     {} {}, {place}", m.name, &m.fingerprint[..16.min(m.fingerprint.len())])?;
         }
         Ok(())
     }

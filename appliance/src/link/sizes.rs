@@ -7,3 +7,6 @@ pub(crate) const SEAL_OVERHEAD: usize = 1 + 8 + 16;
 pub(crate) const SAFE_DATAGRAM: usize = 1100 - SEAL_OVERHEAD;
 /// The largest that is used where the path allows more, in bytes.
 pub(crate) const MAX_DATAGRAM: usize = 1440;
+pub use crate::units::MAX_PEERS;
+/// What IP, UDP, QUIC, MoQ and the seal put around a datagram of ours, in bytes.
+pub(crate) const AROUND: usize = 90;

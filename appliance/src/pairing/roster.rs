@@ -104,22 +104,37 @@ impl Roster {
         self.booths.get(&who).and_then(|seen| seen.name.clone()).unwrap_or_else(|| who.name())
     }
 
-    /// Whom to try after `current`: each that is here in turn, in the order in which they came; the same again when there is no
-    /// other.
-    pub(crate) fn next(&self, current: Option<Fingerprint>) -> Option<Fingerprint> {
-        if self.wanted.is_some() {
-            return self.wanted;
+    /// Whether it is seen anywhere.
+    pub(crate) fn is_here(&self, who: Fingerprint) -> bool {
+        self.booths.get(&who).is_some_and(Seen::is_here)
+    }
+
+    /// Whether it is seen at the relay.
+    pub(crate) fn is_at_relay(&self, who: Fingerprint) -> bool {
+        self.booths.get(&who).is_some_and(|seen| seen.at_relay)
+    }
+
+    /// Whom to try after `last` of those that are here and `free`: each in turn, in the order in which they came.
+    pub(crate) fn next(
+        &self,
+        last: Option<Fingerprint>,
+        free: impl Fn(Fingerprint) -> bool,
+    ) -> Option<Fingerprint> {
+        if let Some(wanted) = self.wanted {
+            return Some(wanted).filter(|who| free(*who));
         }
-        let here =
-            || self.booths.iter().filter(|(_, seen)| seen.is_here()).map(|(who, seen)| (seen.order, *who));
-        let passed = current.and_then(|who| self.booths.get(&who)).map_or(0, |seen| seen.order);
+        let here = || {
+            let here = self.booths.iter().filter(|(who, seen)| seen.is_here() && free(**who));
+            here.map(|(who, seen)| (seen.order, *who))
+        };
+        let passed = last.and_then(|who| self.booths.get(&who)).map_or(0, |seen| seen.order);
         let after = here().filter(|(order, _)| *order > passed).min();
         after.or_else(|| here().min()).map(|(_, who)| who)
     }
 
-    /// All that are here, and `with`, wherever that is.
-    pub(crate) fn members(&self, with: Option<Fingerprint>) -> Vec<Member> {
-        let shown = self.booths.iter().filter(|(who, seen)| seen.is_here() || Some(**who) == with);
+    /// All that are here, and all that are `met`, wherever that is.
+    pub(crate) fn members(&self, met: impl Fn(Fingerprint) -> bool) -> Vec<Member> {
+        let shown = self.booths.iter().filter(|(who, seen)| seen.is_here() || met(**who));
         let member = |(who, seen): (&Fingerprint, &Seen)| Member {
             fingerprint: *who,
             name: self.name(*who),
@@ -164,16 +179,17 @@ mod tests {
     #[test]
     fn the_first_to_come_is_tried_first_and_then_each_in_turn() {
         let mut roster = Roster::new(OWN, None);
-        assert_eq!(roster.next(None), None);
+        assert_eq!(roster.next(None, |_| true), None);
         roster.sighted(&sighting(OWN, 1));
-        assert_eq!(roster.next(None), None, "that is us");
+        assert_eq!(roster.next(None, |_| true), None, "that is us");
         roster.sighted(&sighting(B, 1));
         roster.at_relay(C, true);
-        assert_eq!(roster.next(None), Some(B));
-        assert_eq!(roster.next(Some(B)), Some(C));
-        assert_eq!(roster.next(Some(C)), Some(B));
+        assert_eq!(roster.next(None, |_| true), Some(B));
+        assert_eq!(roster.next(Some(B), |_| true), Some(C));
+        assert_eq!(roster.next(Some(C), |_| true), Some(B));
+        assert_eq!(roster.next(Some(C), |who| who != B), Some(C), "B has a place already");
         roster.sighted(&sighting(B, 0));
-        assert_eq!(roster.next(Some(C)), Some(C), "B went away");
+        assert_eq!(roster.next(Some(C), |_| true), Some(C), "B went away");
         assert_eq!(roster.addresses(B), &[]);
     }
 
@@ -181,8 +197,8 @@ mod tests {
     fn the_one_that_is_configured_is_the_only_one() {
         let mut roster = Roster::new(OWN, Some(C));
         roster.sighted(&sighting(B, 1));
-        assert_eq!(roster.next(None), Some(C));
-        assert_eq!(roster.next(Some(C)), Some(C));
+        assert_eq!(roster.next(None, |_| true), Some(C));
+        assert_eq!(roster.next(Some(C), |_| true), Some(C));
     }
 
     #[test]
@@ -191,11 +207,11 @@ mod tests {
         for n in 1..=200u8 {
             roster.sighted(&sighting(Fingerprint([n; 32]), 20));
         }
-        assert_eq!(roster.members(None).len(), BOOTHS);
+        assert_eq!(roster.members(|_| false).len(), BOOTHS);
         assert_eq!(roster.addresses(Fingerprint([1; 32])).len(), ADDRESSES);
         roster.sighted(&sighting(Fingerprint([1; 32]), 0));
         roster.sighted(&sighting(Fingerprint([222; 32]), 1));
-        let members = roster.members(None);
+        let members = roster.members(|_| false);
         assert!(members.iter().any(|m| m.fingerprint == Fingerprint([222; 32]) && m.nearby && !m.at_relay));
         assert!(members.iter().all(|m| m.fingerprint != Fingerprint([1; 32])));
     }

@@ -54,8 +54,8 @@ impl Trial {
 
 /// What a booth reaches.
 pub(super) fn reach(status: &Status) -> Reach {
-    let relay = status.peer.connected && status.peer.route == "relay";
-    Reach { peer: status.peer.connected, relay: relay || status.room.iter().any(|member| member.at_relay) }
+    let relay = status.peers.iter().any(|peer| peer.connected && peer.route == "relay");
+    Reach { peer: status.connected(), relay: relay || status.room.iter().any(|member| member.at_relay) }
 }
 
 /// What the booth that answers on `socket` reaches; nothing when none answers.
@@ -113,6 +113,7 @@ fn lost(places: &Places, before: &super::store::State, timeout: Duration) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::health::PeerStatus;
 
     const PEER: Reach = Reach { peer: true, relay: false };
     const RELAY: Reach = Reach { peer: false, relay: true };
@@ -157,10 +158,9 @@ mod tests {
         status.room.push(health::MemberStatus { at_relay: true, ..Default::default() });
         assert_eq!(reach(&status), RELAY);
         status.room.clear();
-        status.peer.connected = true;
-        status.peer.route = "direct".into();
+        status.peers = vec![PeerStatus { connected: true, route: "direct".into(), ..PeerStatus::default() }];
         assert_eq!(reach(&status), PEER);
-        status.peer.route = "relay".into();
+        status.peers[0].route = "relay".into();
         assert_eq!(reach(&status), Reach { peer: true, relay: true });
     }
 }

@@ -10,3 +10,6 @@ pub use codecs::{DECODERS, ENCODERS};
 pub use format::Format;
 pub use mode::ModeRequest;
 pub use request::{CameraRequest, CodecRequest, ScreenRequest};
+
+/// Other booths that one booth meets at once, at most.
+pub const MAX_PEERS: usize = 4;

@@ -15,8 +15,12 @@ pub(crate) struct Status {
     pub(crate) camera: Camera,
     /// What compresses.
     pub(crate) encoder: Codec,
-    /// The other booth.
-    pub(crate) peer: Peer,
+    /// The other booths.
+    pub(crate) peers: Vec<Peer>,
+    /// What was counted for all of them together.
+    pub(crate) total: Total,
+    /// What the video threads count.
+    pub(crate) video: Video,
     /// What it sends.
     pub(crate) sent: Sent,
     /// What it receives.
@@ -63,18 +67,32 @@ pub(crate) struct Peer {
 pub(crate) struct Sent {
     /// In kbit/s.
     pub(crate) bitrate_kbps: u64,
+}
+
+/// What was counted for all peers together.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Total {
     /// Frames dropped before sending.
-    pub(crate) dropped: u64,
+    pub(crate) dropped_frames: u64,
+    /// Frames that came.
+    pub(crate) received_frames: u64,
+    /// Frames that never came.
+    pub(crate) lost_frames: u64,
+}
+
+/// What the video threads count.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Video {
+    /// Pictures of the other booth shown so far.
+    pub(crate) shown: u64,
 }
 
 /// What came.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Received {
-    /// Frames.
-    pub(crate) frames: u64,
-    /// Frames that never came.
-    pub(crate) lost: u64,
     /// In kbit/s.
     pub(crate) bitrate_kbps: u64,
 }
@@ -89,8 +107,6 @@ pub(crate) struct Screen {
     pub(crate) mode: String,
     /// The card shown for want of a picture; empty when there is one.
     pub(crate) card: String,
-    /// Pictures of the other booth shown so far.
-    pub(crate) shown: u64,
 }
 
 /// One leg of a frame's way.
@@ -106,6 +122,11 @@ pub(crate) struct Stage {
 }
 
 impl Status {
+    /// The first of the other booths that is connected.
+    pub(crate) fn peer(&self) -> Option<&Peer> {
+        self.peers.iter().find(|peer| peer.connected)
+    }
+
     /// From JSON; nothing when it is none.
     pub(crate) fn parse(json: &[u8]) -> Option<Self> {
         let mut value = serde_json::from_slice(json).ok()?;
@@ -116,7 +137,7 @@ impl Status {
     /// Pictures shown per second since an earlier status.
     pub(crate) fn shown_per_second_since(&self, earlier: &Self) -> Option<f64> {
         let ms = self.uptime_ms.checked_sub(earlier.uptime_ms).filter(|&ms| ms > 0)?;
-        Some(self.screen.shown.checked_sub(earlier.screen.shown)? as f64 * 1000.0 / ms as f64)
+        Some(self.video.shown.checked_sub(earlier.video.shown)? as f64 * 1000.0 / ms as f64)
     }
 }
 
@@ -135,21 +156,18 @@ mod tests {
     #[test]
     fn unknown_and_missing_parts_do_no_harm() {
         let status =
-            Status::parse(br#"{"state":"live","new":{"x":1},"screen":{"shown":3,"card":null}}"#).unwrap();
-        assert_eq!((status.state.as_str(), status.screen.shown), ("live", 3));
+            Status::parse(br#"{"state":"live","new":{"x":1},"video":{"shown":3},"screen":{"card":null}}"#)
+                .unwrap();
+        assert_eq!((status.state.as_str(), status.video.shown), ("live", 3));
         assert!(Status::parse(b"{").is_none());
     }
 
     #[test]
     fn rate_needs_time_to_pass() {
-        let at = |uptime_ms, shown| Status {
-            uptime_ms,
-            screen: Screen { shown, ..Screen::default() },
-            ..Status::default()
-        };
+        let at = |uptime_ms, shown| Status { uptime_ms, video: Video { shown }, ..Status::default() };
         assert_eq!(at(3000, 90).shown_per_second_since(&at(1000, 30)), Some(30.0));
         assert_eq!(at(1000, 30).shown_per_second_since(&at(1000, 30)), None);
-        // A booth that started anew.
+        // A booth that started again.
         assert_eq!(at(100, 3).shown_per_second_since(&at(1000, 30)), None);
     }
 }

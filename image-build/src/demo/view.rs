@@ -83,7 +83,7 @@ fn line(names: [&str; 2], now: &[Option<Status>; 2], rates: [Option<f64>; 2]) ->
             status.state,
             rates[n].map_or("-".into(), |fps| format!("{fps:.1}")),
             status.received.bitrate_kbps,
-            ms(status.peer.rtt_us),
+            ms(status.peer().map_or(0, |peer| peer.rtt_us)),
             status.stages.last().map_or("-".into(), |total| ms(total.p50_us)),
         ),
     };
@@ -101,13 +101,14 @@ fn table(names: [&str; 2], now: &[Option<Status>; 2], rates: [Option<f64>; 2]) -
         row("state", &|_, s| s.state.clone()),
         row("camera", &|_, s| or(&s.camera.mode, &s.camera.state)),
         row("encoder", &|_, s| or(&s.encoder.name, "-")),
-        row("sends", &|_, s| format!("{} kbit/s, {} dropped", s.sent.bitrate_kbps, s.sent.dropped)),
+        row("sends", &|_, s| format!("{} kbit/s, {} dropped", s.sent.bitrate_kbps, s.total.dropped_frames)),
         row("receives", &|_, s| {
-            format!("{} kbit/s, {} lost of {}", s.received.bitrate_kbps, s.received.lost, s.received.frames)
+            let (kbps, total) = (s.received.bitrate_kbps, &s.total);
+            format!("{kbps} kbit/s, {} lost of {}", total.lost_frames, total.received_frames)
         }),
         row("peer", &|_, s| {
-            if s.peer.connected {
-                format!("{}, RTT {} ms", s.peer.route, ms(s.peer.rtt_us))
+            if let Some(peer) = s.peer() {
+                format!("{}, RTT {} ms", peer.route, ms(peer.rtt_us))
             } else {
                 "not connected".into()
             }
@@ -146,7 +147,7 @@ mod tests {
 
     #[test]
     fn the_table_has_a_row_for_every_stage() {
-        let json = br#"{"state":"live","peer":{"connected":true,"route":"direct","rtt_us":400},
+        let json = br#"{"state":"live","peers":[{"connected":true,"route":"direct","rtt_us":400}],
             "stages":[{"stage":"encode","p50_us":5200,"p95_us":9000},{"stage":"total","p50_us":31000,"p95_us":40000}]}"#;
         let lines = table(["A", "B"], &[Status::parse(json), None], [Some(30.0), None]).join("\n");
         for part in ["encode       5.2 /   9.0", "total       31.0 /  40.0", "direct, RTT 0.4 ms", "30.0 fps"]

@@ -67,15 +67,15 @@ fn pairing(context: &Context, report: &mut Report, pair: &mut Pair) -> Result<()
     pair.a.belong_to(None);
     pair.b.belong_to(None);
     start_as_strangers(pair, plan)?;
-    let shows = |status: &Status| status.word("/peer/code").len() == 8;
+    let shows = |status: &Status| status.word("/link/code").len() == 8;
     pair.a.wait("showing a code", TIMEOUT_MS, shows)?;
     pair.b.wait("showing a code", TIMEOUT_MS, shows)?;
     let listen = format!("{}:{BETWEEN_PORT}", Side::A.address());
     let to = format!("{}:{PORT}", Side::A.address());
     let between = start(context, "a", &["between", "--listen", &listen, "--to", &to, "--name", "between"])?;
     sleep_until_us(now_us() + 2_000_000);
-    let code = pair.a.status().word("/peer/code").to_owned();
-    let refused = |booth: &Booth| booth.status().number("/peer/guesses_refused");
+    let code = pair.a.status().word("/link/code").to_owned();
+    let refused = |booth: &Booth| booth.status().number("/link/guesses_refused");
 
     let (done, said) = pair.b.command(&["pair", &code, "--booth", "between"])?;
     let passed = between.printed().contains("passed on: Ok([65,");
@@ -90,7 +90,7 @@ fn pairing(context: &Context, report: &mut Report, pair: &mut Pair) -> Result<()
         pair.b.command(&["pair", wrong, "--booth", "A"])?;
     }
     report.check("guesses: each counted", refused(&pair.a) == 5, refused(&pair.a));
-    let gone = wait_until(TIMEOUT_MS, 50, || pair.a.status().word("/peer/code").is_empty()).is_some();
+    let gone = wait_until(TIMEOUT_MS, 50, || pair.a.status().word("/link/code").is_empty()).is_some();
     report.check("guesses: the fifth ends the code", gone, "");
     let (done, said) = pair.b.command(&["pair", &code, "--booth", "A"])?;
     report.check("guesses: the right one comes too late", !done, said);
@@ -121,15 +121,15 @@ fn meeting(context: &Context, report: &mut Report, pair: &mut Pair, packets: &Pa
         stranger.call_the_other_side();
         stranger.start(blind, None)?;
         stranger.wait("running", TIMEOUT_MS, Status::answered)?;
-        stranger.wait("told why", TIMEOUT_MS, |status| status.word("/peer/trouble").contains(why))?;
+        stranger.wait("told why", TIMEOUT_MS, |status| status.word("/link/trouble").contains(why))?;
         strangers.push(stranger);
     }
     for (stranger, what) in strangers.iter().zip(["another room", "another's name"]) {
         let status = stranger.status();
-        report.check(format!("{what}: gets nothing"), !status.connected(), status.word("/peer/trouble"));
+        report.check(format!("{what}: gets nothing"), !status.connected(), status.word("/link/trouble"));
     }
     let count = |what: &str, pair: &Pair| pair.a.status().number(what);
-    let refused = count("/peer/refused", pair);
+    let refused = count("/link/refused", pair);
     report.check("both are refused and counted", refused >= 2, refused);
 
     let recorded = context.dir().join("recorded.pcap").display().to_string();
@@ -164,15 +164,15 @@ fn meeting(context: &Context, report: &mut Report, pair: &mut Pair, packets: &Pa
         replayed > f64::from(RECORDED) / 2.0,
         format!("{replayed:.0} of {RECORDED}"),
     );
-    let rejected_busy = spans[0].grew("/peer/rejected_busy");
+    let rejected_busy = spans[0].grew("/link/rejected_busy");
     report.check("half-open connections: put off and counted", rejected_busy > 9_000, rejected_busy);
-    let refused: i64 = spans.iter().map(|span| span.grew("/peer/records_refused")).sum();
+    let refused: i64 = spans.iter().map(|span| span.grew("/link/records_refused")).sum();
     report.check("false records: refused and counted", refused > 0, refused);
     let seconds = (took_us + 500_000) / 1_000_000;
     direction(report, "A to B", &spans[0], &spans[1], seconds);
     direction(report, "B to A", &spans[1], &spans[0], seconds);
     for (span, name) in spans.iter().zip(["A", "B"]) {
-        let connects = span.grew("/peer/connects");
+        let connects = span.grew("/total/connects");
         report.check(format!("{name} stays connected"), span.end().connected() && connects == 0, connects);
     }
     let ended = strangers.iter_mut().any(|stranger| stranger.ended().is_some());
@@ -206,7 +206,7 @@ fn relayed(context: &Context, report: &mut Report, pair: &mut Pair) -> Result<()
     direction(report, "faithless relay, A to B", &spans[0], &spans[1], RELAYED_S);
     direction(report, "faithless relay, B to A", &spans[1], &spans[0], RELAYED_S);
     for (span, name) in spans.iter().zip(["A", "B"]) {
-        let decrypt_failed = span.grew("/peer/decrypt_failed");
+        let decrypt_failed = span.grew("/total/decrypt_failed");
         // Of fifteen hundred datagrams or so one in a hundred is changed, two are repeated, and five recorded ones come again.
         let what = format!("faithless relay: {name} counts what is changed, repeated and replayed");
         report.check(what, decrypt_failed > 80, decrypt_failed);

@@ -59,7 +59,7 @@ fn run(context: &Context) -> Result<Report, Error> {
         if size == SMALL && rec709 && format == "auto" {
             order(&mut report, &camera, &mut screen)?;
             let status = pair.b.status();
-            let out_of_order = status.number("/received/out_of_order");
+            let out_of_order = status.number("/video/out_of_order");
             report.check(
                 "no frame arrived out of order",
                 status.answered() && out_of_order == 0,

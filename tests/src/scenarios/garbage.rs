@@ -47,7 +47,7 @@ fn run(context: &Context) -> Result<Report, Error> {
     direction(&mut report, "A to B", &spans[0], &spans[1], seconds);
     direction(&mut report, "B to A", &spans[1], &spans[0], seconds);
     for (span, name) in spans.iter().zip(["A", "B"]) {
-        let connects = span.grew("/peer/connects");
+        let connects = span.grew("/total/connects");
         let held = span.end().connected() && connects == 0;
         report.check(format!("{name} stays connected"), held, format!("{connects} new connections"));
     }

@@ -69,8 +69,8 @@ fn pair(context: &Context) -> Result<Report, Error> {
         );
         report.check(
             format!("{name}: the way is direct"),
-            seen["status"]["peer"]["route"] == "direct",
-            &seen["status"]["peer"]["route"],
+            seen["status"]["peers"][0]["route"] == "direct",
+            &seen["status"]["peers"][0]["route"],
         );
     }
     let name = |seen: Value| seen["status"]["name"].as_str().unwrap_or_default().to_owned();

@@ -1,6 +1,6 @@
 //! Hours of two links over a line with everything wrong with it, in virtual time.
 
-use holobooth::link::{Outcome, simulate};
+use holobooth::link::testkit::{Outcome, simulate};
 
 use crate::report::Report;
 use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS};

@@ -58,13 +58,13 @@ fn run(context: &Context) -> Result<Report, Error> {
         let told = status.word("/screen/card") == word && status.word("/notice/title") == notice.title;
         report.check(format!("{word}: status tells of it"), told, status.word("/screen/card"));
         // It stays although pictures come.
-        let shown = status.number("/screen/shown");
+        let shown = status.number("/video/shown");
         let gone = wait_until(i64::from(SHOWN_S) * 1000 - 1_000, 20, || {
             looks(&screen, |picture| card(picture) != Some(trouble))
         });
         report.check(format!("{word}: stays"), gone.is_none(), "");
         let status = pair.b.status();
-        let coming = status.number("/received/frames") > 0 && status.number("/screen/shown") == shown;
+        let coming = status.number("/total/received_frames") > 0 && status.number("/video/shown") == shown;
         report.check(format!("{word}: no picture is shown meanwhile"), coming, "");
         let within_ms = 1_000 + SOON_MS;
         let back_ms = wait_until(5_000, 20, || looks(&screen, |picture| picture.brightness() > LIT));

@@ -35,7 +35,7 @@ fn run(context: &Context) -> Result<Report, Error> {
     start_as_strangers(&mut pair, plan)?;
     for booth in [&mut pair.a, &mut pair.b] {
         booth.wait("showing a code", TIMEOUT_MS, |status| {
-            status.word("/peer/code").len() == 8 && status.word("/screen/card") == "pairing"
+            status.word("/link/code").len() == 8 && status.word("/screen/card") == "pairing"
         })?;
     }
     sleep_until_us(now_us() + CARD_MS * 1000);
@@ -44,11 +44,11 @@ fn run(context: &Context) -> Result<Report, Error> {
     let card = brightness > 8.0 && brightness < 100.0;
     report.check("A's screen shows a card", card, format!("mean {brightness:.1}"));
 
-    let code = pair.a.status().word("/peer/code").to_owned();
+    let code = pair.a.status().word("/link/code").to_owned();
     let wrong = if code == "00000000" { "00000001" } else { "00000000" };
     let (done, said) = pair.b.command(&["pair", wrong])?;
     report.check("a wrong code is refused at B", !done && said.contains("read it again"), said);
-    let refused = pair.a.status().number("/peer/guesses_refused");
+    let refused = pair.a.status().number("/link/guesses_refused");
     report.check("and counted at A", refused == 1, refused);
     let apart = !pair.a.status().connected() && pair.a.status().word("/state") == "pairing";
     report.check("and changes nothing", apart, pair.a.status().word("/state"));
@@ -77,7 +77,7 @@ fn run(context: &Context) -> Result<Report, Error> {
     report.check("no log tells the code", !logs.contains(&code), "");
     for booth in [&pair.a, &pair.b] {
         let (name, status) = (booth.side().name().to_uppercase(), booth.status());
-        let sealed = status.json().pointer("/peer/sealed").and_then(serde_json::Value::as_bool);
+        let sealed = status.json().pointer("/link/sealed").and_then(serde_json::Value::as_bool);
         report.check(format!("{name}'s meeting is sealed"), sealed == Some(true), "");
     }
     // A third one, by a file: A has a room by now, and that is what it gives.
@@ -86,9 +86,9 @@ fn run(context: &Context) -> Result<Report, Error> {
     third.call_itself("third");
     third.listen_on(PORT + 1);
     third.start(Plan { camera: false, screen: false, ..plan }, None)?;
-    third.wait("showing a code", TIMEOUT_MS, |status| status.word("/peer/code").len() == 8)?;
+    third.wait("showing a code", TIMEOUT_MS, |status| status.word("/link/code").len() == 8)?;
     pair.a.stop();
-    pair.a.enter(third.status().word("/peer/code"));
+    pair.a.enter(third.status().word("/link/code"));
     pair.a.start(plan, None)?;
     third.wait("in the room", TIMEOUT_MS, |status| status.members() == 2)?;
     for (booth, name) in [(&pair.a, "A"), (&pair.b, "B")] {

@@ -54,8 +54,8 @@ fn run(context: &Context) -> Result<Report, Error> {
 
     for (booth, other) in [(&pair.a, &pair.b), (&pair.b, &pair.a)] {
         let (name, status) = (booth.side().name().to_uppercase(), booth.status());
-        let right = status.word("/peer/fingerprint") == other.fingerprint();
-        report.check(format!("{name} names the other"), right, status.word("/peer/name"));
+        let right = status.word("/peers/0/fingerprint") == other.fingerprint();
+        report.check(format!("{name} names the other"), right, status.word("/peers/0/name"));
     }
 
     let mut third = Booth::new(Side::B, &context.dir().join("third"))?;
@@ -73,13 +73,13 @@ fn run(context: &Context) -> Result<Report, Error> {
         let status = booth.status();
         report.check(format!("{name} sees two others"), status.members() == 2, status.members());
     }
-    let trouble = third.status().word("/peer/trouble").to_owned();
+    let trouble = third.status().word("/link/trouble").to_owned();
     report.check("the third says why it waits", trouble.contains("in a meeting"), trouble);
     pair.a.stop();
     let took = third.wait("meeting B", TIMEOUT_MS, Status::connected)?;
     report.check(
         "one goes, and the third is met",
-        third.status().word("/peer/name") == "B",
+        third.status().word("/peers/0/name") == "B",
         format!("{took} ms"),
     );
     report.check("no process ended", pair.b.ended().is_none() && third.ended().is_none(), "");

@@ -103,7 +103,7 @@ impl Site {
         // The answer's card lies over the picture for a while; behind it the pictures have to come.
         let took_ms = wait_until(PICTURE_MS, 20, || {
             let status = self.pair.a.status();
-            status.connected() && status.number("/received/frames") > 0
+            status.connected() && status.number("/total/received_frames") > 0
         });
         let found = took_ms.map_or("never".to_owned(), |ms| format!("{ms} ms"));
         self.report.check(format!("{what}: pictures come again after the restart"), took_ms.is_some(), found);

@@ -107,10 +107,10 @@ fn mailboxes(report: &mut Report, title: &str, from: &Span, to: &Span) {
 /// Checks that what one booth's camera gave was sent, received and shown, all of it.
 pub(super) fn direction(report: &mut Report, title: &str, from: &Span, to: &Span, seconds: i64) {
     let counters = [
-        ("camera", from.grew("/camera/frames")),
-        ("sent", from.grew("/sent/frames")),
-        ("received", to.grew("/received/frames")),
-        ("shown", to.grew("/screen/shown")),
+        ("camera", from.grew("/video/camera_frames")),
+        ("sent", from.grew("/total/sent_frames")),
+        ("received", to.grew("/total/received_frames")),
+        ("shown", to.grew("/video/shown")),
     ];
     let few = counters.iter().map(|&(_, count)| count).min().unwrap_or(0);
     let many = counters.iter().map(|&(_, count)| count).max().unwrap_or(0);
@@ -124,9 +124,9 @@ pub(super) fn direction(report: &mut Report, title: &str, from: &Span, to: &Span
     );
     let losses = [
         ("camera lost", from.grew("/camera/lost")),
-        ("not sent", from.grew("/sent/dropped")),
-        ("lost", to.grew("/received/lost")),
-        ("undecodable", to.grew("/received/decode_errors")),
+        ("not sent", from.grew("/total/dropped_frames") + from.grew("/video/send_dropped")),
+        ("lost", to.grew("/total/lost_frames")),
+        ("undecodable", to.grew("/total/decode_errors")),
         ("replaced", to.grew("/screen/replaced")),
     ];
     let found = losses.map(|(name, count)| format!("{name} {count}")).join(", ");

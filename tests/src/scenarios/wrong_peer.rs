@@ -42,7 +42,7 @@ fn run(context: &Context) -> Result<Report, Error> {
         sleep_until_us(now_us() + TIMEOUT_US);
         let refuser = if strict == "A" { &pair.a } else { &pair.b };
         let (status, log) = (refuser.status(), refuser.log());
-        let refused = status.number("/peer/refused");
+        let refused = status.number("/link/refused");
         report.check(format!("{strict} refuses and counts"), refused > 0, refused);
         let warned = log.lines().any(|line| line.contains("WARN") && line.contains("fingerprint"));
         report.check(
@@ -53,7 +53,8 @@ fn run(context: &Context) -> Result<Report, Error> {
         for booth in [&pair.a, &pair.b] {
             let status = booth.status();
             let name = booth.side().name().to_uppercase();
-            let away = status.answered() && !status.connected() && status.number("/received/frames") == 0;
+            let away =
+                status.answered() && !status.connected() && status.number("/total/received_frames") == 0;
             report.check(format!("{strict} strict: {name} receives nothing"), away, status.word("/state"));
             let screen = Screen::open(booth.side().screen())?;
             let brightness = screen.picture()?.as_ref().map_or(0.0, Picture::brightness);
@@ -78,14 +79,14 @@ fn run(context: &Context) -> Result<Report, Error> {
     sleep_until_us(now_us() + TIMEOUT_US);
     for booth in [&pair.a, &pair.b] {
         let (name, status) = (booth.side().name().to_uppercase(), booth.status());
-        let refused = status.number("/peer/refused");
+        let refused = status.number("/link/refused");
         report.check(format!("another room: {name} refuses and counts"), refused > 0, refused);
         report.check(
             format!("another room: {name} says why"),
-            status.word("/peer/trouble").contains("room.key"),
-            status.word("/peer/trouble"),
+            status.word("/link/trouble").contains("room.key"),
+            status.word("/link/trouble"),
         );
-        let away = !status.connected() && status.number("/received/frames") == 0;
+        let away = !status.connected() && status.number("/total/received_frames") == 0;
         report.check(format!("another room: {name} receives nothing"), away, status.word("/state"));
     }
     pair.b.belong_to(Some(room()));

@@ -1,236 +1,166 @@
-//! MoQ on one connection: our broadcast out, the other booth's in.
+//! MoQ datagram tracks over one QUIC connection.
 //!
-//! A booth publishes `<room>/<booth>/<run>`, with a new instance for each connection (see [`crate::link::crypto::instance`]). At a relay a dead instance stays
-//! announced until the relay's time-out, so the newest counts, and a newer one is followed as soon as it is announced. All booths of
-//! the room are seen there; the tracks of one are taken, whose it is says a [`watch`].
+//! Our broadcast has one track of each kind for all peers, and a `feedback` track for each peer, with its fingerprint in the name. At a
+//! relay all peers of the room subscribe to the same tracks of ours, so each datagram leaves once and the relay fans it out.
 
-use std::future::pending;
-use std::time::{Duration, Instant};
+use std::task::Poll;
+use std::time::Duration;
 
-use moq_net::{Pattern, Patterns, Timescale, announce, broadcast, cache, origin, track};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio::time::timeout;
+use bytes::Bytes;
+use moq_net::{Timestamp, broadcast, track};
+use tokio::time::sleep;
 
-use crate::link::crypto::instance::{Instances, OwnInstance, Place};
-use crate::link::crypto::sealing::{self, Seals};
-use crate::link::error::{Ended, SETUP_LIMIT};
-use crate::link::track::Track;
-use crate::pairing::{Fingerprint, RoomKey};
+use crate::link::carrier::{Carrier, Event, Slot};
+use crate::link::error::Ended;
+use crate::link::net::congestion::MinWindow;
+use crate::link::net::socket::SEND_BUFFER;
+use crate::link::sizes::{MAX_DATAGRAM, MAX_PEERS, SAFE_DATAGRAM, SEAL_OVERHEAD};
+use crate::link::track::{TRACKS, Track};
+use crate::media::clock::now_us;
+use crate::pairing::Fingerprint;
 
-/// What the other side may make us keep: nothing here lives longer than a datagram.
-const CACHE_BYTES: u64 = 1 << 20;
-const CACHE_DURATION: Duration = Duration::from_secs(1);
-/// What stands at the other end of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
-    /// The other booth, which we dialled.
-    Dialled,
-    /// The other booth, which dialled us.
-    Accepted,
-    /// A relay, which we dialled.
-    Relay,
+/// moq-net keeps the last 64 datagrams of a track until the connection takes them.
+const BURST: usize = 32;
+/// What MoQ writes before a datagram's payload, at most: subscription, sequence number and time, in bytes.
+const MOQ_HEADER: usize = 20;
+
+/// Our tracks for all peers of a connection.
+#[derive(Clone)]
+pub(crate) struct OurTracks {
+    pub(crate) voice: track::Producer,
+    pub(crate) hologram: track::Producer,
 }
 
-/// Where broadcasts stand, and which is ours.
-#[derive(Debug, Clone)]
-pub(crate) struct Names {
-    pub(crate) own: Fingerprint,
-    pub(crate) place: Place,
-    /// What the room is sealed with.
-    pub(crate) key: Option<RoomKey>,
+/// A track of a broadcast, by its kind and, where it is for one peer, that peer.
+pub(crate) fn track_name(track: Track, peer: Fingerprint) -> String {
+    let name = track.info().name;
+    if track == Track::Feedback { format!("{name}/{peer}") } else { name.to_owned() }
 }
 
-/// The booth whose tracks are wanted.
-pub(crate) type Target = watch::Receiver<Option<Fingerprint>>;
-
-/// What happens on a connection.
-pub(crate) enum Happened {
-    /// The tracks of this booth flow.
-    Met(Fingerprint, Box<Tracks>),
-    /// This booth is at the relay, or is there no longer.
-    Seen(Fingerprint, bool),
-}
-
-/// A track of ours and the same track of the other booth.
-pub(crate) struct Lane {
-    pub(crate) ours: track::Producer,
-    pub(crate) theirs: track::Subscriber,
-}
-
-/// The tracks of one session.
-pub(crate) struct Tracks {
-    pub(crate) hologram: Lane,
-    pub(crate) feedback: Lane,
-    /// The connection leads to the other booth itself, so that what fits it fits the whole way.
-    pub(crate) direct: bool,
-    /// What they are sealed with.
-    pub(crate) seal: Option<sealing::Shared>,
+/// The tracks of one peer.
+pub(crate) struct PeerTracks {
+    /// Theirs, in the order of [`TRACKS`].
+    pub(crate) theirs: [track::Subscriber; TRACKS.len()],
+    /// Our feedback to it.
+    pub(crate) feedback: track::Producer,
     /// What the incoming tracks hang on: they end when it is dropped.
-    _broadcast: broadcast::Consumer,
+    pub(crate) _broadcast: broadcast::Consumer,
 }
 
-/// A connection on which MoQ is spoken. Tracks of it end when it is dropped.
-pub(crate) struct Meeting {
-    role: Role,
-    session: moq_net::Session,
-    hologram_out: track::Producer,
-    feedback_out: track::Producer,
-    theirs: origin::Producer,
-    announced: announce::Consumer,
-    own: Fingerprint,
-    target: Target,
-    instances: Instances,
-    seals: Option<Seals>,
-    /// What our tracks hang on.
-    _ours: (origin::Producer, broadcast::Producer),
-    _drivers: JoinSet<moq_net::Error>,
+/// See the module's text.
+pub(crate) struct MoqCarrier<'a> {
+    connection: &'a quinn::Connection,
+    /// The connection leads to the other booth itself, so that what fits it fits the whole way.
+    direct: bool,
+    ours: OurTracks,
+    peers: [Option<PeerTracks>; MAX_PEERS],
+    min_window: MinWindow,
+    /// Datagrams given since MoQ last had a chance to pass them on.
+    given: usize,
 }
 
-impl Meeting {
-    /// Sets MoQ up on `connection`.
-    ///
-    /// # Errors
-    /// When the other side does not speak it, takes no datagrams, or takes too long.
-    pub(crate) async fn enter(
-        connection: &quinn::Connection,
-        role: Role,
-        names: &Names,
-        target: Target,
-    ) -> Result<Self, Ended> {
-        timeout(SETUP_LIMIT, Self::set_up(connection, role, names, target))
-            .await
-            .unwrap_or(Err(Ended::Silent))
+impl<'a> MoqCarrier<'a> {
+    /// Over `connection`, which leads to one peer itself if `direct`.
+    pub(crate) fn new(
+        connection: &'a quinn::Connection,
+        direct: bool,
+        ours: OurTracks,
+        min_window: MinWindow,
+    ) -> Self {
+        Self { connection, direct, ours, peers: Default::default(), min_window, given: 0 }
     }
 
-    async fn set_up(
-        connection: &quinn::Connection,
-        role: Role,
-        names: &Names,
-        target: Target,
-    ) -> Result<Self, Ended> {
-        if connection.max_datagram_size().is_none() {
-            return Err(Ended::NoDatagrams);
+    fn append(
+        &mut self,
+        pick: impl FnOnce(&mut Self) -> Option<&mut track::Producer>,
+        datagram: Bytes,
+    ) -> Result<(), Ended> {
+        if let Some(track) = pick(self) {
+            track.append_datagram(Timestamp::from_micros(now_us())?, datagram)?;
+            self.given += 1;
         }
-        let mut drivers = JoinSet::new();
-        let ours = new_origin(&mut drivers);
-        let run = OwnInstance::new()?;
-        let path = names.place.own_path(names.own, &run);
-        let broadcast = ours.create_broadcast(path.as_str())?;
-        let info = || track::Info::default().with_timescale(Timescale::MICRO);
-        let hologram_out = broadcast.create_track(Track::Hologram.name(), info())?;
-        let feedback_out = broadcast.create_track(Track::Feedback.name(), info())?;
-        broadcast.announce(Default::default())?;
+        Ok(())
+    }
+}
 
-        // Whatever else is announced, at a relay of many for example, is not even asked for.
-        let known = target.borrow().filter(|_| role != Role::Relay);
-        let wanted = known.map_or_else(|| names.place.room().to_owned(), |who| names.place.booth(who));
-        let wanted = Pattern::subtree(&wanted).map_err(|_| Ended::Name)?;
-        let theirs = new_origin(&mut drivers).scope("", &Patterns::from(wanted))?;
-        let announced = theirs.consume().announced();
-        let transport = web_transport_quinn::Session::raw(connection.clone());
-        let (session, driver) = if role == Role::Accepted {
-            let server = moq_net::Server::new().with_publisher(&ours).with_subscriber(theirs.clone());
-            server.accept(Instant::now(), transport).await?
-        } else {
-            let client = moq_net::Client::new().with_publisher(&ours).with_subscriber(theirs.clone());
-            client.connect(Instant::now(), transport).await?
-        };
-        drivers.spawn(moq_net::time::run(driver));
-        Ok(Self {
-            role,
-            session,
-            hologram_out,
-            feedback_out,
-            theirs,
-            announced,
-            own: names.own,
-            target,
-            instances: Instances::at(names.place.clone()),
-            seals: names.key.clone().map(|key| Seals::new(key, run, path)),
-            _ours: (ours, broadcast),
-            _drivers: drivers,
-        })
+impl Carrier for MoqCarrier<'_> {
+    type Peer = PeerTracks;
+
+    fn now_us(&self) -> u64 {
+        now_us()
     }
 
-    /// What happens next. The tracks of an instance are met once.
-    ///
-    /// # Errors
-    /// When the connection is over, or a booth spoken to directly publishes nothing in time.
-    pub(crate) async fn next(&mut self) -> Result<Happened, Ended> {
-        let patient = self.role == Role::Relay || self.instances.have_met();
-        let limit = if patient { Duration::MAX } else { SETUP_LIMIT };
-        timeout(limit, self.follow()).await.unwrap_or(Err(Ended::Silent))
+    fn datagram(&self) -> usize {
+        let found = self.connection.max_datagram_size().filter(|_| self.direct).unwrap_or(0);
+        found.saturating_sub(MOQ_HEADER).clamp(SAFE_DATAGRAM + SEAL_OVERHEAD, MAX_DATAGRAM)
     }
 
-    async fn follow(&mut self) -> Result<Happened, Ended> {
-        loop {
-            let target = *self.target.borrow_and_update();
-            let newest = target.and_then(|who| Some((who, self.instances.newest(who)?)));
-            let joining = async {
-                match &newest {
-                    Some((_, (_, path))) => join(&self.theirs, path).await,
-                    None => pending().await,
-                }
-            };
-            let joined = tokio::select! {
-                joined = joining => joined,
-                update = self.announced.next() => {
-                    let update = update.ok_or(Ended::Closed)?;
-                    match self.instances.update(update.prefix.as_ref(), update.kind.is_active()) {
-                        Some(who) if self.role == Role::Relay && who != self.own => {
-                            return Ok(Happened::Seen(who, self.instances.has(who)));
+    fn ready(&self) -> bool {
+        self.given < BURST
+    }
+
+    fn waiting_bytes(&self) -> usize {
+        SEND_BUFFER.saturating_sub(self.connection.datagram_send_buffer_space())
+    }
+
+    fn allow(&mut self, bytes: u64) {
+        self.min_window.set(bytes);
+    }
+
+    fn join(&mut self, slot: Slot, peer: PeerTracks) {
+        if let Some(place) = self.peers.get_mut(slot) {
+            *place = Some(peer);
+        }
+    }
+
+    fn leave(&mut self, slot: Slot) {
+        if let Some(place) = self.peers.get_mut(slot) {
+            *place = None;
+        }
+    }
+
+    fn send_all(&mut self, track: Track, datagram: Bytes) -> Result<(), Ended> {
+        self.append(
+            |carrier| match track {
+                Track::Voice => Some(&mut carrier.ours.voice),
+                Track::Hologram => Some(&mut carrier.ours.hologram),
+                Track::Feedback => None,
+            },
+            datagram,
+        )
+    }
+
+    fn send_feedback(&mut self, slot: Slot, datagram: Bytes) -> Result<(), Ended> {
+        self.append(|carrier| Some(&mut carrier.peers.get_mut(slot)?.as_mut()?.feedback), datagram)
+    }
+
+    async fn next(&mut self, until_us: u64) -> Result<Event, Ended> {
+        if std::mem::take(&mut self.given) > 0 {
+            // MoQ's and QUIC's own tasks pass on what was given.
+            tokio::task::yield_now().await;
+        }
+        let wait = Duration::from_micros(until_us.saturating_sub(now_us()));
+        let peers = &mut self.peers;
+        let datagram = moq_net::kio::wait(|waiter| {
+            for info in &TRACKS {
+                for (slot, peer) in peers.iter_mut().enumerate() {
+                    let Some(peer) = peer else { continue };
+                    match peer.theirs[info.track as usize].poll_recv_datagram(waiter) {
+                        Poll::Pending => {}
+                        Poll::Ready(Ok(Some(datagram))) => {
+                            return Poll::Ready(Event::Datagram(slot, info.track, datagram.payload));
                         }
-                        _ => continue,
+                        Poll::Ready(Ok(None)) => return Poll::Ready(Event::Over(slot, Ended::Closed)),
+                        Poll::Ready(Err(error)) => return Poll::Ready(Event::Over(slot, error.into())),
                     }
                 }
-                () = changed(&mut self.target) => continue,
-                error = self.session.closed() => return Err(error.into()),
-            };
-            let Some((who, (run, path))) = newest else { continue };
-            self.instances.met(who);
-            match joined {
-                Ok(([hologram, feedback], broadcast)) => {
-                    let tracks = Tracks {
-                        hologram: Lane { ours: self.hologram_out.clone(), theirs: hologram },
-                        feedback: Lane { ours: self.feedback_out.clone(), theirs: feedback },
-                        direct: self.role != Role::Relay,
-                        seal: self.seals.as_mut().map(|seals| seals.with(&run, &path)).transpose()?,
-                        _broadcast: broadcast,
-                    };
-                    return Ok(Happened::Met(who, Box::new(tracks)));
-                }
-                Err(e) if self.role == Role::Relay => log::debug!("link: nobody is at {path}: {e}"),
-                Err(e) => return Err(e),
             }
+            Poll::Pending
+        });
+        tokio::select! {
+            biased;
+            event = datagram => Ok(event),
+            () = sleep(wait) => Ok(Event::Time),
         }
     }
-}
-
-/// Another booth is wanted.
-async fn changed(target: &mut Target) {
-    if target.changed().await.is_err() {
-        pending().await
-    }
-}
-
-/// Subscribes to the tracks `hologram` and `feedback` of the broadcast at `path`.
-async fn join(
-    theirs: &origin::Producer,
-    path: &str,
-) -> Result<([track::Subscriber; 2], broadcast::Consumer), Ended> {
-    let broadcast = theirs.consume().request_broadcast(path).await?;
-    let subscription = |priority| track::Subscription::default().with_priority(priority);
-    let feedback = broadcast.track(Track::Feedback.name())?.subscribe(subscription(200)).await?;
-    let hologram = broadcast.track(Track::Hologram.name())?.subscribe(subscription(100)).await?;
-    Ok(([hologram, feedback], broadcast))
-}
-
-fn new_origin(drivers: &mut JoinSet<moq_net::Error>) -> origin::Producer {
-    let mut config = origin::Config::default();
-    config.pool = cache::Pool::new(cache::Config::default().with_capacity(CACHE_BYTES));
-    config.cache_duration = CACHE_DURATION;
-    let (producer, driver) = origin::Producer::new(config);
-    drivers.spawn(moq_net::time::run(driver));
-    producer
 }

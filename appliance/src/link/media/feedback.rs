@@ -1,27 +1,33 @@
 //! The `feedback` track: what goes back to the sender, and the clock that both booths share. Pure.
 //!
 //! ```text
-//! report:    kind:8=1  flags:8  sent_us:64  echo_us:64  held_us:32  newest:32  received:64  lost:64      (big endian)
+//! report:    kind:8=1  flags:8  track:8  sent_us:64  echo_us:64  held_us:32  newest:32  received:64  lost:64   (big endian)
 //! arrivals:  kind:8=2  base:32  base_us:64  count:16  {after:16}…
-//! nack:      kind:8=3  {frame:32  round:8  need:16  runs:8  {start:16  length:16}…}…
+//! nack:      kind:8=3  track:8  {frame:32  round:8  need:16  runs:8  {start:16  length:16}…}…
+//! key:       kind:8=4  secret:256
 //! ```
-//! `arrivals` tells of the datagrams of the `hologram` track numbered from `base` on when each came, in units of 8 µs after
+//! `track` is the track that a message is about ([`TrackInfo::feedback_id`](crate::link::track::TrackInfo)). `arrivals` tells of the
+//! datagrams of all media tracks, which share their numbers, from `base` on when each came, in units of 8 µs after
 //! `base_us` on the receiver's clock, or 0xffff for not (yet). `nack` lists frames with how many shards they still need and
-//! which are missing; without runs nothing of the frame has come, and with `need` 0xffff not even its size is known.
+//! which are missing; without runs nothing of the frame has come, and with `need` 0xffff not even its size is known. `key` gives
+//! the secret under which the sender encrypts what goes to all its peers; it only travels encrypted for one.
 
 use std::collections::VecDeque;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::link::media::packet::MAX_TIME_US;
+use crate::link::track::Track;
 
 const REPORT: u8 = 1;
 const ARRIVALS: u8 = 2;
 const NACK: u8 = 3;
-const REPORT_LENGTH: usize = 42;
+const KEY: u8 = 4;
+const REPORT_LENGTH: usize = 43;
 const ARRIVALS_HEADER: usize = 15;
 const KEYFRAME: u8 = 1;
 const CAMERA: u8 = 2;
+const TOO_SLOW: u8 = 4;
 const MISSING: u16 = u16::MAX;
 const AFTER_UNIT_US: u64 = 8;
 /// The longest time from the earliest to the latest arrival that one `arrivals` can tell, in µs: about half a second.
@@ -42,6 +48,8 @@ pub(crate) enum Feedback {
     Arrivals(Arrivals),
     /// What it wants again.
     Nacks(Vec<Nack>),
+    /// Its sender's secret.
+    Key([u8; 32]),
 }
 
 impl Feedback {
@@ -54,9 +62,23 @@ impl Feedback {
             REPORT => Report::parse(bytes).map(Self::Report),
             ARRIVALS => Arrivals::parse(bytes).map(Self::Arrivals),
             NACK => Nack::parse_all(bytes).map(Self::Nacks),
+            KEY => bytes.as_ref().try_into().ok().map(Self::Key),
             _ => None,
         }
     }
+
+    /// A datagram that gives our sender's secret.
+    pub(crate) fn write_key(secret: &[u8; 32]) -> Bytes {
+        let mut out = BytesMut::with_capacity(33);
+        out.put_u8(KEY);
+        out.put_slice(secret);
+        out.freeze()
+    }
+}
+
+/// Whether a message is about the one track that is repaired and asked keyframes of.
+fn is_about_frames(track: u8) -> bool {
+    Track::from_feedback_id(track) == Some(Track::Hologram)
 }
 
 /// How a booth fares.
@@ -66,6 +88,8 @@ pub(crate) struct Report {
     pub(crate) keyframe: bool,
     /// Our camera gives pictures.
     pub(crate) camera: bool,
+    /// The path from us to the receiver of this is too slow for the meeting: it gets fewer pictures.
+    pub(crate) too_slow: bool,
     /// When this was sent, on the sender's clock, in µs.
     pub(crate) sent_us: u64,
     /// `sent_us` of the newest report that came from the other side; 0 for none.
@@ -84,7 +108,9 @@ impl Report {
     pub(crate) fn write(&self) -> Bytes {
         let mut out = BytesMut::with_capacity(REPORT_LENGTH);
         out.put_u8(REPORT);
-        out.put_u8(if self.keyframe { KEYFRAME } else { 0 } | if self.camera { CAMERA } else { 0 });
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        out.put_u8(flag(self.keyframe, KEYFRAME) | flag(self.camera, CAMERA) | flag(self.too_slow, TOO_SLOW));
+        out.put_u8(Track::Hologram.info().feedback_id);
         out.put_u64(self.sent_us);
         out.put_u64(self.echo_us);
         out.put_u32(self.held_us);
@@ -98,10 +124,11 @@ impl Report {
         if bytes.len() != REPORT_LENGTH - 1 {
             return None;
         }
-        let flags = bytes.get_u8();
+        let (flags, track) = (bytes.get_u8(), bytes.get_u8());
         let report = Self {
             keyframe: flags & KEYFRAME != 0,
             camera: flags & CAMERA != 0,
+            too_slow: flags & TOO_SLOW != 0,
             sent_us: bytes.get_u64(),
             echo_us: bytes.get_u64(),
             held_us: bytes.get_u32(),
@@ -109,7 +136,9 @@ impl Report {
             received: bytes.get_u64(),
             lost: bytes.get_u64(),
         };
-        (report.sent_us <= MAX_TIME_US && report.echo_us <= MAX_TIME_US).then_some(report)
+        let sensible =
+            is_about_frames(track) && report.sent_us <= MAX_TIME_US && report.echo_us <= MAX_TIME_US;
+        sensible.then_some(report)
     }
 }
 
@@ -191,8 +220,9 @@ impl Nack {
 
     /// One datagram for all of `nacks`, of which there are at most [`MAX_NACKS`].
     pub(crate) fn write(nacks: &[Self]) -> Bytes {
-        let mut out = BytesMut::with_capacity(1 + nacks.len() * (8 + 4 * MAX_RUNS));
+        let mut out = BytesMut::with_capacity(2 + nacks.len() * (8 + 4 * MAX_RUNS));
         out.put_u8(NACK);
+        out.put_u8(Track::Hologram.info().feedback_id);
         for nack in nacks.iter().take(MAX_NACKS) {
             out.put_u32(nack.frame);
             out.put_u8(nack.round);
@@ -208,6 +238,9 @@ impl Nack {
 
     fn parse_all(mut bytes: Bytes) -> Option<Vec<Self>> {
         let mut nacks = Vec::new();
+        if !is_about_frames(bytes.try_get_u8().ok()?) {
+            return None;
+        }
         while !bytes.is_empty() {
             if bytes.len() < 8 || nacks.len() == MAX_NACKS {
                 return None;
@@ -290,6 +323,7 @@ mod tests {
         let report = Report {
             keyframe: true,
             camera: false,
+            too_slow: true,
             sent_us: 1,
             echo_us: 2,
             held_us: 3,
@@ -298,6 +332,8 @@ mod tests {
             lost: 6,
         };
         assert_eq!(Feedback::parse(report.write()), Some(Feedback::Report(report)));
+
+        assert_eq!(Feedback::parse(Feedback::write_key(&[7; 32])), Some(Feedback::Key([7; 32])));
 
         let came = [Some(1_000_000), None, Some(1_000_800), Some(999_200)];
         let Some(Feedback::Arrivals(arrivals)) = Feedback::parse(Arrivals::write(7, came.into_iter())) else {
@@ -320,7 +356,7 @@ mod tests {
         let arrivals = Arrivals::write(1, [Some(5), None].into_iter());
         let nack =
             Nack { frame: 1, round: 1, need: 1, runs: [Run { start: 1, length: 1 }; MAX_RUNS], count: 3 };
-        for whole in [report, arrivals, Nack::write(&[nack])] {
+        for whole in [report, arrivals, Nack::write(&[nack]), Feedback::write_key(&[1; 32])] {
             for length in 0..whole.len() {
                 assert_eq!(Feedback::parse(whole.slice(..length)), None, "{length} of {}", whole.len());
             }
@@ -330,6 +366,14 @@ mod tests {
             let mut other = whole.to_vec();
             other[0] = 9;
             assert_eq!(Feedback::parse(other.into()), None);
+            let mut other = whole.to_vec();
+            if other[0] == KEY {
+                continue;
+            }
+            let track = if other[0] == REPORT { 2 } else { 1 };
+            other[track] = Track::Voice.info().feedback_id;
+            let kept = Feedback::parse(other.into());
+            assert!(kept.is_none() || whole[0] == ARRIVALS, "about a track that is not repaired");
         }
     }
 

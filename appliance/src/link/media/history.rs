@@ -10,7 +10,7 @@ use crate::link::rate::pacer::Train;
 /// Datagrams that are remembered: some seconds of the highest rate.
 const KEPT: usize = 16_384;
 
-/// One datagram of the `hologram` track.
+/// One datagram of a media track.
 #[derive(Debug, Clone, Copy)]
 struct Sent {
     at_us: u64,
@@ -38,8 +38,13 @@ pub(crate) struct History {
 const TRAIN: u32 = 5;
 
 impl History {
+    /// One that begins with datagram `number`.
+    pub(crate) fn from(number: u32) -> Self {
+        Self { base: number, settled: number, newest: number, ..Self::default() }
+    }
+
     /// The number of the next datagram.
-    pub(crate) fn next(&self) -> u32 {
+    fn next(&self) -> u32 {
         self.base.wrapping_add(self.sent.len() as u32)
     }
 

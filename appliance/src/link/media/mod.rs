@@ -12,3 +12,4 @@ pub(crate) mod redundancy;
 pub(crate) mod rx_frame;
 pub(crate) mod sender;
 pub(crate) mod tx_frame;
+pub(crate) mod voice;

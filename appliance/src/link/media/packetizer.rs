@@ -5,11 +5,9 @@ use bytes::{Buf, BufMut, BytesMut};
 use crate::link::media::fec;
 use crate::link::media::packet::{self, FRAME_HEADER, MAX_DATA, MAX_PARITY, SHARD_HEADER};
 use crate::link::media::redundancy::{Loss, Redundancy};
-use crate::link::sizes;
+use crate::link::sizes::{self, AROUND};
 use crate::media::picture::AccessUnit;
 
-/// What IP, UDP, QUIC, MoQ and the seal put around a datagram of ours, in bytes.
-pub(crate) const AROUND: usize = 90;
 /// Above this share of losses datagrams are no larger than any path carries. QUIC takes several losses of large packets for a path that has
 /// become narrower (RFC 8899, section 4.3): quinn, when four that do not follow one another show at once and the largest packet that has
 /// arrived is older. What was cut for more then goes in halves (see [`crate::link::media::sender`]), which costs more than small datagrams do.

@@ -1,15 +1,21 @@
-//! The receiving half of a session: datagrams in, access units and answers out. No socket and no clock in here.
+//! The receiving half of a meeting with one peer: datagrams and time in, events and answers out. No I/O.
+//!
+//! ```text
+//!   datagram, report ──► Receiver ──► poll_event: frames, sound, what the peer says of itself
+//!   tick(now)                  └────► poll: answers for the peer
+//! ```
 
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 
 use crate::link::media::arrivals::{ArrivalLog, Number};
 use crate::link::media::assembler::{Assembler, Made};
-use crate::link::media::feedback::{MAX_NACKS, Nack, PeerClock, Report};
+use crate::link::media::feedback::{Feedback, MAX_NACKS, Nack, PeerClock, Report};
 use crate::link::media::packet::Datagram;
-use crate::link::{Counters, Handles, Incoming};
+use crate::link::media::voice::{VoiceDatagram, VoiceReceiver};
+use crate::media::picture::AccessUnit;
+use crate::media::voice::VoiceFrame;
 
 /// The least time between keyframes that the other side asks for, in µs and round trips: one must have had time to arrive.
 const KEYFRAME_SPACING: (u64, u64) = (250_000, 2);
@@ -31,20 +37,72 @@ pub(crate) const ASTRAY: u32 = 500;
 /// The round trip before it is known, in µs.
 const UNKNOWN_RTT_US: u64 = 100_000;
 
-/// What a session knows of the other side.
-pub(crate) struct Receiver<'a> {
-    session: u64,
-    handles: Handles<'a>,
+/// What comes out of a [`Receiver`].
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A frame is whole, and all before it are given out or given up. Its stamps are on our clock.
+    Frame(AccessUnit),
+    /// A voice frame came; its time is on our clock.
+    Voice(VoiceFrame),
+    /// The peer hears us: from here on what is sent to it can arrive.
+    Connected,
+    /// The peer wants a keyframe.
+    KeyframeRequested,
+    /// A frame was given up: nothing decodes before a keyframe.
+    Broken,
+}
+
+/// What was counted since it was last taken.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) malformed: u64,
+    pub(crate) repeated: u64,
+    pub(crate) nacks: u64,
+    pub(crate) frames: u64,
+    pub(crate) bytes: u64,
+    pub(crate) lost: u64,
+    pub(crate) keyframe_requests: u64,
+    pub(crate) voice: u64,
+    pub(crate) voice_lost: u64,
+}
+
+/// What we tell the peer of ourselves.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Own {
+    /// We cannot decode without a keyframe.
+    pub(crate) needs_keyframe: bool,
+    /// Our camera gives pictures.
+    pub(crate) camera: bool,
+    /// The path to the peer is too slow for the meeting.
+    pub(crate) too_slow: bool,
+    /// The secret of our sender's key.
+    pub(crate) secret: Option<[u8; 32]>,
+}
+
+/// What a session knows of one peer.
+pub(crate) struct Receiver {
+    /// What is told of ourselves from here on.
+    pub(crate) own: Own,
+    /// See [`Tally`].
+    pub(crate) tally: Tally,
+    events: VecDeque<Event>,
     log: ArrivalLog,
     assembler: Assembler,
+    voice: VoiceReceiver,
     clock: PeerClock,
-    /// `sent_us` of the newest report from the other side, and when it came.
+    /// `sent_us` of the newest report from the peer, and when it came.
     heard: Option<(u64, u64)>,
+    /// When the peer last answered a report of ours, in µs.
+    answered_us: Option<u64>,
     /// When the first report of ours left; none before.
     first_sent_us: Option<u64>,
     /// Whether a report answered one of ours. A relay hands out what it last had of a peer that is long gone.
     met: bool,
+    /// What the peer's newest report says of it.
+    peer: Report,
     newest: u32,
+    /// Frames received and lost, in all.
+    totals: (u64, u64),
     keyframe_granted_us: u64,
     asking: bool,
     /// Answers on their way out, each with when it may go.
@@ -60,18 +118,23 @@ pub(crate) struct Receiver<'a> {
     reported_us: u64,
 }
 
-impl<'a> Receiver<'a> {
-    pub(crate) fn new(session: u64, handles: Handles<'a>) -> Self {
+impl Receiver {
+    pub(crate) fn new(own: Own) -> Self {
         Self {
-            session,
-            handles,
+            own,
+            tally: Tally::default(),
+            events: VecDeque::new(),
             log: ArrivalLog::default(),
             assembler: Assembler::default(),
+            voice: VoiceReceiver::default(),
             clock: PeerClock::default(),
             heard: None,
+            answered_us: None,
             first_sent_us: None,
             met: false,
+            peer: Report::default(),
             newest: 0,
+            totals: (0, 0),
             keyframe_granted_us: 0,
             asking: false,
             answers: VecDeque::new(),
@@ -94,36 +157,72 @@ impl<'a> Receiver<'a> {
         self.clock.rtt_us().unwrap_or(UNKNOWN_RTT_US)
     }
 
+    /// The peer's clock minus ours, in µs; none before the first exchange.
+    pub(crate) fn clock_offset_us(&self) -> Option<i64> {
+        self.clock.offset_us()
+    }
+
+    /// What the peer last said of itself.
+    pub(crate) fn peer(&self) -> &Report {
+        &self.peer
+    }
+
     /// Takes a datagram of the `hologram` track that came at `now_us`.
     pub(crate) fn datagram(&mut self, bytes: Bytes, now_us: u64) {
-        let counters = self.handles.counters;
         let Some(datagram) = Datagram::parse(bytes) else {
-            Counters::add(&counters.malformed, 1);
+            self.tally.malformed += 1;
             return;
         };
-        if self.turned_away > ASTRAY && now_us > self.new_us + ASTRAY_US {
-            // The other side has begun anew, or one false number was believed: all true ones look false.
-            (self.log, self.assembler) = (ArrivalLog::default(), Assembler::default());
-        }
-        let number = self.log.push(datagram.packet, now_us);
-        match number {
-            Number::New => (self.turned_away, self.new_us) = (0, now_us),
-            Number::Repeated => Counters::add(&counters.repeated, 1),
-            Number::Absurd => Counters::add(&counters.malformed, 1),
-        }
-        if number != Number::New {
-            self.turned_away += 1;
+        if !self.arrived(datagram.packet, now_us) {
             return;
         }
         let Some(shard) = datagram.shard else { return };
         let way_us = self.clock.shortest_us().unwrap_or(0) / 2;
         match self.assembler.push(shard, now_us, way_us) {
             Made::Used | Made::Late => {}
-            Made::Nonsense => Counters::add(&counters.malformed, 1),
+            Made::Nonsense => self.tally.malformed += 1,
         }
     }
 
-    /// Lets time pass and hands out what is ready; to be called after datagrams and at [`Receiver::next_us`].
+    /// Takes a datagram of the `voice` track that came at `now_us`.
+    pub(crate) fn voice(&mut self, bytes: Bytes, now_us: u64) {
+        let Some(datagram) = VoiceDatagram::parse(bytes) else {
+            self.tally.malformed += 1;
+            return;
+        };
+        if !self.arrived(datagram.packet, now_us) {
+            return;
+        }
+        let offset_us = self.clock.offset_us().unwrap_or(0);
+        for mut frame in datagram.frames.into_iter().rev() {
+            if self.voice.is_new(frame.number) {
+                frame.capture_us = frame.capture_us.saturating_add_signed(-offset_us);
+                self.tally.voice += 1;
+                self.events.push_back(Event::Voice(frame));
+            }
+        }
+        self.tally.voice_lost = self.voice.lost;
+    }
+
+    /// Datagram `packet` came. Whether it is of use.
+    fn arrived(&mut self, packet: u32, now_us: u64) -> bool {
+        if self.turned_away > ASTRAY && now_us > self.new_us + ASTRAY_US {
+            // The other side has started again, or one false number was believed: all true ones look false.
+            (self.log, self.assembler) = (ArrivalLog::default(), Assembler::default());
+        }
+        let number = self.log.push(packet, now_us);
+        match number {
+            Number::New => (self.turned_away, self.new_us) = (0, now_us),
+            Number::Repeated => self.tally.repeated += 1,
+            Number::Absurd => self.tally.malformed += 1,
+        }
+        if number != Number::New {
+            self.turned_away += 1;
+        }
+        number == Number::New
+    }
+
+    /// Lets time pass and makes what is ready available; to be called after datagrams and at [`Receiver::next_us`].
     pub(crate) fn tick(&mut self, now_us: u64) {
         let rtt_us = self.rtt_us();
         loop {
@@ -138,7 +237,6 @@ impl<'a> Receiver<'a> {
 
     /// Asks for what is missing and can still come in time.
     fn ask(&mut self, now_us: u64, rtt_us: u64) {
-        let (signals, counters) = (self.handles.signals, self.handles.counters);
         let mut broken = false;
         loop {
             let nacks = &mut self.nacks;
@@ -154,18 +252,18 @@ impl<'a> Receiver<'a> {
                 break;
             }
             let question = Nack::write(nacks);
-            Counters::add(&counters.nacks, nacks.len() as u64);
+            self.tally.nacks += nacks.len() as u64;
             self.answers.push_front((now_us, question.clone()));
             self.answers.push_back((now_us + MIN_SPACING_US, question));
         }
         if broken {
-            signals.keyframe_for_us.store(true, Relaxed);
+            self.own.needs_keyframe = true;
+            self.events.push_back(Event::Broken);
         }
     }
 
-    /// Gives the decoder what is ready.
+    /// Gives out what is ready.
     fn hand_out(&mut self, now_us: u64) {
-        let counters = self.handles.counters;
         while let Some(out) = self.assembler.take() {
             let mut unit = out.unit;
             // Until the clocks have met, the way counts as no time at all.
@@ -174,62 +272,63 @@ impl<'a> Receiver<'a> {
             unit.stamps = unit.stamps.shifted_us(-offset);
             unit.stamps.received_us = now_us;
             self.newest = unit.number;
-            Counters::add(&counters.received_frames, 1);
-            Counters::add(&counters.received_bytes, unit.data.len() as u64);
-            Counters::add(&counters.lost_frames, out.lost.into());
-            // Refused when the decoder is too slow; it then sees the gap in the numbers.
-            let _ = self.handles.incoming.put(Incoming { session: self.session, unit });
+            self.tally.frames += 1;
+            self.tally.bytes += unit.data.len() as u64;
+            self.tally.lost += u64::from(out.lost);
+            self.totals = (self.totals.0 + 1, self.totals.1 + u64::from(out.lost));
+            self.events.push_back(Event::Frame(unit));
         }
+    }
+
+    /// What happened, in order.
+    pub(crate) fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
     }
 
     /// Takes a report that came at `now_us`.
     pub(crate) fn report(&mut self, report: &Report, now_us: u64) {
-        let (signals, counters) = (self.handles.signals, self.handles.counters);
         if self.heard.is_some_and(|(newest, at_us)| report.sent_us <= newest && now_us < at_us + OVERTAKEN_US)
         {
-            return Counters::add(
-                &counters.repeated,
-                u64::from(self.heard.is_some_and(|h| h.0 == report.sent_us)),
-            );
+            self.tally.repeated += u64::from(self.heard.is_some_and(|h| h.0 == report.sent_us));
+            return;
         }
         let answers = self.first_sent_us.is_some_and(|first_us| report.echo_us >= first_us);
         let way_us = now_us.saturating_sub(report.echo_us).saturating_sub(report.held_us.into());
         if answers && way_us > STALE_US {
-            return Counters::add(&counters.repeated, 1);
+            self.tally.repeated += 1;
+            return;
         }
         let first = answers && !self.met;
         if first {
             self.met = true;
-            // It listens, so what is sent from here on can arrive.
-            Counters::add(&counters.connects, 1);
-            signals.connected.store(true, Relaxed);
+            self.events.push_back(Event::Connected);
         }
         self.heard = Some((report.sent_us, now_us));
         if answers {
-            signals.heard_us.store(now_us, Relaxed);
-        }
-        if answers {
+            self.answered_us = Some(now_us);
             self.clock.exchange(report, now_us);
         }
-        if let Some(offset) = self.clock.offset_us() {
-            Counters::set(&counters.clock_offset_us, offset as u64);
-        }
-        signals.peer_has_camera.store(report.camera, Relaxed);
+        self.peer = *report;
         let spacing_us = KEYFRAME_SPACING.0.max(KEYFRAME_SPACING.1 * self.rtt_us());
         if first || (report.keyframe && now_us >= self.keyframe_granted_us + spacing_us) {
             self.keyframe_granted_us = now_us;
-            signals.keyframe_for_peer.store(true, Relaxed);
+            self.events.push_back(Event::KeyframeRequested);
         }
     }
 
-    /// Whether the other side is there and hears us.
+    /// Whether the peer is there and hears us.
     pub(crate) fn has_met(&self) -> bool {
         self.met
     }
 
-    /// When the other side was last heard, in µs; none before the first report.
+    /// When the peer was last heard, in µs; none before the first report.
     pub(crate) fn heard_us(&self) -> Option<u64> {
         self.heard.map(|(_, at_us)| at_us)
+    }
+
+    /// When the peer last answered us, in µs.
+    pub(crate) fn answered_us(&self) -> Option<u64> {
+        self.answered_us
     }
 
     /// The next answer for the `feedback` track that is due at `now_us`.
@@ -239,13 +338,17 @@ impl<'a> Receiver<'a> {
             let answers = &mut self.answers;
             self.log.report(|bytes| answers.push_back((now_us, bytes)));
             // The decoder may have come to need a keyframe since.
-            if self.handles.signals.keyframe_for_us.load(Relaxed) || !self.met {
+            if self.own.needs_keyframe || !self.met {
                 self.report_due_us = self.report_due_us.min(self.reported_us + URGENT_EVERY_US);
             }
         }
         if now_us >= self.report_due_us {
             self.report_due_us = now_us + REPORT_EVERY_US;
             self.reported_us = now_us;
+            // Before the first answer shows that it has come, the secret goes with every report.
+            if let Some(secret) = self.own.secret.filter(|_| !self.met) {
+                self.answers.push_back((now_us, Feedback::write_key(&secret)));
+            }
             let report = self.next_report(now_us).write();
             self.answers.push_back((now_us, report));
         }
@@ -260,27 +363,25 @@ impl<'a> Receiver<'a> {
         answers.min(repair).min(self.arrivals_due_us).min(self.report_due_us)
     }
 
-    /// What to tell the other side at `now_us`.
+    /// What to tell the peer at `now_us`.
     fn next_report(&mut self, now_us: u64) -> Report {
-        let (signals, counters) = (self.handles.signals, self.handles.counters);
         self.first_sent_us.get_or_insert(now_us);
-        let keyframe = signals.keyframe_for_us.load(Relaxed);
-        if keyframe && !self.asking {
-            Counters::add(&counters.keyframe_requests, 1);
-        }
+        let keyframe = self.own.needs_keyframe;
+        self.tally.keyframe_requests += u64::from(keyframe && !self.asking);
         self.asking = keyframe;
         let (echo_us, held_us) = self.heard.map_or((0, 0), |(sent_us, at_us)| {
             (sent_us, u32::try_from(now_us.saturating_sub(at_us)).unwrap_or(u32::MAX))
         });
         Report {
             keyframe,
-            camera: signals.camera.load(Relaxed),
+            camera: self.own.camera,
+            too_slow: self.own.too_slow,
             sent_us: now_us,
             echo_us,
             held_us,
             newest: self.newest,
-            received: counters.received_frames.load(Relaxed),
-            lost: counters.lost_frames.load(Relaxed),
+            received: self.totals.0,
+            lost: self.totals.1,
         }
     }
 
@@ -294,10 +395,9 @@ impl<'a> Receiver<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::media::feedback::Feedback;
     use crate::link::media::packet::{put_header, tests::unit};
     use crate::link::media::sender::tests::shards;
-    use crate::link::tests::End;
+    use crate::link::media::voice::VoicePacketizer;
 
     /// The datagrams of frame `number`, from datagram `packet` on.
     fn datagrams(number: u32, size: usize, packet: u32) -> Vec<Bytes> {
@@ -310,49 +410,60 @@ mod tests {
         shards(&unit(number, size), number, 1).into_iter().enumerate().map(write).collect()
     }
 
+    /// The number of the next frame that comes out.
+    fn frame(receiver: &mut Receiver) -> Option<u32> {
+        std::iter::from_fn(|| receiver.poll_event()).find_map(|event| match event {
+            Event::Frame(unit) => Some(unit.number),
+            _ => None,
+        })
+    }
+
+    /// How often a keyframe is asked for.
+    fn keyframes(receiver: &mut Receiver) -> u32 {
+        let events = std::iter::from_fn(|| receiver.poll_event());
+        events.filter(|event| matches!(event, Event::KeyframeRequested)).count() as u32
+    }
+
     fn asking(keyframe: bool, sent_us: u64) -> Report {
         Report { keyframe, sent_us, echo_us: u64::MAX >> 12, ..Report::default() }
     }
 
     #[test]
     fn garbage_is_counted_and_changes_nothing() {
-        let end = End::new();
-        let mut receiver = Receiver::new(1, end.handles());
+        let mut receiver = Receiver::new(Own::default());
         let mut random = fastrand::Rng::with_seed(42);
         datagrams(2, 5_000, 0).into_iter().for_each(|d| receiver.datagram(d, 1_000));
         receiver.tick(0);
-        assert_eq!(end.incoming.take().map(|i| i.unit.number), Some(2));
+        assert_eq!(frame(&mut receiver), Some(2));
         for n in 0..20_000 {
             let mut bytes = vec![0; random.usize(..1_200)];
             random.fill(&mut bytes);
             receiver.datagram(bytes.into(), n);
             receiver.tick(n);
         }
-        assert!(end.incoming.take().is_none());
-        assert!(end.counters.malformed.load(Relaxed) > 19_000);
+        assert!(frame(&mut receiver).is_none());
+        assert!(receiver.tally.malformed > 19_000);
         datagrams(3, 5_000, 9).into_iter().for_each(|d| receiver.datagram(d, 1_000));
         receiver.tick(1_000);
-        assert_eq!(end.incoming.take().map(|i| i.unit.number), Some(3));
-        assert_eq!(end.counters.lost_frames.load(Relaxed), 0);
+        assert_eq!(frame(&mut receiver), Some(3));
+        assert_eq!(receiver.tally.lost, 0);
     }
 
     #[test]
     fn repetitions_are_counted_and_change_nothing() {
-        let end = End::new();
-        let mut receiver = Receiver::new(1, end.handles());
+        let mut receiver = Receiver::new(Own::default());
         for _ in 0..3 {
             datagrams(3, 5_000, 9).into_iter().for_each(|d| receiver.datagram(d, 1_000));
             receiver.tick(1_000);
         }
-        assert_eq!(end.incoming.take().map(|i| i.unit.number), Some(3));
-        assert!(end.incoming.take().is_none());
-        assert_eq!(end.counters.repeated.load(Relaxed), 2 * datagrams(3, 5_000, 9).len() as u64);
+        assert_eq!(frame(&mut receiver), Some(3));
+        assert!(frame(&mut receiver).is_none());
+        assert_eq!(receiver.tally.repeated, 2 * datagrams(3, 5_000, 9).len() as u64);
     }
 
     #[test]
     fn numbers_that_begin_anew_are_believed_after_a_while() {
-        let end = End::new();
-        let mut receiver = Receiver::new(1, end.handles());
+        let mut receiver = Receiver::new(Own::default());
         let mut got = Vec::new();
         for n in 0..600u32 {
             // In the middle the other side starts over.
@@ -360,7 +471,7 @@ mod tests {
             let us = u64::from(n) * 4_000;
             datagrams(number, 2_500, number * 4).into_iter().for_each(|d| receiver.datagram(d, us));
             receiver.tick(us);
-            got.extend(std::iter::from_fn(|| end.incoming.take()).map(|incoming| (n, incoming.unit.number)));
+            got.extend(std::iter::from_fn(|| frame(&mut receiver)).map(|number| (n, number)));
         }
         let again: Vec<_> = got.iter().filter(|(n, _)| *n >= 300).collect();
         assert!(again.len() > 100 && again.iter().all(|(n, number)| n - 300 == *number), "{again:?}");
@@ -368,8 +479,7 @@ mod tests {
 
     #[test]
     fn late_shards_of_frames_that_are_out_begin_nothing_anew() {
-        let end = End::new();
-        let mut receiver = Receiver::new(1, end.handles());
+        let mut receiver = Receiver::new(Own::default());
         datagrams(0, 2_500, 0).into_iter().for_each(|d| receiver.datagram(d, 0));
         for n in 1..2_000u32 {
             // Sent again and again under new numbers, long after it was whole.
@@ -377,14 +487,13 @@ mod tests {
             datagrams(0, 2_500, n * 4).into_iter().for_each(|d| receiver.datagram(d, us));
             receiver.tick(us);
         }
-        let out = std::iter::from_fn(|| end.incoming.take()).map(|incoming| incoming.unit.number);
+        let out = std::iter::from_fn(|| frame(&mut receiver));
         assert_eq!(out.collect::<Vec<_>>(), [0]);
     }
 
     #[test]
     fn one_false_number_is_not_believed_for_long() {
-        let end = End::new();
-        let mut receiver = Receiver::new(1, end.handles());
+        let mut receiver = Receiver::new(Own::default());
         let false_one = datagrams(900, 500, 60_000).remove(0);
         let mut got = 0;
         for n in 0..300u32 {
@@ -393,15 +502,14 @@ mod tests {
                 receiver.datagram(false_one.clone(), n.into());
             }
             receiver.tick(n.into());
-            got += std::iter::from_fn(|| end.incoming.take()).count();
+            got += std::iter::from_fn(|| frame(&mut receiver)).count();
         }
         assert!(got > 100, "{got}");
     }
 
     #[test]
     fn damaged_datagrams_never_panic() {
-        let end = End::new();
-        let mut receiver = Receiver::new(1, end.handles());
+        let mut receiver = Receiver::new(Own::default());
         let mut random = fastrand::Rng::with_seed(7);
         for n in 0..10_000u32 {
             for datagram in datagrams(n, 2_500, n * 4) {
@@ -412,8 +520,10 @@ mod tests {
             }
             receiver.tick(u64::from(n) * 1_000);
             while receiver.poll(u64::from(n) * 1_000).is_some() {}
-            while let Some(incoming) = end.incoming.take() {
-                let _ = incoming.unit.stamps.durations_us();
+            while let Some(event) = receiver.poll_event() {
+                if let Event::Frame(unit) = event {
+                    let _ = unit.stamps.durations_us();
+                }
             }
             assert!(receiver.held() < 64 << 20);
         }
@@ -421,64 +531,60 @@ mod tests {
 
     #[test]
     fn a_report_that_was_held_back_says_nothing_of_now() {
-        let end = End::new();
-        let mut receiver = Receiver::new(1, end.handles());
+        let mut receiver = Receiver::new(Own::default());
         receiver.next_report(0);
         let old = Report { camera: true, sent_us: 7, echo_us: 1_000, held_us: 2_000, ..Report::default() };
         receiver.report(&old, 1_000 + STALE_US + 2_001);
         assert!(!receiver.has_met() && receiver.heard_us().is_none());
-        assert_eq!(end.counters.repeated.load(Relaxed), 1);
+        assert_eq!(receiver.tally.repeated, 1);
         receiver.report(&old, 1_000 + STALE_US + 2_000);
         assert!(receiver.has_met());
     }
 
     #[test]
     fn keyframes_are_granted_at_a_bounded_rate() {
-        let end = End::new();
-        let mut receiver = Receiver::new(1, end.handles());
+        let mut receiver = Receiver::new(Own::default());
         receiver.next_report(0);
         let mut granted = 0;
         for ms in 1..=2_000u64 {
             receiver.report(&asking(true, ms * 1_000), ms * 1_000);
-            granted += u32::from(end.signals.keyframe_for_peer.swap(false, Relaxed));
+            granted += keyframes(&mut receiver);
         }
         assert_eq!(granted, 8);
     }
 
     #[test]
     fn only_who_answers_is_there() {
-        let end = End::new();
-        let mut receiver = Receiver::new(1, end.handles());
-        let report = |receiver: &mut Receiver<'_>, echo_us, now_us| {
+        let mut receiver = Receiver::new(Own::default());
+        let report = |receiver: &mut Receiver, echo_us, now_us| {
             receiver.report(&Report { echo_us, sent_us: now_us, ..Report::default() }, now_us);
-            end.signals.connected.load(Relaxed)
+            receiver.has_met()
         };
         assert!(!report(&mut receiver, 900, 1_000), "before we said anything");
         receiver.next_report(2_000);
         assert!(!report(&mut receiver, 1_999, 3_000), "an answer to an earlier session");
-        assert_eq!(end.signals.heard_us.load(Relaxed), 0);
+        assert_eq!(receiver.answered_us(), None);
         assert!(report(&mut receiver, 2_000, 4_000));
-        assert_eq!((end.signals.heard_us.load(Relaxed), end.counters.connects.load(Relaxed)), (4_000, 1));
-        assert!(end.signals.keyframe_for_peer.load(Relaxed));
+        assert_eq!(receiver.answered_us(), Some(4_000));
+        assert!(matches!(receiver.poll_event(), Some(Event::Connected)));
+        assert!(matches!(receiver.poll_event(), Some(Event::KeyframeRequested)));
     }
 
     #[test]
     fn a_report_that_was_heard_before_changes_nothing() {
-        let end = End::new();
-        let mut receiver = Receiver::new(1, end.handles());
+        let mut receiver = Receiver::new(Own::default());
         let old = Report { camera: true, sent_us: 10, ..Report::default() };
         receiver.report(&old, 100);
         receiver.report(&Report { camera: false, sent_us: 20, ..Report::default() }, 200);
         receiver.report(&old, 300);
-        assert!(!end.signals.peer_has_camera.load(Relaxed));
+        assert!(!receiver.peer().camera);
         let report = receiver.next_report(1_200);
         assert_eq!((report.echo_us, report.held_us), (20, 1_000));
     }
 
     #[test]
     fn what_is_given_up_asks_for_a_keyframe_by_itself() {
-        let end = End::new();
-        let mut receiver = Receiver::new(1, end.handles());
+        let mut receiver = Receiver::new(Own::default());
         let mut holed = datagrams(3, 8_000, 0);
         holed.drain(2..5);
         holed.into_iter().for_each(|d| receiver.datagram(d, 1_000));
@@ -494,8 +600,7 @@ mod tests {
 
     #[test]
     fn arrivals_and_questions_go_back() {
-        let end = End::new();
-        let mut receiver = Receiver::new(1, end.handles());
+        let mut receiver = Receiver::new(Own::default());
         let mut holed = datagrams(3, 8_000, 0);
         holed.drain(2..5);
         holed.into_iter().for_each(|d| receiver.datagram(d, 1_000));
@@ -515,5 +620,43 @@ mod tests {
         }
         assert_eq!(arrivals, datagrams(3, 8_000, 0).len() - 3);
         assert_eq!(nacks, 2, "one question, sent twice");
+    }
+
+    #[test]
+    fn sound_comes_out_once_and_shares_the_numbers_of_frames() {
+        let mut receiver = Receiver::new(Own::default());
+        let mut packetizer = VoicePacketizer::default();
+        let mut voice = |number: u32, packet: u32| {
+            let frame = VoiceFrame { number, capture_us: 9_000, data: vec![1; 80].into() };
+            packetizer.packetize(frame, packet).unwrap()
+        };
+        let shards = datagrams(3, 900, 1);
+        receiver.voice(voice(7, 0), 1_000);
+        shards.into_iter().for_each(|datagram| receiver.datagram(datagram, 1_100));
+        let second = voice(8, 9);
+        receiver.voice(second.clone(), 1_200);
+        receiver.voice(second, 1_200);
+        receiver.tick(1_200);
+        let events: Vec<_> = std::iter::from_fn(|| receiver.poll_event()).collect();
+        let voices = events.iter().filter_map(|event| match event {
+            Event::Voice(frame) => Some(frame.number),
+            _ => None,
+        });
+        assert_eq!(voices.collect::<Vec<_>>(), [7, 8]);
+        assert!(events.iter().any(|event| matches!(event, Event::Frame(unit) if unit.number == 3)));
+        assert_eq!((receiver.tally.voice, receiver.tally.repeated), (2, 1));
+    }
+
+    #[test]
+    fn the_secret_goes_with_every_report_until_the_peer_has_answered() {
+        let mut receiver = Receiver::new(Own { secret: Some([9; 32]), ..Own::default() });
+        let keys = |receiver: &mut Receiver, now_us| {
+            let answers: Vec<_> = std::iter::from_fn(|| receiver.poll(now_us)).collect();
+            answers.into_iter().filter(|a| Feedback::parse(a.clone()) == Some(Feedback::Key([9; 32]))).count()
+        };
+        assert_eq!(keys(&mut receiver, 1_000_000), 1);
+        assert_eq!(keys(&mut receiver, 1_100_000), 1);
+        receiver.report(&Report { echo_us: 1_000_000, sent_us: 5, ..Report::default() }, 1_150_000);
+        assert_eq!(keys(&mut receiver, 1_300_000), 0);
     }
 }

@@ -1,4 +1,7 @@
-//! The sending half of a session: access units in, datagrams out, each at its time; what the other booth answers in. Pure.
+//! The sending half of a connection: access units and voice frames in, datagrams out, each at its time; what peers answer in. No I/O.
+//!
+//! One sender serves all peers that are met over its connection: one directly, several where a relay fans out. What was sent is the same
+//! for all; what became of it, the path and its rate are each peer's own ([`Destination`]).
 
 use std::collections::VecDeque;
 
@@ -7,13 +10,15 @@ use bytes::{Bytes, BytesMut};
 use crate::link::media::feedback::{Arrivals, Nack, Run};
 use crate::link::media::history::History;
 use crate::link::media::packet::{self, Part, SHARD_HEADER};
-use crate::link::media::packetizer::{AROUND, Layout, Packetizer};
+use crate::link::media::packetizer::{Layout, Packetizer};
 use crate::link::media::redundancy::{Loss, LossMeter};
 use crate::link::media::tx_frame::Frame;
+use crate::link::media::voice::VoicePacketizer;
 use crate::link::rate::estimator::{Estimator, Limits};
 use crate::link::rate::pacer::Pacer;
-use crate::link::sizes;
+use crate::link::sizes::{self, AROUND, MAX_PEERS};
 use crate::media::picture::AccessUnit;
+use crate::media::voice::VoiceFrame;
 
 /// Sent frames that are kept for repair.
 const KEPT: usize = 64;
@@ -46,6 +51,10 @@ const FADE_US: f32 = 2_000_000.0;
 const SLACK_US: u64 = 200_000;
 /// Frames leave at least so many times as fast as the line's rate: each is to be gone before the next.
 const PACE: f32 = 1.2;
+/// The same beside sound, which a queue in the line would hold up: no faster than the line takes them.
+const PACE_BESIDE_VOICE: f32 = 1.0;
+/// After a voice frame, sound counts as going on for so long, in µs.
+const VOICE_US: u64 = 100_000;
 /// Of the line's rate, the share that the video is planned with: frames differ in size.
 const HEADROOM: f32 = 0.95;
 
@@ -56,6 +65,7 @@ struct Repair {
     index: u16,
     /// All of it, or the half that has not gone yet.
     part: Part,
+    asked_by: usize,
     not_before_us: u64,
 }
 
@@ -87,24 +97,39 @@ pub(crate) struct Plan {
     pub(crate) deadline_us: u64,
 }
 
-/// Sends the frames of one session.
-pub(crate) struct Sender {
-    plan: Plan,
+/// One peer, as the sender knows it.
+struct Destination {
     estimator: Estimator,
     meter: LossMeter,
-    packetizer: Packetizer,
-    pacer: Pacer,
     history: History,
+    /// The round trip, and the shortest of late, in µs.
+    rtt_us: u64,
+    shortest_us: u64,
+    /// Whether rate, parity and repair follow this peer.
+    participant: bool,
+}
+
+/// Sends the frames and the sound of one connection.
+pub(crate) struct Sender {
+    plan: Plan,
+    destinations: [Option<Destination>; MAX_PEERS],
+    /// The number of the next datagram.
+    packet: u32,
+    packetizer: Packetizer,
+    voice: VoicePacketizer,
+    /// When the last voice frame went, in µs.
+    voice_us: Option<u64>,
+    pacer: Pacer,
     frames: VecDeque<Frame>,
     repairs: VecDeque<Repair>,
     probe: Option<Padding>,
+    /// The destination whose estimator asked for the padding.
+    probing: Option<usize>,
     spare: Vec<(BytesMut, Vec<(Bytes, u64)>)>,
     next_frame: u32,
     needs_keyframe: bool,
     /// What the path carries at once, in bytes.
     datagram: usize,
-    rtt_us: u64,
-    shortest_us: u64,
     waiting_bytes: usize,
     /// Of the bytes on a full line, the share that is left for coded video.
     efficiency: f32,
@@ -114,46 +139,145 @@ pub(crate) struct Sender {
     /// The line's rate, as high as it was of late, in kbit/s, and when that was looked at.
     remembered_kbps: f32,
     remembered_us: u64,
-    /// Shards sent again and not counted yet.
-    pub(crate) repairs_sent: u64,
+    /// Shards sent again for each peer and not counted yet.
+    pub(crate) repairs_sent: [u64; MAX_PEERS],
 }
 
 impl Sender {
-    /// A sender that first warms the path with a little padding, from `now_us` on.
-    pub(crate) fn new(plan: Plan, rtt_us: u64, now_us: u64) -> Self {
+    /// A sender that serves nobody yet; `now_us` is the time.
+    pub(crate) fn new(plan: Plan, now_us: u64) -> Self {
         let ceiling_kbps = (plan.max_kbps as f32 * EXTRA) as u32;
-        let start_kbps = START_KBPS.min(ceiling_kbps).max(FLOOR_KBPS);
-        let limits =
-            Limits { start_kbps, floor_kbps: FLOOR_KBPS, ceiling_kbps: ceiling_kbps.max(FLOOR_KBPS) };
         Self {
             plan,
-            estimator: Estimator::new(limits),
-            meter: LossMeter::default(),
+            destinations: Default::default(),
+            packet: 0,
             packetizer: Packetizer::default(),
+            voice: VoicePacketizer::default(),
+            voice_us: None,
             pacer: Pacer::new(ceiling_kbps * 3),
-            history: History::default(),
             frames: VecDeque::new(),
             repairs: VecDeque::new(),
-            probe: Some(Padding { left: WARM_UP, kbps: start_kbps, next_us: now_us }),
+            probe: None,
+            probing: None,
             spare: Vec::new(),
             next_frame: 0,
             needs_keyframe: true,
             datagram: sizes::SAFE_DATAGRAM,
-            rtt_us,
-            shortest_us: rtt_us,
             waiting_bytes: 0,
             efficiency: 0.75,
             repaired_bytes: 0,
             repaired: 0.0,
             remembered_kbps: 0.0,
             remembered_us: now_us,
-            repairs_sent: 0,
+            repairs_sent: [0; MAX_PEERS],
         }
     }
 
-    /// The round trip is now `rtt_us`, and `shortest_us` without queues.
-    pub(crate) fn set_rtt_us(&mut self, rtt_us: u64, shortest_us: u64) {
-        (self.rtt_us, self.shortest_us) = (rtt_us, shortest_us);
+    /// Peer `at` is served from now on, over a path with a round trip of `rtt_us`. The path is first warmed with a little padding.
+    pub(crate) fn add(&mut self, at: usize, rtt_us: u64, now_us: u64) {
+        let ceiling_kbps = ((self.plan.max_kbps as f32 * EXTRA) as u32).max(FLOOR_KBPS);
+        let limits = Limits { start_kbps: self.start_kbps(), floor_kbps: FLOOR_KBPS, ceiling_kbps };
+        if let Some(destination) = self.destinations.get_mut(at) {
+            *destination = Some(Destination {
+                estimator: Estimator::new(limits),
+                meter: LossMeter::default(),
+                history: History::from(self.packet),
+                rtt_us,
+                shortest_us: rtt_us,
+                participant: true,
+            });
+            // What this one answered to a question of another is none of its own.
+            self.frames.iter_mut().for_each(|frame| frame.rounds[at] = 0);
+        }
+        if self.probe.is_none() {
+            self.probe = Some(Padding { left: WARM_UP, kbps: self.start_kbps(), next_us: now_us });
+        }
+    }
+
+    /// Peer `at` is not served any more.
+    pub(crate) fn remove(&mut self, at: usize) {
+        if let Some(destination) = self.destinations.get_mut(at) {
+            *destination = None;
+        }
+        self.probing = self.probing.filter(|&probing| probing != at);
+    }
+
+    /// Whether rate, parity and repair follow peer `at`. Where it is the only one, they do in any case.
+    pub(crate) fn set_participant(&mut self, at: usize, participant: bool) {
+        if let Some(destination) = self.destination_mut(at) {
+            destination.participant = participant;
+        }
+    }
+
+    fn start_kbps(&self) -> u32 {
+        let ceiling_kbps = (self.plan.max_kbps as f32 * EXTRA) as u32;
+        START_KBPS.min(ceiling_kbps).max(FLOOR_KBPS)
+    }
+
+    fn destination_mut(&mut self, at: usize) -> Option<&mut Destination> {
+        self.destinations.get_mut(at)?.as_mut()
+    }
+
+    /// Those that rate, parity and repair follow: all participants, or all where there is none.
+    fn followed(&self) -> impl Iterator<Item = (usize, &Destination)> + Clone {
+        let all = self.destinations.iter().enumerate().filter_map(|(at, d)| Some((at, d.as_ref()?)));
+        let any = all.clone().any(|(_, d)| d.participant);
+        all.filter(move |(_, d)| d.participant || !any)
+    }
+
+    /// What the narrowest followed path carries, in kbit/s.
+    fn target_kbps(&self) -> u32 {
+        let targets = self.followed().map(|(_, d)| d.estimator.target_kbps());
+        targets.min().unwrap_or_else(|| self.start_kbps())
+    }
+
+    /// The destination with the narrowest path.
+    fn slowest(&self) -> Option<usize> {
+        self.followed().min_by_key(|(_, d)| d.estimator.target_kbps()).map(|(at, _)| at)
+    }
+
+    /// The longest round trip of those followed, in µs.
+    fn rtt_us(&self) -> u64 {
+        self.followed().map(|(_, d)| d.rtt_us).max().unwrap_or(0)
+    }
+
+    /// The heaviest loss of those followed.
+    fn worst_loss(&self) -> Loss {
+        let losses = self.followed().map(|(_, d)| d.meter.loss());
+        losses.reduce(|a, b| if b.share > a.share { b } else { a }).unwrap_or(LossMeter::default().loss())
+    }
+
+    /// A datagram goes to all.
+    fn sent(&mut self, now_us: u64, bytes: usize, frame: Option<u32>, probe: bool) {
+        self.packet = self.packet.wrapping_add(1);
+        let asked = self.probing;
+        for (at, destination) in self.destinations.iter_mut().enumerate() {
+            if let Some(destination) = destination {
+                let probe = probe && asked.is_none_or(|asked| asked == at);
+                destination.history.push(now_us, bytes as u32, frame, probe);
+            }
+        }
+    }
+
+    /// The round trip to peer `at` is now `rtt_us`, and `shortest_us` without queues.
+    pub(crate) fn set_rtt_us(&mut self, at: usize, rtt_us: u64, shortest_us: u64) {
+        if let Some(destination) = self.destination_mut(at) {
+            (destination.rtt_us, destination.shortest_us) = (rtt_us, shortest_us);
+        }
+    }
+
+    /// The datagram with a voice frame; it goes at once, whatever waits. None when the frame is too long.
+    pub(crate) fn voice(&mut self, frame: VoiceFrame, now_us: u64) -> Option<Bytes> {
+        let datagram = self.voice.packetize(frame, self.packet)?;
+        self.sent(now_us, datagram.len() + AROUND, None, false);
+        self.pacer.spend(datagram.len() + AROUND);
+        self.voice_us = Some(now_us);
+        Some(datagram)
+    }
+
+    /// A frame was left out before it came here: the next must be a keyframe.
+    pub(crate) fn skip(&mut self) {
+        self.needs_keyframe = true;
     }
 
     /// Takes a frame to be sent.
@@ -170,7 +294,7 @@ impl Sender {
         }
         let deadline_us = unit.stamps.capture_us + self.plan.deadline_us;
         let left_us = deadline_us.saturating_sub(now_us);
-        let loss = self.meter.loss();
+        let loss = self.worst_loss();
         self.efficiency = self.plan_efficiency(loss, left_us);
         self.forget(now_us);
         let repairable = self.repairable(self.waiting_bytes + unit.data.len(), left_us);
@@ -191,7 +315,7 @@ impl Sender {
             waiting,
             rest: None,
             sent,
-            round: 0,
+            rounds: [0; MAX_PEERS],
         });
         self.next_frame = self.next_frame.wrapping_add(1);
         Ok(())
@@ -204,13 +328,13 @@ impl Sender {
 
     /// Whether what is found missing of a frame, the last of `bytes` to be sent, can come in time when `left_us` are left.
     fn repairable(&self, bytes: usize, left_us: u64) -> bool {
-        self.pacer.span_us(bytes) + self.rtt_us * 3 / 2 + REPAIR_US < left_us
+        self.pacer.span_us(bytes) + self.rtt_us() * 3 / 2 + REPAIR_US < left_us
     }
 
     /// The share for video were the line full: a small frame now, with as much around it as a large one,
     /// does not make the line narrower.
     fn plan_efficiency(&mut self, loss: Loss, left_us: u64) -> f32 {
-        let bytes = self.estimator.target_kbps() as usize * 1000 / 8 / PLANNED_FPS * 3 / 4;
+        let bytes = self.target_kbps() as usize * 1000 / 8 / PLANNED_FPS * 3 / 4;
         let repairable = self.repairable(bytes, left_us);
         self.packetizer.share(bytes, self.datagram, loss, repairable) * (1.0 - self.repaired)
     }
@@ -241,10 +365,16 @@ impl Sender {
         self.backlog_us() > BACKLOG_US
     }
 
-    /// What the video may take, in kbit/s.
-    pub(crate) fn video_kbps(&self) -> u32 {
-        let video = self.estimator.target_kbps() as f32 * self.efficiency * HEADROOM;
-        (video as u32).clamp(FLOOR_KBPS / 2, self.plan.max_kbps)
+    /// What the video to peer `at` may take, in kbit/s; none while it is not served.
+    pub(crate) fn video_kbps(&self, at: usize) -> Option<u32> {
+        let destination = self.destinations.get(at)?.as_ref()?;
+        let video = destination.estimator.target_kbps() as f32 * self.efficiency * HEADROOM;
+        Some((video as u32).clamp(FLOOR_KBPS / 2, self.plan.max_kbps))
+    }
+
+    /// The pace, in kbit/s.
+    pub(crate) fn pace_kbps(&self) -> u32 {
+        self.pacer.kbps() as u32
     }
 
     /// What may be under way, in bytes: the line's rate, as high as it was of late, for a round trip and some queue. What waits outside
@@ -253,32 +383,40 @@ impl Sender {
         let passed_us = now_us.saturating_sub(self.remembered_us) as f32;
         self.remembered_us = now_us;
         let faded = self.remembered_kbps * (1.0 - passed_us / FADE_US).max(0.0);
-        self.remembered_kbps = faded.max(self.estimator.target_kbps() as f32);
-        (self.remembered_kbps * (self.rtt_us + SLACK_US) as f32 / 8_000.0) as u64
+        self.remembered_kbps = faded.max(self.target_kbps() as f32);
+        (self.remembered_kbps * (self.rtt_us() + SLACK_US) as f32 / 8_000.0) as u64
     }
 
-    /// The estimated queue on the way, in µs, and the rate of the line, in kbit/s.
-    pub(crate) fn line(&self) -> (u64, u32) {
-        (self.estimator.queue_us(), self.estimator.target_kbps())
+    /// The path to peer `at`: its estimated queue in µs, its rate in kbit/s, and the share of datagrams lost, 0 to 1.
+    pub(crate) fn path(&self, at: usize) -> Option<(u64, u32, f32)> {
+        let Destination { estimator, meter, .. } = self.destinations.get(at)?.as_ref()?;
+        Some((estimator.queue_us(), estimator.target_kbps(), meter.loss().share))
     }
 
-    /// Share of datagrams lost, 0 to 1.
-    pub(crate) fn loss(&self) -> f32 {
-        self.meter.loss().share
-    }
-
-    /// The other booth tells of arrivals. Whether that makes sense.
-    pub(crate) fn arrivals(&mut self, report: &Arrivals, now_us: u64) -> bool {
+    /// Peer `at` tells of arrivals. Whether that makes sense.
+    pub(crate) fn arrivals(&mut self, at: usize, report: &Arrivals, now_us: u64) -> bool {
+        let narrowest = self.slowest() == Some(at);
+        let before_kbps = self.target_kbps();
+        let Some(destination) = self.destinations.get_mut(at).and_then(Option::as_mut) else { return false };
         let pacer = &mut self.pacer;
-        let Some((arrivals, lost)) = self.history.settle(report, &mut self.meter, |train| pacer.learn(train))
-        else {
+        let learn = |train| {
+            if narrowest {
+                pacer.learn(train);
+            }
+        };
+        let Some((arrivals, lost)) = destination.history.settle(report, &mut destination.meter, learn) else {
             return false;
         };
-        let before_kbps = self.estimator.target_kbps();
-        self.estimator.report(arrivals, lost, now_us);
-        let pace_kbps = (self.estimator.target_kbps() as f32 * PACE) as u32;
+        destination.estimator.report(arrivals, lost, now_us);
+        let capacity_kbps = destination.estimator.capacity_kbps();
+        let beside_voice = self.voice_us.is_some_and(|us| now_us < us + VOICE_US);
+        let pace = if beside_voice { PACE_BESIDE_VOICE } else { PACE };
+        let pace_kbps = (self.target_kbps() as f32 * pace) as u32;
+        if narrowest {
+            self.pacer.limit(capacity_kbps.filter(|_| beside_voice));
+        }
         if pace_kbps < before_kbps
-            && let Some(capacity_kbps) = self.estimator.capacity_kbps()
+            && let Some(capacity_kbps) = capacity_kbps
         {
             // A target below the capacity is to let a queue drain; what was coded before may go as fast as it drains.
             self.pacer.at_most(capacity_kbps.max(pace_kbps));
@@ -287,17 +425,19 @@ impl Sender {
         true
     }
 
-    /// The other booth asks for shards again.
-    pub(crate) fn nack(&mut self, nack: &Nack, now_us: u64) {
+    /// Peer `at` asks for shards again.
+    pub(crate) fn nack(&mut self, at: usize, nack: &Nack, now_us: u64) {
+        let loss = self.worst_loss();
+        let Some((_, destination)) = self.followed().find(|(followed, _)| *followed == at) else { return };
+        // What went so lately cannot be what is missed: it only waits in the path's queue.
+        let lately_us = destination.shortest_us * 3 / 4 + destination.estimator.queue_us();
         let Some(frame) = self.frames.iter_mut().find(|f| f.number == nack.frame) else { return };
-        if nack.round <= frame.round || self.repairs.len() >= REPAIRS {
+        if nack.round <= frame.rounds[at] || self.repairs.len() >= REPAIRS {
             return;
         }
         let total = u32::from(frame.counts.0 + frame.counts.1);
         let whole = [Run { start: 0, length: frame.counts.0 }];
         let runs = if nack.runs().is_empty() { &whole } else { nack.runs() };
-        // What went so lately cannot be what is missed: it only waits in the line's queue.
-        let lately_us = self.shortest_us * 3 / 4 + self.estimator.queue_us();
         let (sent, rest) = (&frame.sent, frame.rest.map(u32::from));
         let gone = |i: u32| {
             rest != Some(i) && sent.get(i as usize).is_some_and(|(_, at_us)| at_us + lately_us <= now_us)
@@ -308,17 +448,18 @@ impl Sender {
             .filter(|&i| gone(i));
         let need = usize::from(nack.need).min(frame.counts.0.into());
         // Of what is missing, enough, and as much again as the loss makes wise; then all of it once more, a little later.
-        let spare = self.packetizer.spare(need, self.meter.loss());
+        let spare = self.packetizer.spare(need, loss);
         let chosen = missing.take((need + spare).min(REPAIRS - self.repairs.len()));
         let first = self.repairs.len();
         self.repairs.extend(chosen.map(|index| Repair {
             frame: nack.frame,
             index: index as u16,
             part: Part::Whole,
+            asked_by: at,
             not_before_us: now_us,
         }));
         if self.repairs.len() > first {
-            frame.round = nack.round;
+            frame.rounds[at] = nack.round;
         }
         let enough = self.repairs.len() - first >= need + spare && need > 2;
         if !enough {
@@ -331,45 +472,65 @@ impl Sender {
 
     /// Lets time pass without an answer.
     pub(crate) fn tick(&mut self, now_us: u64) {
-        self.estimator.tick(now_us, self.history.unanswered_us());
+        for destination in self.destinations.iter_mut().flatten() {
+            destination.estimator.tick(now_us, destination.history.unanswered_us());
+        }
         if self.probe.is_none()
             && self.waiting_bytes == 0
-            && let Some(probe) = self.estimator.probe(now_us)
+            && let Some(at) = self.slowest()
+            && let Some(probe) = self.destination_mut(at).and_then(|d| d.estimator.probe(now_us))
         {
+            self.probing = Some(at);
             self.probe =
                 Some(Padding { left: probe.bytes as usize, kbps: probe.kbps.max(1), next_us: now_us });
         }
     }
 
-    /// The next datagram that may go at `now_us`: repairs first, then frames in order, then padding.
-    pub(crate) fn poll(&mut self, now_us: u64) -> Option<Bytes> {
-        if self.pacer.ready(now_us)
-            && let Some(datagram) = self.repair(now_us).or_else(|| self.first_sending(now_us))
-        {
-            self.pacer.spend(datagram.len() + AROUND);
-            return Some(datagram);
+    /// The next datagram of video that may go at `now_us`: repairs first, then frames in order.
+    pub(crate) fn poll_video(&mut self, now_us: u64) -> Option<Bytes> {
+        if !self.pacer.ready(now_us) {
+            return None;
         }
+        let datagram = self.repair(now_us).or_else(|| self.first_sending(now_us))?;
+        self.pacer.spend(datagram.len() + AROUND);
+        Some(datagram)
+    }
+
+    /// The next datagram of padding that may go at `now_us`.
+    pub(crate) fn poll_bulk(&mut self, now_us: u64) -> Option<Bytes> {
         self.padding(now_us)
+    }
+
+    /// The next datagram that may go at `now_us`: video, then padding.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn poll(&mut self, now_us: u64) -> Option<Bytes> {
+        self.poll_video(now_us).or_else(|| self.poll_bulk(now_us))
     }
 
     fn repair(&mut self, now_us: u64) -> Option<Bytes> {
         loop {
             // Waiting ones stand behind those that are due, but for a few.
             let at = self.repairs.iter().position(|r| r.not_before_us <= now_us)?;
-            let Repair { frame, index, part, .. } = self.repairs.remove(at)?;
+            let Repair { frame, index, part, asked_by, .. } = self.repairs.remove(at)?;
             let Some(frame) = self.frames.iter_mut().find(|f| f.number == frame) else { continue };
             let Some((shard, at_us)) = frame.sent.get_mut(usize::from(index)) else { continue };
             *at_us = now_us;
             let shard = shard.clone();
             let part = if part == Part::Whole && shard.len() > self.datagram { Part::First } else { part };
             if part == Part::First {
-                let rest = Repair { frame: frame.number, index, part: Part::Second, not_before_us: now_us };
+                let rest = Repair {
+                    frame: frame.number,
+                    index,
+                    part: Part::Second,
+                    asked_by,
+                    not_before_us: now_us,
+                };
                 self.repairs.push_front(rest);
             }
-            let datagram = frame.datagram_of(index, part, &shard, self.history.next(), now_us);
-            self.history.push(now_us, (datagram.len() + AROUND) as u32, None, false);
+            let datagram = frame.datagram_of(index, part, &shard, self.packet, now_us);
+            self.sent(now_us, datagram.len() + AROUND, None, false);
             self.repaired_bytes += datagram.len() + AROUND;
-            self.repairs_sent += u64::from(part != Part::Second);
+            self.repairs_sent[asked_by] += u64::from(part != Part::Second);
             return Some(datagram);
         }
     }
@@ -379,7 +540,7 @@ impl Sender {
             return None;
         }
         let frame = self.frames.iter_mut().find(|f| !f.is_out())?;
-        let packet = self.history.next();
+        let packet = self.packet;
         let datagram = if let Some(index) = frame.rest.take() {
             let (shard, at_us) = frame.sent.get_mut(usize::from(index))?;
             *at_us = now_us;
@@ -399,10 +560,11 @@ impl Sender {
             frame.sent.push((shard.clone(), now_us));
             if whole { shard } else { frame.datagram_of(index, Part::First, &shard, packet, now_us) }
         };
+        let number = frame.number;
         if frame.rest.is_none() {
             self.waiting_bytes = self.waiting_bytes.saturating_sub(frame.slot);
         }
-        self.history.push(now_us, (datagram.len() + AROUND) as u32, Some(frame.number), false);
+        self.sent(now_us, datagram.len() + AROUND, Some(number), false);
         Some(datagram)
     }
 
@@ -412,21 +574,32 @@ impl Sender {
         let wire = size + AROUND;
         probe.next_us += wire as u64 * 8_000 / u64::from(probe.kbps);
         probe.left = probe.left.saturating_sub(wire);
-        if probe.left == 0 {
-            self.probe = None;
-        }
+        let over = probe.left == 0;
         let mut datagram = BytesMut::with_capacity(size);
-        packet::put_padding(&mut datagram, self.history.next(), size);
-        self.history.push(now_us, wire as u32, None, true);
+        packet::put_padding(&mut datagram, self.packet, size);
+        self.sent(now_us, wire, None, true);
+        if over {
+            (self.probe, self.probing) = (None, None);
+        }
         Some(datagram.freeze())
     }
 
-    /// When [`Sender::poll`] may have something, in µs; `u64::MAX` for never.
-    pub(crate) fn next_us(&self) -> u64 {
+    /// When [`Sender::poll_video`] may have something, in µs; `u64::MAX` for never.
+    pub(crate) fn next_video_us(&self) -> u64 {
         let repair = self.repairs.iter().map(|r| r.not_before_us).min();
         let frame = (self.waiting_bytes > 0).then_some(0);
-        let paced = repair.into_iter().chain(frame).min().map(|us| us.max(self.pacer.next_us()));
-        paced.into_iter().chain(self.probe.map(|p| p.next_us)).min().unwrap_or(u64::MAX)
+        repair.into_iter().chain(frame).min().map_or(u64::MAX, |us| us.max(self.pacer.next_us()))
+    }
+
+    /// When [`Sender::poll_bulk`] has something, in µs; `u64::MAX` for never.
+    pub(crate) fn next_bulk_us(&self) -> u64 {
+        self.probe.map_or(u64::MAX, |padding| padding.next_us)
+    }
+
+    /// The earlier of the two.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn next_us(&self) -> u64 {
+        self.next_video_us().min(self.next_bulk_us())
     }
 }
 

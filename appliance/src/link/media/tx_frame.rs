@@ -3,6 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::link::media::packet::{self, Part, SHARD_HEADER};
+use crate::link::sizes::MAX_PEERS;
 
 /// A frame on its way, or kept for repair.
 #[derive(Debug)]
@@ -19,8 +20,8 @@ pub(crate) struct Frame {
     pub(crate) rest: Option<u16>,
     /// Datagrams that went, in the order of their index, and when each last did, in µs.
     pub(crate) sent: Vec<(Bytes, u64)>,
-    /// The newest question about it that was answered.
-    pub(crate) round: u8,
+    /// The newest question of each peer about it that was answered.
+    pub(crate) rounds: [u8; MAX_PEERS],
 }
 
 impl Frame {

@@ -13,7 +13,7 @@ use std::time::Instant;
 use quinn::congestion::{Bbr, BbrConfig, Controller, ControllerFactory, ControllerMetrics};
 use quinn_proto::RttEstimator;
 
-/// What may be in flight whatever BBR thinks, in bytes. One for all connections of a link: one at a time carries the meeting.
+/// What may be in flight on one connection whatever BBR thinks, in bytes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct MinWindow(Arc<AtomicU64>);
 

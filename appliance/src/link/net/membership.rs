@@ -5,7 +5,8 @@ use std::time::Duration;
 use quinn::{Connection, ConnectionError};
 use tokio::time::timeout;
 
-use crate::link::net::socket::Failed;
+use crate::link::net::congestion::MinWindow;
+use crate::link::net::socket::{Dialled, Failed};
 use crate::link::net::tls;
 use crate::pairing::{EXPORTER, Fingerprint, LONGEST, Part, Proof, RoomKey};
 
@@ -24,7 +25,7 @@ pub(crate) mod code {
     pub(crate) const OVER: VarInt = VarInt::from_u32(2);
     /// Nothing was proved on it.
     pub(crate) const UNPROVEN: VarInt = VarInt::from_u32(3);
-    /// The booth is in a meeting with another.
+    /// The booth is in a meeting with as many others as it can be.
     pub(crate) const ENGAGED: VarInt = VarInt::from_u32(4);
     /// The name belongs to another booth.
     pub(crate) const NAME_TAKEN: VarInt = VarInt::from_u32(5);
@@ -37,6 +38,7 @@ pub(crate) mod code {
 /// A connection that is up, and which booth has proved to be at its other end, under which name; a relay has not.
 pub(crate) struct Up {
     pub(crate) connection: Connection,
+    pub(crate) min_window: MinWindow,
     pub(crate) booth: Option<(Fingerprint, String)>,
 }
 
@@ -53,10 +55,10 @@ impl Membership {
     ///
     /// # Errors
     /// [`Failed::Unproven`], or what the other side closed the connection with.
-    pub(crate) async fn prove(self, connection: Connection) -> Result<Up, Failed> {
+    pub(crate) async fn prove(self, Dialled { connection, min_window }: Dialled) -> Result<Up, Failed> {
         let theirs = tls::shown(&connection).ok_or(Failed::Unproven)?;
         let Some(room) = self.room else {
-            return Ok(Up { connection, booth: Some((theirs, theirs.name())) });
+            return Ok(Up { connection, min_window, booth: Some((theirs, theirs.name())) });
         };
         let mut exported = [0; 32];
         connection.export_keying_material(&mut exported, EXPORTER, b"").map_err(|_| Failed::Unproven)?;
@@ -70,7 +72,7 @@ impl Membership {
         let message = timeout(PROOF_LIMIT, exchange).await.ok().flatten();
         let name = message.as_deref().and_then(|message| proof.evaluate(&room, message));
         match (name, connection.close_reason()) {
-            (Some(name), _) => Ok(Up { connection, booth: Some((theirs, name)) }),
+            (Some(name), _) => Ok(Up { connection, min_window, booth: Some((theirs, name)) }),
             (None, Some(reason)) if !is_unproven(&reason) => Err(reason.into()),
             (None, _) => {
                 connection.close(code::UNPROVEN, b"another room");

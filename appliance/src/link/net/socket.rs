@@ -58,26 +58,31 @@ pub(crate) enum Failed {
 pub(crate) struct Socket {
     pub(crate) endpoint: Endpoint,
     listen: SocketAddr,
-    to_peer: quinn::ClientConfig,
-    to_relay: Option<quinn::ClientConfig>,
-    to_open: quinn::ClientConfig,
+    accepting: Arc<QuicServerConfig>,
+    to_peer: Arc<QuicClientConfig>,
+    to_relay: Option<Arc<QuicClientConfig>>,
+    to_open: Arc<QuicClientConfig>,
+}
+
+/// A connection, and what gives it its least congestion window.
+pub(crate) struct Dialled {
+    pub(crate) connection: Connection,
+    pub(crate) min_window: MinWindow,
 }
 
 impl Socket {
-    /// Binds, and lets in whom `pin` lets in. `min_window` holds for all its connections.
+    /// Binds, and lets in whom `pin` lets in.
     ///
     /// # Errors
     /// [`Error::Bind`], [`Error::Tls`], [`Error::NoRoots`].
-    pub(crate) fn bind(config: &Config, pin: &Arc<Pin>, min_window: &MinWindow) -> Result<Self, Error> {
-        let transport = Arc::new(transport(min_window));
+    pub(crate) fn bind(config: &Config, pin: &Arc<Pin>) -> Result<Self, Error> {
         let client = tls::client(&config.identity, pin)?;
         let server = tls::server(&config.identity, pin, config.is_open())?;
-        let mut server = quinn::ServerConfig::with_crypto(Arc::new(
-            QuicServerConfig::try_from(server).map_err(|_| no_cipher())?,
-        ));
-        server.transport_config(transport.clone()).max_incoming(INCOMING);
+        let accepting = Arc::new(QuicServerConfig::try_from(server).map_err(|_| no_cipher())?);
+        let mut server = quinn::ServerConfig::with_crypto(accepting.clone());
+        server.max_incoming(INCOMING);
         let to_relay = match &config.relay {
-            Some(relay) => Some(quic(tls::relay_config(relay.fingerprint)?, &transport)?),
+            Some(relay) => Some(quic(tls::relay_config(relay.fingerprint)?)?),
             None => None,
         };
 
@@ -89,9 +94,17 @@ impl Socket {
         let runtime = Arc::new(quinn::TokioRuntime);
         let endpoint =
             Endpoint::new(EndpointConfig::default(), Some(server), socket, runtime).map_err(bind)?;
-        let to_peer = quic(client, &transport)?;
-        let to_open = quic(tls::pair_client(&config.identity)?, &transport)?;
-        Ok(Self { endpoint, listen: config.listen, to_peer, to_relay, to_open })
+        let to_peer = quic(client)?;
+        let to_open = quic(tls::pair_client(&config.identity)?)?;
+        Ok(Self { endpoint, listen: config.listen, accepting, to_peer, to_relay, to_open })
+    }
+
+    /// Goes on with a caller's handshake; none when it is over already.
+    pub(crate) fn accept(&self, incoming: quinn::Incoming) -> Option<(quinn::Connecting, MinWindow)> {
+        let (transport, min_window) = transport();
+        let mut server = quinn::ServerConfig::with_crypto(self.accepting.clone());
+        server.transport_config(transport);
+        Some((incoming.accept_with(Arc::new(server)).ok()?, min_window))
     }
 
     /// Dials the other booth at the addresses where it may be, the likeliest first.
@@ -99,7 +112,7 @@ impl Socket {
         &self,
         addresses: Vec<SocketAddr>,
         attempt: u32,
-    ) -> impl Future<Output = Result<Connection, Failed>> + Send + 'static {
+    ) -> impl Future<Output = Result<Dialled, Failed>> + Send + 'static {
         dial_any(&self.endpoint, &self.to_peer, addresses, attempt)
     }
 
@@ -107,7 +120,7 @@ impl Socket {
     pub(crate) fn dial_open(
         &self,
         addresses: Vec<SocketAddr>,
-    ) -> impl Future<Output = Result<Connection, Failed>> + Send + 'static {
+    ) -> impl Future<Output = Result<Dialled, Failed>> + Send + 'static {
         dial_any(&self.endpoint, &self.to_open, addresses, 0)
     }
 
@@ -116,7 +129,7 @@ impl Socket {
         &self,
         relay: &Relay,
         attempt: u32,
-    ) -> impl Future<Output = Result<Connection, Failed>> + Send + 'static {
+    ) -> impl Future<Output = Result<Dialled, Failed>> + Send + 'static {
         let (endpoint, client, v4) = (self.endpoint.clone(), self.to_relay.clone(), self.listen.is_ipv4());
         let (host, port) = (relay.host.clone(), relay.port);
         in_time(attempt, async move {
@@ -127,8 +140,8 @@ impl Socket {
             let family = if v4 { "IPv4" } else { "IPv6" };
             let address = *usable.get(turn).ok_or(Failed::Family(family))?;
             // There is a configuration where there is a relay.
-            let client = client.ok_or(Failed::Late)?;
-            Ok(endpoint.connect_with(client, address, &host)?.await?)
+            let (client, min_window) = with_transport(client.ok_or(Failed::Late)?);
+            Ok(Dialled { connection: endpoint.connect_with(client, address, &host)?.await?, min_window })
         })
     }
 }
@@ -136,10 +149,10 @@ impl Socket {
 /// Dials one booth at several addresses, each a little after the one before it.
 fn dial_any(
     endpoint: &Endpoint,
-    client: &quinn::ClientConfig,
+    client: &Arc<QuicClientConfig>,
     addresses: Vec<SocketAddr>,
     attempt: u32,
-) -> impl Future<Output = Result<Connection, Failed>> + Send + 'static {
+) -> impl Future<Output = Result<Dialled, Failed>> + Send + 'static {
     let (endpoint, client) = (endpoint.clone(), client.clone());
     in_time(attempt, async move {
         let mut dials = JoinSet::new();
@@ -147,7 +160,11 @@ fn dial_any(
             let (endpoint, client) = (endpoint.clone(), client.clone());
             dials.spawn(async move {
                 sleep(n * HEAD_START).await;
-                Ok(endpoint.connect_with(client, address, tls::NAME)?.await?)
+                let (client, min_window) = with_transport(client);
+                Ok(Dialled {
+                    connection: endpoint.connect_with(client, address, tls::NAME)?.await?,
+                    min_window,
+                })
             });
         }
         let mut last = Err(Failed::Late);
@@ -163,13 +180,15 @@ fn dial_any(
 
 async fn in_time(
     attempt: u32,
-    dial: impl Future<Output = Result<Connection, Failed>>,
-) -> Result<Connection, Failed> {
+    dial: impl Future<Output = Result<Dialled, Failed>>,
+) -> Result<Dialled, Failed> {
     let limit = if attempt % PATIENT_EVERY == PATIENT_EVERY - 1 { PATIENT } else { IMPATIENT };
     timeout(limit, dial).await.unwrap_or(Err(Failed::Late))
 }
 
-fn transport(min_window: &MinWindow) -> TransportConfig {
+/// How a connection is set, and what gives it its least congestion window.
+fn transport() -> (Arc<TransportConfig>, MinWindow) {
+    let min_window = MinWindow::default();
     let mut search = MtuDiscoveryConfig::default();
     search.black_hole_cooldown(NARROW);
     let mut transport = TransportConfig::default();
@@ -186,19 +205,20 @@ fn transport(min_window: &MinWindow) -> TransportConfig {
         .max_concurrent_uni_streams(VarInt::from_u32(16))
         .stream_receive_window(VarInt::from_u32(256 << 10))
         .receive_window(VarInt::from_u32(4 << 20));
-    transport
+    (Arc::new(transport), min_window)
+}
+
+fn with_transport(client: Arc<QuicClientConfig>) -> (quinn::ClientConfig, MinWindow) {
+    let (transport, min_window) = transport();
+    let mut config = quinn::ClientConfig::new(client);
+    config.transport_config(transport);
+    (config, min_window)
 }
 
 fn no_cipher() -> rustls::Error {
     rustls::Error::General("no cipher suite for QUIC's first packet".into())
 }
 
-fn quic(
-    client: rustls::ClientConfig,
-    transport: &Arc<TransportConfig>,
-) -> Result<quinn::ClientConfig, rustls::Error> {
-    let crypto = QuicClientConfig::try_from(client).map_err(|_| no_cipher())?;
-    let mut config = quinn::ClientConfig::new(Arc::new(crypto));
-    config.transport_config(transport.clone());
-    Ok(config)
+fn quic(client: rustls::ClientConfig) -> Result<Arc<QuicClientConfig>, rustls::Error> {
+    Ok(Arc::new(QuicClientConfig::try_from(client).map_err(|_| no_cipher())?))
 }

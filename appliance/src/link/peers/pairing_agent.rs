@@ -293,7 +293,7 @@ impl PairingAgent {
                 (self.pairing.clone(), order.code.clone(), self.room.clone(), *who);
             self.steps.spawn(async move {
                 let called = async {
-                    let connection = dial.await.map_err(|_| Failed::Broken)?;
+                    let connection = dial.await.map_err(|_| Failed::Broken)?.connection;
                     // The record that led us here proves nothing; the code does.
                     let called = pairing.call(&connection, &code, room).await;
                     connection.close(code::OVER, b"");

@@ -18,6 +18,8 @@
 //! when nothing carries or what carries is quiet. Of two direct ones that cross each other, both booths keep the same; of two
 //! that do not, the newer, for it was dialled because the older failed somebody.
 
+use crate::link::handles::Way;
+
 /// How long direct alone is tried before the relay is too.
 const GRACE_US: u64 = 700_000;
 /// Reports come ten times a second: without one for so long, the session is in doubt.
@@ -49,15 +51,6 @@ const BETWEEN_US: u64 = 50_000;
 
 /// A connection; numbers rise.
 pub(crate) type Id = u64;
-
-/// The two ways to the other booth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// From booth to booth.
-    Direct,
-    /// Through the relay.
-    Relay,
-}
 
 pub(crate) const WAYS: [Way; 2] = [Way::Direct, Way::Relay];
 
@@ -133,13 +126,9 @@ impl Route {
         }
     }
 
-    /// It is another booth now that is to be met; `direct` says whether there is an address to dial. What leads to the relay stays.
-    pub(crate) fn turn(&mut self, direct: bool, now_us: u64) {
-        let relay = self.relay;
-        let looked = (self.changed_us, self.looked_us, self.awake_us, self.relay_from_us);
-        *self = Self::new(direct, relay.known, now_us);
-        (self.changed_us, self.looked_us, self.awake_us, self.relay_from_us) = looked;
-        self.relay = relay;
+    /// Whether the booth is at the relay, where it can be met.
+    pub(crate) fn at_relay(&mut self, there: bool) {
+        self.relay.known = there;
     }
 
     /// An address was found at which the booth can be dialled.
@@ -293,11 +282,6 @@ impl Route {
         }
     }
 
-    /// Whether connection `id` leads to the relay.
-    pub(crate) fn is_relay(&self, id: Id) -> bool {
-        self.way_of(id) == Some(Way::Relay)
-    }
-
     /// Whether connection `id` is still of use.
     pub(crate) fn keeps(&self, id: Id, now_us: u64) -> bool {
         let carries = self.session.is_some_and(|session| session.id == id);
@@ -319,7 +303,8 @@ impl Route {
         self.session.filter(|session| session.heard_us.is_some()).map(|session| session.way)
     }
 
-    fn is_quiet(&self, now_us: u64) -> bool {
+    /// Whether what carries has brought nothing for long enough to be doubted.
+    pub(crate) fn is_quiet(&self, now_us: u64) -> bool {
         let Some(session) = self.session else { return false };
         let suspect = self.changed_us.is_some_and(|at_us| now_us < at_us + CHANGE_US);
         let limit_us = match session.heard_us {

@@ -27,6 +27,7 @@ pub(crate) struct Train {
 pub(crate) struct Pacer {
     kbps: f32,
     least_kbps: f32,
+    most_kbps: f32,
     tokens: f32,
     filled_us: u64,
 }
@@ -35,7 +36,7 @@ impl Pacer {
     /// Begins with `kbps`.
     pub(crate) fn new(kbps: u32) -> Self {
         let kbps = (kbps as f32).clamp(RANGE_KBPS.0, RANGE_KBPS.1);
-        Self { kbps, least_kbps: RANGE_KBPS.0, tokens: BUCKET, filled_us: 0 }
+        Self { kbps, least_kbps: RANGE_KBPS.0, most_kbps: RANGE_KBPS.1, tokens: BUCKET, filled_us: 0 }
     }
 
     /// Never slower than this, or what is made does not leave.
@@ -48,9 +49,14 @@ impl Pacer {
         self.kbps = self.kbps.min(kbps as f32).max(RANGE_KBPS.0);
     }
 
+    /// Never faster than this, whatever trains show; none for no bound.
+    pub(crate) fn limit(&mut self, kbps: Option<u32>) {
+        self.most_kbps = kbps.map_or(RANGE_KBPS.1, |kbps| (kbps as f32).clamp(RANGE_KBPS.0, RANGE_KBPS.1));
+    }
+
     /// The pace, in kbit/s.
     pub(crate) fn kbps(&self) -> f32 {
-        self.kbps.max(self.least_kbps)
+        self.kbps.min(self.most_kbps).max(self.least_kbps)
     }
 
     /// Learns from a train.

@@ -1,18 +1,15 @@
 //! What a peer or a relay can throw at a link. Each function takes any bytes, and panics only where the link is wrong: it is
 //! run by `cargo fuzz` (see `appliance/fuzz/`) and by property tests.
 
-use std::sync::atomic::AtomicBool;
-
 use bytes::Bytes;
 
-use crate::link::crypto::instance::{Instances, Place};
-use crate::link::crypto::sealing::{Block, Seal};
+use crate::link::crypto::sealing::{Block, Opened, PairSeal};
 use crate::link::media::feedback::Feedback;
-use crate::link::media::receiver::{ASTRAY, Receiver};
+use crate::link::media::receiver::{ASTRAY, Event, Own, Receiver};
 use crate::link::media::sender::{Plan, Sender};
+use crate::link::peers::announcement::{Instances, Place};
 use crate::link::sizes::{MAX_DATAGRAM, SAFE_DATAGRAM};
-use crate::link::track::Track;
-use crate::link::{Handles, Ports};
+use crate::link::track::TRACKS;
 use crate::media::picture::{AccessUnit, Stamps};
 use crate::pairing::RoomKey;
 
@@ -30,76 +27,73 @@ fn things(mut data: &[u8]) -> impl Iterator<Item = (u64, Bytes)> {
     })
 }
 
-/// What stands around a link here.
-fn around(body: impl FnOnce(Handles<'_>)) {
-    if let Ok(ports) = Ports::new() {
-        body(ports.handles(&AtomicBool::new(false)));
-    }
-}
-
-/// Datagrams of the `hologram` track: frames come out in order, and little is kept.
+/// Datagrams of the `hologram` and `voice` tracks: frames come out in order, and little is kept.
 pub fn hologram(data: &[u8]) {
-    around(|handles| {
-        let mut receiver = Receiver::new(1, handles);
-        let mut now_us = 1_000_000;
-        let mut last: Option<u32> = None;
-        for (seen, (us, datagram)) in things(data).enumerate() {
-            now_us += us;
-            receiver.datagram(datagram, now_us);
-            receiver.tick(now_us);
-            while receiver.poll(now_us).is_some() {}
-            assert!(receiver.next_us() > now_us, "nothing is left undone");
-            while let Some(incoming) = handles.incoming.take() {
-                let number = incoming.unit.number;
-                let later = last.is_none_or(|last| number != last && number.wrapping_sub(last) < 1 << 31);
-                // Numbers may begin anew only when the receiver has lost its way.
-                assert!(later || seen > ASTRAY as usize, "{number} after {last:?}");
-                last = Some(number);
-                let _ = incoming.unit.stamps.durations_us();
-            }
+    let mut receiver = Receiver::new(Own::default());
+    let mut now_us = 1_000_000;
+    let mut last: Option<u32> = None;
+    for (seen, (us, datagram)) in things(data).enumerate() {
+        now_us += us;
+        if us.is_multiple_of(3_000) {
+            receiver.voice(datagram.clone(), now_us);
         }
-        assert!(receiver.held() <= HELD);
-    });
+        receiver.datagram(datagram, now_us);
+        receiver.tick(now_us);
+        while receiver.poll(now_us).is_some() {}
+        assert!(receiver.next_us() > now_us, "nothing is left undone");
+        while let Some(event) = receiver.poll_event() {
+            let Event::Frame(unit) = event else { continue };
+            let number = unit.number;
+            let later = last.is_none_or(|last| number != last && number.wrapping_sub(last) < 1 << 31);
+            // Numbers may start again only when the receiver has lost its way.
+            assert!(later || seen > ASTRAY as usize, "{number} after {last:?}");
+            last = Some(number);
+            let _ = unit.stamps.durations_us();
+        }
+    }
+    assert!(receiver.held() <= HELD);
 }
 
-/// Datagrams of the `feedback` track, to a sender that has something on its way.
+/// Datagrams of the `feedback` track, from two peers, to a sender that has something on its way.
 pub fn feedback(data: &[u8]) {
-    around(|handles| {
-        let mut receiver = Receiver::new(1, handles);
-        let mut now_us = 1_000_000;
-        let mut sender = Sender::new(Plan { max_kbps: 4_000, deadline_us: 100_000 }, 40_000, now_us);
-        for (number, (us, datagram)) in things(data).enumerate() {
-            now_us += us;
-            let stamps = Stamps { capture_us: now_us, ..Stamps::default() };
-            let data = Bytes::from(vec![number as u8; 12_000]);
-            let unit = AccessUnit { data, keyframe: true, number: number as u32, stamps };
-            sender.fit(if us.is_multiple_of(2_000) { SAFE_DATAGRAM } else { MAX_DATAGRAM });
-            let _ = sender.frame(&unit, now_us);
-            match Feedback::parse(datagram) {
-                Some(Feedback::Report(report)) => receiver.report(&report, now_us),
-                Some(Feedback::Arrivals(arrivals)) => {
-                    sender.arrivals(&arrivals, now_us);
-                }
-                Some(Feedback::Nacks(nacks)) => nacks.iter().for_each(|nack| sender.nack(nack, now_us)),
-                None => {}
+    let mut receiver = Receiver::new(Own::default());
+    let mut now_us = 1_000_000;
+    let mut sender = Sender::new(Plan { max_kbps: 4_000, deadline_us: 100_000 }, now_us);
+    sender.add(0, 40_000, now_us);
+    sender.add(1, 40_000, now_us);
+    for (number, (us, datagram)) in things(data).enumerate() {
+        now_us += us;
+        let peer = number % 2;
+        let stamps = Stamps { capture_us: now_us, ..Stamps::default() };
+        let data = Bytes::from(vec![number as u8; 12_000]);
+        let unit = AccessUnit { data, keyframe: true, number: number as u32, stamps };
+        sender.fit(if us.is_multiple_of(2_000) { SAFE_DATAGRAM } else { MAX_DATAGRAM });
+        let _ = sender.frame(&unit, now_us);
+        match Feedback::parse(datagram) {
+            Some(Feedback::Report(report)) => receiver.report(&report, now_us),
+            Some(Feedback::Arrivals(arrivals)) => {
+                sender.arrivals(peer, &arrivals, now_us);
             }
-            sender.set_rtt_us(receiver.rtt_us(), receiver.shortest_us());
-            sender.tick(now_us);
-            let sent = std::iter::from_fn(|| sender.poll(now_us)).take(10_000).count();
-            assert!(sent < 10_000, "sending ends");
-            assert!(sender.next_us() > now_us, "nothing is left undone");
-            assert!((1..=4_000).contains(&sender.video_kbps()));
+            Some(Feedback::Nacks(nacks)) => nacks.iter().for_each(|nack| sender.nack(peer, nack, now_us)),
+            Some(Feedback::Key(_)) | None => {}
         }
-    });
+        sender.set_rtt_us(peer, receiver.rtt_us(), receiver.shortest_us());
+        sender.tick(now_us);
+        let sent = std::iter::from_fn(|| sender.poll(now_us)).take(10_000).count();
+        assert!(sent < 10_000, "sending ends");
+        assert!(sender.next_us() > now_us, "nothing is left undone");
+        assert!([0, 1].iter().all(|&peer| sender.video_kbps(peer).is_some_and(|k| (1..=4_000).contains(&k))));
+    }
 }
 
 /// Datagrams in place of sealed ones: whatever they are, nobody with the key has made them.
 pub fn sealed(data: &[u8]) {
-    let Ok(mut seal) = Seal::new(&RoomKey::of([7; 32]), &[1; 32], "a", "b") else { return };
+    let Ok(mut seal) = PairSeal::new(&RoomKey::of([7; 32]), &[1; 32], "a", "b") else { return };
+    seal.learn(&[3; 32]);
     let mut block = Block::default();
     for (which, datagram) in things(data) {
-        let track = Track::ALL[(which / 1_000) as usize % Track::ALL.len()];
-        assert_eq!(seal.open(track, &datagram, &mut block), None);
+        let track = TRACKS[(which / 1_000) as usize % TRACKS.len()].track;
+        assert_eq!(seal.open(track, &datagram, &mut block), Opened::Refused);
     }
 }
 

@@ -1,4 +1,4 @@
-//! A wire in one process: two ends, a virtual clock, and a line each way with whatever is wrong with it.
+//! A carrier in one process: two ends, a virtual clock, and a line each way with whatever is wrong with it.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use std::task::Poll;
 use bytes::Bytes;
 use fastrand::Rng;
 
-use crate::link::carrier::{Event, Wire};
+use crate::link::carrier::{Carrier, Event, Slot};
 use crate::link::error::Ended;
 use crate::link::sizes::MAX_DATAGRAM;
 use crate::link::track::Track;
@@ -81,8 +81,8 @@ pub(crate) struct World {
     ways: [Way; 2],
     rng: Rng,
     serial: u64,
-    /// Whether the encoder of this end has put something into the hand-over.
-    pub(crate) outgoing: [bool; 2],
+    /// When each end gave a voice datagram to its line, in µs.
+    pub(crate) voice_sent_us: [Vec<u64>; 2],
     /// How long each end wants to wait.
     until_us: [u64; 2],
 }
@@ -102,7 +102,7 @@ impl World {
             ways: [way(), way()],
             rng: Rng::with_seed(seed),
             serial: 0,
-            outgoing: [false; 2],
+            voice_sent_us: Default::default(),
             until_us: [u64::MAX; 2],
         }))
     }
@@ -133,7 +133,7 @@ impl World {
     /// Everything in flight is lost, and nobody waits: between two sessions.
     pub(crate) fn reset(&mut self) {
         self.ways.iter_mut().for_each(|way| way.flying.clear());
-        (self.outgoing, self.until_us) = ([false; 2], [u64::MAX; 2]);
+        self.until_us = [u64::MAX; 2];
     }
 
     /// Moves the clock to the next thing that happens, but not beyond `limit_us`.
@@ -145,6 +145,11 @@ impl World {
 
     fn send(&mut self, from: usize, track: Track, datagram: Bytes) {
         let (rng, now_us) = (&mut self.rng, self.now_us);
+        if track == Track::Voice
+            && let Some(sent_us) = self.voice_sent_us.get_mut(from)
+        {
+            sent_us.push(now_us);
+        }
         let Some(way) = self.ways.get_mut(from) else { return };
         let line = way.line;
         let bytes = datagram.len() as u64 + AROUND;
@@ -182,19 +187,21 @@ fn changed(datagram: &[u8], rng: &mut Rng) -> Bytes {
 }
 
 /// One end.
-pub(crate) struct MemoryWire {
+pub(crate) struct MemoryCarrier {
     world: Rc<RefCell<World>>,
     /// 0 or 1.
     side: usize,
 }
 
-impl MemoryWire {
+impl MemoryCarrier {
     pub(crate) fn new(world: &Rc<RefCell<World>>, side: usize) -> Self {
         Self { world: world.clone(), side }
     }
 }
 
-impl Wire for MemoryWire {
+impl Carrier for MemoryCarrier {
+    type Peer = ();
+
     fn now_us(&self) -> u64 {
         self.world.borrow().now_us
     }
@@ -207,10 +214,23 @@ impl Wire for MemoryWire {
         true
     }
 
+    fn waiting_bytes(&self) -> usize {
+        0
+    }
+
     fn allow(&mut self, _: u64) {}
 
-    fn send(&mut self, track: Track, datagram: Bytes) -> Result<(), Ended> {
+    fn join(&mut self, _: Slot, (): ()) {}
+
+    fn leave(&mut self, _: Slot) {}
+
+    fn send_all(&mut self, track: Track, datagram: Bytes) -> Result<(), Ended> {
         self.world.borrow_mut().send(self.side, track, datagram);
+        Ok(())
+    }
+
+    fn send_feedback(&mut self, _: Slot, datagram: Bytes) -> Result<(), Ended> {
+        self.world.borrow_mut().send(self.side, Track::Feedback, datagram);
         Ok(())
     }
 
@@ -219,15 +239,12 @@ impl Wire for MemoryWire {
         poll_fn(|_| {
             let mut world = self.world.borrow_mut();
             let now_us = world.now_us;
-            if std::mem::take(&mut world.outgoing[side]) {
-                return Poll::Ready(Ok(Event::Outgoing));
-            }
             let inbox = &mut world.ways[1 - side].flying;
             if let Some(first) = inbox.first_entry()
                 && first.key().0 <= now_us
             {
                 let (track, datagram) = first.remove();
-                return Poll::Ready(Ok(Event::Datagram(track, datagram)));
+                return Poll::Ready(Ok(Event::Datagram(0, track, datagram)));
             }
             if now_us >= until_us {
                 return Poll::Ready(Ok(Event::Time));

@@ -3,4 +3,6 @@
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 pub(crate) mod memory;
-pub(crate) mod simulation;
+mod simulation;
+
+pub use simulation::{Outcome, VoiceOutcome, simulate, voice_first};

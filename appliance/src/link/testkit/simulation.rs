@@ -1,27 +1,30 @@
-//! Two links over a wire in memory, for hours in seconds, under faults by seed.
+//! Two links over a carrier in memory, for hours in seconds, under faults by seed.
 //!
 //! What stands at the ends is as much of a booth as the link can tell: an encoder that obeys its signals, and a decoder that
 //! wants every frame it refers to.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Waker};
+use std::task::{Context as Waiting, Waker};
 
 use fastrand::Rng;
+use tokio::sync::mpsc;
 
 use crate::link::carrier::sealed::Sealed;
-use crate::link::crypto::sealing::Seal;
+use crate::link::crypto::sealing::{PairSeal, SenderSeal};
+use crate::link::handles::Handles;
 use crate::link::media::sender::Plan;
-use crate::link::session::drive;
+use crate::link::rate::encoder_control::EncoderControl;
+use crate::link::session::{Context, Control, Feed, Notice, drive};
 use crate::link::sizes;
 use crate::link::sizes::{MAX_DATAGRAM, SAFE_DATAGRAM};
-use crate::link::testkit::memory::{Line, MemoryWire, World};
-use crate::link::{Incoming, Ports};
-use crate::media::picture::{AccessUnit, Stamps};
+use crate::link::testkit::memory::{Line, MemoryCarrier, World};
+use crate::media::picture::{AccessUnit, Incoming, Stamps};
+use crate::media::voice::{VOICE_FRAME_US, VoiceFrame};
 use crate::pairing::RoomKey;
 
 const FRAME_US: u64 = 33_333;
@@ -36,6 +39,9 @@ const FAULT_US: std::ops::Range<u64> = 300_000..6_000_000;
 const CLEAN_US: u64 = 12_000_000;
 /// After faults, a picture must move again within this time, in µs.
 const RECOVERY_US: u64 = 5_000_000;
+/// A voice frame's size, in bytes, and when it is too late, in µs.
+const VOICE_BYTES: usize = 100;
+const VOICE_DEADLINE_US: u64 = 60_000;
 /// A longer gap between two frames is a freeze, in µs.
 const FREEZE_US: u64 = 200_000;
 
@@ -78,6 +84,28 @@ struct Actor {
     /// The frame that the encoder makes next, over all sessions.
     next: u32,
     decoder: Decoder,
+    /// When each voice frame was put in, in µs, and what came of the other end's.
+    voice_put_us: Vec<u64>,
+    voice: VoiceOutcome,
+}
+
+/// What became of sound that was sent beside video.
+#[derive(Debug, Default, Clone, serde::Serialize)]
+pub struct VoiceOutcome {
+    /// Frames put in.
+    pub sent: u64,
+    /// Frames that came out at the other end.
+    pub received: u64,
+    /// Of these, more than 60 ms after they were put in.
+    pub late: u64,
+    /// From putting a frame in until its datagram went to the transport, in µs: the 99th percentile and the most.
+    pub send_p99_us: u64,
+    /// See [`VoiceOutcome::send_p99_us`].
+    pub send_max_us: u64,
+    /// Keyframes that went meanwhile.
+    pub keyframes: u64,
+    /// Bit rate of the video over what the line carries.
+    pub load: f64,
 }
 
 #[derive(Default)]
@@ -103,14 +131,14 @@ fn content(number: u32, size: usize) -> Vec<u8> {
 }
 
 impl Actor {
-    /// A camera's tick: whether there is a frame for the link.
-    fn encode(&mut self, ports: &Ports, now_us: u64, rng: &mut Rng) -> bool {
-        let signals = &ports.signals;
-        if !signals.connected.load(Relaxed) || signals.congested.load(Relaxed) {
-            return false;
+    /// A camera's tick.
+    fn encode(&mut self, handles: &Handles, now_us: u64, rng: &mut Rng) {
+        let command = handles.encoder.get();
+        if !command.connected || command.congested {
+            return;
         }
-        let keyframe = signals.keyframe_for_peer.swap(false, Relaxed);
-        let kbps = match signals.target_kbps.load(Relaxed) {
+        let keyframe = handles.encoder.take_keyframe();
+        let kbps = match u64::from(command.target_kbps) {
             0 => 1_000,
             kbps => kbps,
         };
@@ -120,25 +148,41 @@ impl Actor {
         let data = content(self.next, size as usize).into();
         let unit = AccessUnit { data, keyframe, number: self.next, stamps };
         self.next = self.next.wrapping_add(1);
-        if ports.outgoing.put(unit).is_some() {
-            signals.keyframe_for_peer.store(true, Relaxed);
+        if handles.outgoing.put(unit).is_some() {
+            handles.encoder.request_keyframe();
         }
-        true
     }
 
-    /// Takes what the link gives.
-    fn decode(&mut self, ports: &Ports, now_us: u64) {
+    /// A microphone's tick.
+    fn speak(&mut self, feed: &Feed, now_us: u64) {
+        let number = self.voice_put_us.len() as u32;
+        self.voice_put_us.push(now_us);
+        self.voice.sent += 1;
+        feed.put_voice(&VoiceFrame { number, capture_us: now_us, data: vec![7; VOICE_BYTES].into() });
+    }
+
+    /// Takes the sound that the link gives.
+    fn listen(&mut self, handles: &Handles, now_us: u64) {
+        while let Some(frame) = handles.peers[0].voice.take() {
+            self.voice.received += 1;
+            self.voice.late += u64::from(now_us > frame.capture_us + VOICE_DEADLINE_US + CLOCK_US);
+        }
+    }
+
+    /// Takes the pictures that the link gives.
+    fn decode(&mut self, handles: &Handles, now_us: u64) {
         let d = &mut self.decoder;
-        while let Some(Incoming { session, unit }) = ports.incoming.take() {
+        let peer = &handles.peers[0];
+        while let Some(Incoming { session, unit }) = peer.incoming.take() {
             if session != d.session {
                 (d.session, d.next, d.decoded_us) = (session, None, now_us);
             }
             if !unit.keyframe && d.next != Some(unit.number) {
                 d.next = None;
-                ports.signals.keyframe_for_us.store(true, Relaxed);
+                peer.needs_keyframe.store(true, Relaxed);
                 continue;
             }
-            ports.signals.keyframe_for_us.store(false, Relaxed);
+            peer.needs_keyframe.store(false, Relaxed);
             d.next = Some(unit.number.wrapping_add(1));
             let number = unit.data.first_chunk().map_or(u32::MAX, |bytes| u32::from_be_bytes(*bytes));
             if d.last.is_some_and(|last| number <= last) {
@@ -203,7 +247,11 @@ struct Stage {
     actors: [Actor; 2],
     /// When each camera gives its next frame.
     camera_us: [u64; 2],
-    /// Meanwhile they give none.
+    /// When both speak next; never in most simulations.
+    voice_us: u64,
+    /// When a keyframe is asked for next, once a second; never in most simulations.
+    keyframes_us: u64,
+    /// Meanwhile cameras give none.
     pause_us: std::ops::Range<u64>,
     /// When the lines change next.
     fault_us: u64,
@@ -224,6 +272,8 @@ impl Stage {
             rng: Rng::with_seed(seed ^ 0x9E37_79B9),
             actors: Default::default(),
             camera_us: [START_US, START_US + FRAME_US / 2],
+            voice_us: u64::MAX,
+            keyframes_us: u64::MAX,
             pause_us: 0..0,
             fault_us: START_US,
             script: script.into_iter().collect(),
@@ -235,16 +285,30 @@ impl Stage {
     }
 
     /// Does what is due. While all is well, whoever shows nothing new for long is stuck.
-    fn tick(&mut self, ports: &[Ports; 2]) {
+    fn tick(&mut self, handles: &[Handles; 2], feeds: &[Feed; 2]) {
         let now_us = self.world.borrow().now_us();
-        for (side, (actor, ports)) in self.actors.iter_mut().zip(ports).enumerate() {
-            actor.decode(ports, now_us);
+        for (side, (actor, handles)) in self.actors.iter_mut().zip(handles).enumerate() {
+            actor.decode(handles, now_us);
+            actor.listen(handles, now_us);
             if now_us >= self.camera_us[side] {
                 self.camera_us[side] += FRAME_US;
-                if !self.pause_us.contains(&now_us) && actor.encode(ports, now_us, &mut self.rng) {
-                    self.world.borrow_mut().outgoing[side] = true;
+                if !self.pause_us.contains(&now_us) {
+                    actor.encode(handles, now_us, &mut self.rng);
                 }
             }
+            if now_us >= self.voice_us {
+                actor.speak(&feeds[side], now_us);
+            }
+            while let Some(unit) = handles.outgoing.take() {
+                feeds[side].put(&unit);
+            }
+        }
+        if now_us >= self.voice_us {
+            self.voice_us += VOICE_FRAME_US;
+        }
+        if now_us >= self.keyframes_us {
+            self.keyframes_us += 1_000_000;
+            handles.iter().for_each(|handles| handles.encoder.request_keyframe());
         }
         if now_us >= self.fault_us {
             self.evaluate(now_us);
@@ -286,34 +350,47 @@ impl Stage {
 
     /// When something is due next.
     fn next_us(&self) -> u64 {
-        self.camera_us.into_iter().fold(self.fault_us, u64::min)
+        self.camera_us.into_iter().fold(self.fault_us.min(self.voice_us), u64::min)
     }
 
     /// One session, until it ends for one side or the time is over.
-    fn session(&mut self, ports: &[Ports; 2], number: u64, end_us: u64) {
+    fn session(&mut self, handles: &[Handles; 2], number: u64, end_us: u64) {
         let plan = Plan { max_kbps: self.max_kbps, deadline_us: DEADLINE_US };
-        let never = AtomicBool::new(false);
-        let runs = [format!("a/{number}"), format!("b/{number}")];
-        let seal = |side: usize| {
-            let seal = Seal::new(&RoomKey::of([7; 32]), &[1; 32], &runs[side], &runs[1 - side]);
-            seal.map(|seal| Arc::new(Mutex::new(seal)))
+        let paths = [format!("a/{number}"), format!("b/{number}")];
+        let seals = |side: usize| {
+            let pair = PairSeal::new(&RoomKey::of([7; 32]), &[1; 32], &paths[side], &paths[1 - side]);
+            let sender = SenderSeal::with([number as u8 ^ side as u8; 32], &paths[side]);
+            pair.and_then(|pair| Ok((Arc::new(Mutex::new(pair)), Arc::new(Mutex::new(sender?)))))
         };
-        let (Ok(seal_a), Ok(seal_b)) = (seal(0), seal(1)) else { return };
-        let wire =
-            |side: usize, seal| Sealed::new(MemoryWire::new(&self.world, side), seal, &ports[side].counters);
-        let (mut wire_a, mut wire_b) = (wire(0, seal_a), wire(1, seal_b));
+        let (Ok(seals_a), Ok(seals_b)) = (seals(0), seals(1)) else { return };
+        let feeds = [Feed::default(), Feed::default()];
+        let controls = [0, 1].map(|_| RefCell::new(EncoderControl::default()));
+        let over = [Cell::new(false), Cell::new(false)];
+        let end = |side: usize, (pair, sender)| {
+            let (control, receiver) = mpsc::unbounded_channel();
+            let _ = control.send(Control::Join(0, number, Box::new(((), Some(pair)))));
+            let carrier = MemoryCarrier::new(&self.world, side);
+            (Sealed::new(carrier, Some(sender)), receiver, control)
+        };
+        let ((mut carrier_a, mut joins_a, _a), (mut carrier_b, mut joins_b, _b)) =
+            (end(0, seals_a), end(1, seals_b));
+        let context = |side: usize| Context { handles: &handles[side], control: &controls[side] };
+        let notice = |side: usize| {
+            let over = &over[side];
+            move |_, notice: Notice| over.set(over.get() || matches!(notice, Notice::Over(_)))
+        };
         let mut drives = (
-            pin!(drive(&mut wire_a, number, plan, ports[0].handles(&never))),
-            pin!(drive(&mut wire_b, number, plan, ports[1].handles(&never))),
+            pin!(drive(&mut carrier_a, plan, &feeds[0], &mut joins_a, context(0), notice(0))),
+            pin!(drive(&mut carrier_b, plan, &feeds[1], &mut joins_b, context(1), notice(1))),
         );
-        let mut context = Context::from_waker(Waker::noop());
+        let mut waiting = Waiting::from_waker(Waker::noop());
         while self.world.borrow().now_us() < end_us {
-            let over = drives.0.as_mut().poll(&mut context).is_ready()
-                || drives.1.as_mut().poll(&mut context).is_ready();
-            if over {
+            let ended = drives.0.as_mut().poll(&mut waiting).is_ready()
+                || drives.1.as_mut().poll(&mut waiting).is_ready();
+            if ended || over.iter().any(Cell::get) {
                 return;
             }
-            self.tick(ports);
+            self.tick(handles, &feeds);
             let limit_us = self.next_us().min(end_us);
             self.world.borrow_mut().advance(limit_us);
         }
@@ -343,43 +420,68 @@ fn run(
 /// Lets `stage` go on for `seconds`.
 fn play(mut stage: Stage, seconds: u64) -> nix::Result<(Outcome, Stage)> {
     let end_us = START_US + seconds * 1_000_000;
-    let ports = [Ports::new()?, Ports::new()?];
+    let handles = [Handles::new()?, Handles::new()?];
+    let nobody = [Feed::default(), Feed::default()];
     let now_us = |stage: &Stage| stage.world.borrow().now_us();
     let mut outcome = Outcome { seconds, ..Outcome::default() };
     while now_us(&stage) < end_us {
         outcome.sessions += 1;
-        stage.session(&ports, outcome.sessions, end_us);
+        stage.session(&handles, outcome.sessions, end_us);
         stage.world.borrow_mut().reset();
-        for ports in &ports {
-            ports.signals.connected.store(false, Relaxed);
-        }
         // The time until the booths have found each other again.
         let until_us = now_us(&stage) + REDIAL_US;
         while now_us(&stage) < until_us {
-            stage.tick(&ports);
+            stage.tick(&handles, &nobody);
             let limit_us = stage.next_us().min(until_us);
             stage.world.borrow_mut().advance(limit_us);
         }
     }
     let mut coded = 0;
-    for (ports, actor) in ports.iter().zip(&mut stage.actors) {
-        let count = |counter: &AtomicU64| counter.load(Relaxed);
-        let c = &ports.counters;
-        coded += count(&c.sent_bytes);
-        outcome.sent += count(&c.sent_frames);
+    for (handles, actor) in handles.iter().zip(&mut stage.actors) {
+        let c = handles.peers[0].counters.snapshot();
+        coded += c.sent_bytes;
+        outcome.sent += c.sent_frames;
         outcome.decoded += actor.decoder.decoded;
         outcome.on_time += actor.decoder.on_time;
         outcome.freezes += actor.decoder.freezes;
-        outcome.lost += count(&c.lost_frames);
-        outcome.repairs += count(&c.repairs);
-        outcome.keyframe_requests += count(&c.keyframe_requests);
-        outcome.mtu_drops += count(&c.mtu_drops);
-        outcome.malformed += count(&c.malformed);
-        outcome.decrypt_failed += count(&c.decrypt_failed);
+        outcome.lost += c.lost_frames;
+        outcome.repairs += c.repairs;
+        outcome.keyframe_requests += c.keyframe_requests;
+        outcome.mtu_drops += c.mtu_drops;
+        outcome.malformed += c.malformed;
+        outcome.decrypt_failed += c.decrypt_failed;
         outcome.violations.append(&mut actor.decoder.violations);
+        actor.voice.keyframes = c.sent_keyframes;
+        actor.voice.load = c.sent_bytes as f64;
     }
     outcome.overhead = stage.world.borrow().carried_bytes().iter().sum::<u64>() as f64 / coded as f64 - 1.0;
     Ok((outcome, stage))
+}
+
+/// Sound beside video at the limit of a line of `kbps` with `loss` (0 to 1) and 20 ms each way, for `seconds`; a keyframe is asked for
+/// every second. What became of one end's.
+///
+/// # Errors
+/// As [`simulate`].
+pub fn voice_first(seed: u64, seconds: u64, kbps: u64, loss: f32) -> nix::Result<VoiceOutcome> {
+    let line = Line { delay_us: 20_000, kbps, loss, ..Line::CLEAN };
+    let mut stage = Stage::new(seed, 50_000, [([line; 2], u64::MAX)]);
+    // Once the rate has been found.
+    stage.voice_us = START_US + 3_000_000;
+    stage.keyframes_us = START_US;
+    let (_, mut stage) = play(stage, seconds)?;
+    let sent_us = std::mem::take(&mut stage.world.borrow_mut().voice_sent_us[0]);
+    let mut delays: Vec<_> =
+        sent_us.iter().zip(&stage.actors[0].voice_put_us).map(|(sent, put)| sent - put).collect();
+    delays.sort_unstable();
+    let mut outcome = std::mem::take(&mut stage.actors[0].voice);
+    let end_us = START_US + seconds * 1_000_000;
+    outcome.sent = stage.actors[0].voice_put_us.iter().filter(|&&us| us < end_us).count() as u64;
+    (outcome.received, outcome.late) = (stage.actors[1].voice.received, stage.actors[1].voice.late);
+    outcome.load *= 8_000.0 / (seconds * 1_000_000 * kbps) as f64;
+    outcome.send_p99_us = delays.get(delays.len() * 99 / 100).copied().unwrap_or(u64::MAX);
+    outcome.send_max_us = delays.last().copied().unwrap_or(u64::MAX);
+    Ok(outcome)
 }
 
 #[cfg(test)]
@@ -490,6 +592,20 @@ mod tests {
             println!("seed {seed}: {found:?}");
             assert!(drained_us < S && most_us < S / 2, "seed {seed}: {found:?}");
             assert!(back_us.is_some_and(|us| us < 8 * S) && outcome.freezes == 0, "seed {seed}: {found:?}");
+        }
+    }
+
+    /// Sound put in while video fills the line, keyframes and all: it leaves at once, and none is late.
+    #[test]
+    fn voice_leaves_at_once_whatever_video_does() {
+        for loss in [0.0, 0.02] {
+            let outcome = voice_first(7, 13, 12_000, loss).unwrap();
+            println!("{loss}: {outcome:?}");
+            assert!(outcome.load > 0.5 && outcome.keyframes > 10, "{loss}: {outcome:?}");
+            assert!(outcome.send_p99_us <= 5_000, "{loss}: {outcome:?}");
+            // The last few are still under way.
+            let missing = outcome.sent.saturating_sub(outcome.received + 8);
+            assert_eq!((missing, outcome.late), (0, 0), "{loss}: {outcome:?}");
         }
     }
 }

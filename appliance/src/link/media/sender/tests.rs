@@ -37,8 +37,15 @@ pub(crate) fn shards(unit: &AccessUnit, number: u32, parity: usize) -> Vec<Shard
     whole.chunks_exact(length).enumerate().map(shard).collect()
 }
 
+/// One that serves a peer 40 ms away.
+fn serving(now_us: u64) -> Sender {
+    let mut sender = Sender::new(PLAN, now_us);
+    sender.add(0, 40_000, now_us);
+    sender
+}
+
 fn warm(now_us: u64) -> Sender {
-    let mut sender = Sender::new(PLAN, 40_000, now_us);
+    let mut sender = serving(now_us);
     while drain(&mut sender, &mut now_us.clone(), 100).len() > 1 {}
     sender
 }
@@ -62,7 +69,7 @@ fn frame(number: u32, size: usize, now_us: u64) -> AccessUnit {
 #[test]
 fn the_path_is_warmed_before_the_first_frame() {
     let mut now = 1_000_000;
-    let mut sender = Sender::new(PLAN, 40_000, now);
+    let mut sender = serving(now);
     let padding = drain(&mut sender, &mut now, 50);
     assert!(padding.len() > 5 && padding.iter().all(|d| d.shard.is_none()), "{padding:?}");
     assert!(drain(&mut sender, &mut now, 50).is_empty());
@@ -92,11 +99,11 @@ fn what_is_asked_for_is_sent_again_with_some_to_spare_and_once() {
     runs[0] = Run { start: 3, length: 4 };
     let nack = Nack { frame: 0, round: 1, need: 3, runs, count: 1 };
     // What was sent less than a round trip ago cannot be missed yet, and asking for it does not use up the question.
-    sender.nack(&nack, now);
+    sender.nack(0, &nack, now);
     assert!(drain(&mut sender, &mut now, 5).is_empty());
     now += 40_000;
-    sender.nack(&nack, now);
-    sender.nack(&nack, now);
+    sender.nack(0, &nack, now);
+    sender.nack(0, &nack, now);
     let again: Vec<_> = drain(&mut sender, &mut now, 30).into_iter().filter_map(|d| d.shard).collect();
     assert!((4..=8).contains(&again.len()), "{}", again.len());
     for shard in &again {
@@ -108,14 +115,14 @@ fn what_is_asked_for_is_sent_again_with_some_to_spare_and_once() {
     assert_eq!(numbers.len(), sent.len());
     // Shards and frames that never were change nothing.
     runs[0] = Run { start: 900, length: u16::MAX };
-    sender.nack(&Nack { round: 2, runs, ..nack }, now);
-    sender.nack(&Nack { frame: 77, ..nack }, now);
+    sender.nack(0, &Nack { round: 2, runs, ..nack }, now);
+    sender.nack(0, &Nack { frame: 77, ..nack }, now);
     assert!(drain(&mut sender, &mut now, 30).is_empty());
 }
 
 /// What a receiver makes of what is sent while the path narrows after `before` datagrams, and of repairs.
 #[test]
-fn what_was_cut_for_a_wider_path_goes_in_halves_and_so_do_repairs() {
+fn what_was_cut_for_a_wider_path_goes_as_split_shards_and_so_do_repairs() {
     let mut now = 1_000_000;
     for before in 0..18 {
         let mut sender = warm(now);
@@ -136,7 +143,7 @@ fn what_was_cut_for_a_wider_path_goes_in_halves_and_so_do_repairs() {
         let mut runs = [Run::default(); MAX_RUNS];
         runs[0] = Run { start: 2, length: 3 };
         now += 40_000;
-        sender.nack(&Nack { frame: 0, round: 1, need: 3, runs, count: 1 }, now);
+        sender.nack(0, &Nack { frame: 0, round: 1, need: 3, runs, count: 1 }, now);
         let mut repairs: Vec<Bytes> = Vec::new();
         while sender.next_us() < u64::MAX {
             now = now.max(sender.next_us());
@@ -192,7 +199,7 @@ fn loss_brings_parity() {
             else {
                 panic!("no arrivals")
             };
-            assert!(sender.arrivals(&arrivals, now));
+            assert!(sender.arrivals(0, &arrivals, now));
         }
     }
     assert!(

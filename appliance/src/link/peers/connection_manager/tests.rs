@@ -1,9 +1,45 @@
 use super::*;
-use crate::link::{Order, Peer, Relay, tests::End};
+use crate::link::{Order, Peer, Relay};
 use crate::media::picture::{AccessUnit, Stamps};
 use crate::pairing::{Code, Identity, Pins, RoomKey, Sighting};
-use std::net::UdpSocket;
-use std::sync::atomic::AtomicBool;
+use std::net::{SocketAddr, UdpSocket};
+use std::ops::Deref;
+
+/// One end of a link, and what stops it.
+struct End {
+    handles: Handles,
+    stop: AtomicBool,
+}
+
+impl End {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { handles: Handles::new().unwrap(), stop: AtomicBool::new(false) })
+    }
+
+    /// Whether peer `who` answers.
+    fn meets(&self, who: &Identity) -> bool {
+        let who = who.fingerprint();
+        self.list().peers.iter().any(|peer| peer.fingerprint == who && peer.connected)
+    }
+
+    /// The way to the first peer that answers.
+    fn way(&self) -> Option<Way> {
+        self.list().peers.iter().find(|peer| peer.connected).and_then(|peer| peer.way)
+    }
+
+    /// The next frame of any peer.
+    fn frame(&self) -> Option<AccessUnit> {
+        (0..50).find_map(|_| self.peers.iter().find_map(|peer| peer.incoming.wait(5))).map(|i| i.unit)
+    }
+}
+
+impl Deref for End {
+    type Target = Handles;
+
+    fn deref(&self) -> &Handles {
+        &self.handles
+    }
+}
 
 /// A booth of the usual room.
 fn config(identity: &Identity, listen: SocketAddr, peer: Peer, relay: Option<Relay>) -> Config {
@@ -18,6 +54,7 @@ fn config(identity: &Identity, listen: SocketAddr, peer: Peer, relay: Option<Rel
         relay,
         max_kbps: 8_000,
         deadline: Duration::from_millis(100),
+        most: 4,
     }
 }
 
@@ -37,7 +74,7 @@ impl End {
         let end = self.clone();
         let (found, sightings) = mpsc::channel(4);
         let thread = std::thread::spawn(move || {
-            run(config, &mut Inbox { sightings, ..Inbox::default() }, end.handles()).unwrap();
+            run(config, &mut Inbox { sightings, ..Inbox::default() }, &end.handles, &end.stop).unwrap();
         });
         (thread, found)
     }
@@ -79,7 +116,7 @@ fn two_booths_meet_and_exchange_frames_of_any_size() {
     ];
     // Until both have settled on one of their two connections, frames may be lost with the other.
     for end in [&a, &b] {
-        end.wait("the session", |e| e.signals.connected.load(Relaxed));
+        end.wait("the session", |e| e.connected());
     }
     std::thread::sleep(Duration::from_secs(1));
     let mut number = 0;
@@ -89,13 +126,13 @@ fn two_booths_meet_and_exchange_frames_of_any_size() {
             let mut send = || {
                 number += 1;
                 assert!(from.outgoing.put(unit(number, size)).is_none());
-                to.incoming.wait(1_000).map(|incoming| incoming.unit)
+                to.frame()
             };
             let got = (0..10).find_map(|_| send()).expect("a frame");
             assert_eq!(got.data, unit(number, size).data);
         }
     }
-    a.wait("a round trip", |e| e.counters.rtt_us.load(Relaxed) > 0);
+    a.wait("a round trip", |e| e.handles.peers[0].counters.rtt_us.load(Relaxed) > 0);
     for end in [&a, &b] {
         end.stop.store(true, Relaxed);
     }
@@ -123,11 +160,11 @@ fn booths_of_one_room_meet_without_knowing_each_other_before() {
     let (tb, _nothing) = b.start_as(config(&ib, pb, Peer::default(), None));
     found.blocking_send(sighting(&ib, pb)).unwrap();
     for (end, other) in [(&a, &ib), (&b, &ia)] {
-        end.wait("the session", |e| e.signals.connected.load(Relaxed));
-        let peer_list = end.peer_list().clone();
-        assert_eq!(peer_list.peer, Some(other.fingerprint()));
-        assert_eq!(peer_list.peer_name, other.fingerprint().name());
-        assert_eq!(peer_list.members.len(), 1);
+        end.wait("the session", |e| e.connected());
+        let list = end.list().clone();
+        assert!(end.meets(other) && list.peers.len() == 1, "{list:?}");
+        assert_eq!(list.peers[0].name, other.fingerprint().name());
+        assert_eq!(list.members.len(), 1);
     }
     stop(&[&a, &b], vec![ta, tb]);
 }
@@ -143,11 +180,11 @@ fn a_booth_of_another_room_proves_nothing() {
     found.blocking_send(sighting(&ib, pb)).unwrap();
     for end in [&a, &b] {
         end.wait("a refusal", |e| e.counters.refused.load(Relaxed) > 0);
-        end.wait("word of it", |e| !e.peer_list().trouble.is_empty());
-        assert!(!end.signals.connected.load(Relaxed));
-        assert!(end.peer_list().trouble.contains("room.key"), "{}", end.peer_list().trouble);
+        end.wait("word of it", |e| !e.list().trouble.is_empty());
+        assert!(!end.connected());
+        assert!(end.list().trouble.contains("room.key"), "{}", end.list().trouble);
     }
-    assert_eq!(b.peer_list().members, vec![]);
+    assert_eq!(b.list().members, vec![]);
     stop(&[&a, &b], vec![ta, tb]);
 }
 
@@ -162,17 +199,17 @@ fn a_name_that_belongs_to_another_booth_is_refused_and_shown() {
     };
     let (ta, _nothing) = a.start_as(config(&ia, pa, Peer::default(), None));
     let (tb, _nothing) = b.start_as(named(&ib, pb, "stage left"));
-    a.wait("the session", |e| e.signals.connected.load(Relaxed));
-    assert_eq!(a.peer_list().peer_name, "stage left");
+    a.wait("the session", |e| e.connected());
+    assert_eq!(a.list().peers[0].name, "stage left");
     stop(&[&b], vec![tb]);
-    a.wait("B to be gone", |e| !e.signals.connected.load(Relaxed));
+    a.wait("B to be gone", |e| !e.connected());
     let (tc, _nothing) = c.start_as(named(&ic, pc, "stage left"));
     a.wait("a refusal", |e| e.counters.refused.load(Relaxed) > 0);
-    a.wait("word of it", |e| !e.peer_list().trouble.is_empty());
-    let trouble = a.peer_list().trouble.clone();
+    a.wait("word of it", |e| !e.list().trouble.is_empty());
+    let trouble = a.list().trouble.clone();
     assert!(trouble.contains("stage left") && trouble.contains(&ic.fingerprint().short()), "{trouble}");
-    c.wait("word of it", |e| e.peer_list().trouble.contains("booth.name"));
-    assert!(!a.signals.connected.load(Relaxed) && !c.signals.connected.load(Relaxed));
+    c.wait("word of it", |e| e.list().trouble.contains("booth.name"));
+    assert!(!a.connected() && !c.connected());
     stop(&[&a, &c], vec![ta, tc]);
 }
 
@@ -201,12 +238,12 @@ fn who_enters_the_code_gives_a_room_key_and_a_wrong_one_gives_nothing() {
     let threads: Vec<_> = (configs.into_iter().zip(inboxes))
         .zip(ends.clone())
         .map(|((config, mut inbox), end)| {
-            std::thread::spawn(move || run(config, &mut inbox, end.handles()).unwrap())
+            std::thread::spawn(move || run(config, &mut inbox, &end.handles, &end.stop).unwrap())
         })
         .collect();
     let [a, b] = &ends;
-    b.wait("a code", |e| !e.peer_list().code.is_empty());
-    let code = b.peer_list().code.clone();
+    b.wait("a code", |e| !e.list().code.is_empty());
+    let code = b.list().code.clone();
     let open = Sighting { open: true, ..sighting(&ib, pb) };
     found.blocking_send(open.clone()).unwrap();
 
@@ -220,7 +257,7 @@ fn who_enters_the_code_gives_a_room_key_and_a_wrong_one_gives_nothing() {
     let done: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
     let kept = folders.each_ref().map(|folder| RoomKey::kept(folder).unwrap().unwrap());
     assert!(kept[0] == kept[1] && done.iter().all(|done| *done == Done::Paired(kept[0].clone())));
-    assert!(!a.signals.connected.load(Relaxed));
+    assert!(!a.connected());
     folders.iter().for_each(|folder| std::fs::remove_dir_all(folder).unwrap());
 }
 
@@ -230,8 +267,8 @@ fn five_wrong_guesses_end_a_code() {
     let pb = free();
     let showing = End::new();
     let (tb, _nothing) = showing.start_as(Config { room: None, ..config(&ib, pb, Peer::default(), None) });
-    showing.wait("a code", |e| !e.peer_list().code.is_empty());
-    let code = showing.peer_list().code.clone();
+    showing.wait("a code", |e| !e.list().code.is_empty());
+    let code = showing.list().code.clone();
     let wrong = if code == "00000000" { "00000001" } else { "00000000" };
     let guesser = End::new();
     let (found, sightings) = mpsc::channel(4);
@@ -239,7 +276,7 @@ fn five_wrong_guesses_end_a_code() {
     let end = guesser.clone();
     let own = config(&ia, free(), Peer::default(), None);
     let ta = std::thread::spawn(move || {
-        run(own, &mut Inbox { sightings, orders }, end.handles()).unwrap();
+        run(own, &mut Inbox { sightings, orders }, &end.handles, &end.stop).unwrap();
     });
     found.blocking_send(Sighting { open: true, ..sighting(&ib, pb) }).unwrap();
     for guess in 1..=5 {
@@ -248,51 +285,89 @@ fn five_wrong_guesses_end_a_code() {
         ordered.blocking_send(Order::Pair { code, name: None, answer }).unwrap();
         showing.wait("the guess", |e| e.counters.guesses_refused.load(Relaxed) >= guess);
     }
-    showing.wait("the code to go", |e| e.peer_list().code.is_empty());
+    showing.wait("the code to go", |e| e.list().code.is_empty());
     assert!(enter(&ordered, &code).is_err(), "the right one comes too late");
     stop(&[&showing, &guesser], vec![tb, ta]);
 }
 
-#[test]
-fn of_three_booths_two_meet_and_the_third_waits_for_one_to_go() {
-    let ends: Vec<_> = (0..3).map(|_| End::new()).collect();
-    let identities: Vec<_> = ["three-a", "three-b", "three-c"].map(identity).into();
-    let ports: Vec<_> = (0..3).map(|_| free()).collect();
+/// A thread for each end; none once it is joined.
+type Threads = Vec<Option<std::thread::JoinHandle<()>>>;
+
+/// Booths of one room, each told where the others are.
+fn room_of(names: &[&str], most: usize) -> (Vec<Arc<End>>, Vec<Identity>, Threads) {
+    let ends: Vec<_> = names.iter().map(|_| End::new()).collect();
+    let identities: Vec<_> = names.iter().map(|name| identity(name)).collect();
+    let addresses: Vec<_> = names.iter().map(|_| free()).collect();
     let mut threads = Vec::new();
-    let mut founds = Vec::new();
-    for n in 0..3 {
-        let (thread, found) = ends[n].start_as(config(&identities[n], ports[n], Peer::default(), None));
+    for n in 0..names.len() {
+        let own = Config { most, ..config(&identities[n], addresses[n], Peer::default(), None) };
+        let (thread, found) = ends[n].start_as(own);
         threads.push(Some(thread));
-        founds.push(found);
-    }
-    for (n, found) in founds.iter().enumerate() {
-        for other in (0..3).filter(|&other| other != n) {
-            found.blocking_send(sighting(&identities[other], ports[other])).unwrap();
+        for other in (0..names.len()).filter(|&other| other != n) {
+            found.blocking_send(sighting(&identities[other], addresses[other])).unwrap();
         }
     }
-    let connected = |n: usize| ends[n].signals.connected.load(Relaxed);
-    let peer = |n: usize| {
-        ends[n].peer_list().peer.and_then(|who| (0..3).find(|&m| identities[m].fingerprint() == who))
+    (ends, identities, threads)
+}
+
+/// The frames of each peer that come while all others send `count`, one after another.
+fn exchange(ends: &[Arc<End>], identities: &[Identity], count: u32) {
+    for number in 0..count {
+        for (from, identity) in ends.iter().zip(identities) {
+            let who = identity.fingerprint();
+            assert!(from.outgoing.put(unit(number, 5_000)).is_none());
+            for to in ends.iter().filter(|to| !Arc::ptr_eq(to, from)) {
+                let slot = to.list().peers.iter().find(|peer| peer.fingerprint == who).unwrap().slot;
+                let got = to.handles.peers[slot].incoming.wait(5_000).expect("a frame");
+                assert_eq!(got.unit.data, unit(number, 5_000).data, "from {}", who.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn all_booths_of_a_room_meet_and_one_that_goes_and_comes_disturbs_nobody() {
+    let (ends, identities, mut threads) = room_of(&["three-a", "three-b", "three-c"], 4);
+    let all = |of: &[usize]| {
+        for &n in of {
+            let others = of.iter().filter(|&&m| m != n);
+            ends[n].wait("all others", |e| others.clone().all(|&m| e.meets(&identities[m])));
+        }
     };
-    let together =
-        |a: usize, b: usize| connected(a) && connected(b) && peer(a) == Some(b) && peer(b) == Some(a);
+    all(&[0, 1, 2]);
+    // Until all have settled on one of their two connections, frames may be lost with the other.
+    std::thread::sleep(Duration::from_secs(1));
+    exchange(&ends, &identities, 10);
+    let sessions = |n: usize| {
+        let other = identities[1 - n].fingerprint();
+        let slot = ends[n].list().peers.iter().find(|peer| peer.fingerprint == other).unwrap().slot;
+        ends[n].handles.peers[slot].counters.connects.load(Relaxed)
+    };
+    let before = [0, 1].map(sessions);
+    stop(&[&ends[2]], vec![threads[2].take().unwrap()]);
+    ends[0].wait("the third to be gone", |e| !e.meets(&identities[2]));
+    exchange(&ends[..2], &identities[..2], 10);
+    assert_eq!([0, 1].map(sessions), before, "the other two never lost each other");
+    stop(&[&ends[0], &ends[1]], threads.into_iter().flatten().collect());
+}
+
+#[test]
+fn where_there_is_a_place_for_one_the_third_waits_for_one_to_go() {
+    let (ends, identities, mut threads) = room_of(&["most-a", "most-b", "most-c"], 1);
+    let together = |a: usize, b: usize| ends[a].meets(&identities[b]) && ends[b].meets(&identities[a]);
     let pairs = [(0, 1, 2), (1, 2, 0), (0, 2, 1)];
     let start = Instant::now();
     let (a, b, c) = loop {
         if let Some(pair) = pairs.into_iter().find(|&(a, b, _)| together(a, b)) {
             break pair;
         }
-        assert!(
-            start.elapsed() < Duration::from_secs(20),
-            "nobody met: {:?}",
-            [0, 1, 2].map(|n| (peer(n), connected(n)))
-        );
+        assert!(start.elapsed() < Duration::from_secs(20), "nobody met");
         std::thread::sleep(Duration::from_millis(5));
     };
     // The third calls, and disturbs nobody.
-    ends[c].wait("word of the meeting", |e| e.peer_list().trouble.contains("in a meeting"));
-    assert!(together(a, b) && !connected(c));
-    assert!((0..3).all(|n| ends[n].peer_list().members.len() == 2), "all see each other");
+    ends[c].wait("word of the meeting", |e| e.list().trouble.contains("in a meeting"));
+    assert!(together(a, b) && !ends[c].connected());
+    assert!((0..3).all(|n| ends[n].list().members.len() == 2), "all see each other");
     stop(&[&ends[b]], vec![threads[b].take().unwrap()]);
     let start = Instant::now();
     while !together(a, c) {
@@ -317,7 +392,7 @@ fn a_stranger_is_refused_and_counted() {
     std::thread::sleep(Duration::from_secs(3));
     let refused = a.counters.refused.load(Relaxed);
     assert!((2..40).contains(&refused), "{refused} refusals in three seconds");
-    assert!(!a.signals.connected.load(Relaxed) && !b.signals.connected.load(Relaxed));
+    assert!(!a.connected() && !b.connected());
     for end in [&a, &b] {
         end.stop.store(true, Relaxed);
     }
@@ -383,22 +458,22 @@ fn booths_that_cannot_reach_each_other_meet_at_a_relay() {
     let threads =
         [a.start(&ia, pa, Peer::default(), at.clone()), b.start(&ib, pb, Peer::default(), at.clone())];
     for (from, to) in [(&a, &b), (&b, &a)] {
-        to.wait("the relay", |e| e.signals.connected.load(Relaxed) && e.signals.route() == "relay");
+        to.wait("the relay", |e| e.way() == Some(Way::Relay));
         let send = || {
             assert!(from.outgoing.put(unit(1, 20_000)).is_none());
-            to.incoming.wait(1_000)
+            to.frame()
         };
-        assert_eq!((0..10).find_map(|_| send()).expect("a frame").unit.data.len(), 20_000);
+        assert_eq!((0..10).find_map(|_| send()).expect("a frame").data.len(), 20_000);
     }
     // One of them starts anew and is told of a direct way: both take it.
     a.stop.store(true, Relaxed);
     let [ta, tb] = threads;
     ta.join().unwrap();
-    b.wait("an empty relay", |e| !e.signals.connected.load(Relaxed));
+    b.wait("an empty relay", |e| !e.connected());
     let again = End::new();
     let ta = again.start(&ia, pa, Peer { address: Some(pb), fingerprint: Some(fb) }, at);
     for end in [&again, &b] {
-        end.wait("the direct way", |e| e.signals.connected.load(Relaxed) && e.signals.route() == "direct");
+        end.wait("the direct way", |e| e.way() == Some(Way::Direct));
     }
     for end in [&again, &b] {
         end.stop.store(true, Relaxed);
@@ -425,7 +500,7 @@ fn a_relay_with_another_certificate_is_not_used() {
     ];
     std::thread::sleep(Duration::from_secs(2));
     for end in [&a, &b] {
-        assert!(!end.signals.connected.load(Relaxed));
+        assert!(!end.connected());
         end.stop.store(true, Relaxed);
     }
     stop.store(true, Relaxed);

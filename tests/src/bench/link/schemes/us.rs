@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use holobooth::link::{self, Inbox, Peer, Ports, Relay, Signals};
+use holobooth::link::{self, Handles, Inbox, Peer, Relay};
 use holobooth::media::picture::{AccessUnit, Stamps};
 use holobooth::pairing::{Fingerprint, Identity, Pins, RoomKey};
 
@@ -31,7 +31,7 @@ const CONNECT_MS: i64 = 15_000;
 
 /// One end of a link, and what stops it.
 struct End {
-    ports: Ports,
+    handles: Handles,
     stop: AtomicBool,
 }
 
@@ -63,12 +63,13 @@ impl Running {
             relay: if direct { None } else { Some(at_relay(around)?) },
             max_kbps: KBPS[0],
             deadline: Duration::from_micros((DEADLINE_US - DECODING_US).unsigned_abs()),
+            most: 1,
         };
-        let end = Arc::new(End { ports: Ports::new()?, stop: AtomicBool::new(false) });
-        end.ports.signals.camera.store(side == Side::A, Relaxed);
+        let end = Arc::new(End { handles: Handles::new()?, stop: AtomicBool::new(false) });
+        end.handles.camera.store(side == Side::A, Relaxed);
         let inside = Arc::clone(&end);
         let thread = std::thread::spawn(move || {
-            let link = || link::run(config, &mut Inbox::default(), inside.ports.handles(&inside.stop));
+            let link = || link::run(config, &mut Inbox::default(), &inside.handles, &inside.stop);
             if let Err(error) = realtime::set_realtime_priority(realtime::LINK)
                 .and_then(|()| link().map_err(io::Error::other))
             {
@@ -86,7 +87,7 @@ impl Drop for Running {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-        let c = &self.end.ports.counters;
+        let c = &self.end.handles.peers[0].counters;
         let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Relaxed);
         eprintln!(
             "sent {} (keyframes {}), dropped {}, received {}, lost {}, keyframes asked for {}, shards asked for {}, \
@@ -101,7 +102,7 @@ impl Drop for Running {
             read(&c.repairs),
             read(&c.connects),
             read(&c.loss_permille),
-            read(&c.line_kbps),
+            read(&c.path_kbps),
             read(&c.datagram_bytes),
             read(&c.mtu_drops),
         );
@@ -123,17 +124,18 @@ pub(super) struct Sender(Running);
 impl Sender {
     pub(super) fn start(scheme: Scheme, around: Surroundings<'_>) -> io::Result<Self> {
         let running = Running::start(scheme, Side::A, around)?;
-        let connected = || running.end.ports.signals.connected.load(Relaxed);
+        let connected = || running.end.handles.connected();
         wait_until(CONNECT_MS, 20, connected).ok_or(io::ErrorKind::TimedOut)?;
-        running.end.ports.signals.keyframe_for_peer.store(false, Relaxed);
+        running.end.handles.encoder.take_keyframe();
         Ok(Self(running))
     }
 }
 
 impl Carrier for Sender {
     fn request(&mut self) -> Request {
-        let signals = &self.0.end.ports.signals;
-        Request { keyframe: signals.keyframe_for_peer.swap(false, Relaxed), kbps: target_kbps(signals) }
+        let encoder = &self.0.end.handles.encoder;
+        let kbps = Some(encoder.get().target_kbps).filter(|kbps| *kbps > 0);
+        Request { keyframe: encoder.take_keyframe(), kbps }
     }
 
     fn send(&mut self, frame: Frame) -> io::Result<()> {
@@ -150,17 +152,11 @@ impl Carrier for Sender {
             ..Stamps::default()
         };
         let unit = AccessUnit { data: frame.data, keyframe: frame.keyframe, number: frame.number, stamps };
-        if end.ports.outgoing.put(unit).is_some() {
-            end.ports.signals.keyframe_for_peer.store(true, Relaxed);
+        if end.handles.outgoing.put(unit).is_some() {
+            end.handles.encoder.request_keyframe();
         }
         Ok(())
     }
-}
-
-/// The rate that the link allows the encoder, in kbit/s.
-fn target_kbps(signals: &Signals) -> Option<u32> {
-    let kbps = u32::try_from(signals.target_kbps.load(Relaxed)).unwrap_or(u32::MAX);
-    (kbps > 0).then_some(kbps)
 }
 
 /// The receiving end, with the rules of the booth's decoding thread: whatever breaks the chain asks for a keyframe.
@@ -172,11 +168,12 @@ pub(super) fn receive(
 ) -> io::Result<()> {
     let running = Running::start(scheme, Side::B, around)?;
     println!("{READY}");
+    let peer = &running.end.handles.peers[0];
     while !stop.load(Relaxed) && !running.end.stop.load(Relaxed) {
-        let Some(incoming) = running.end.ports.incoming.wait(POLL_INTERVAL_MS) else { continue };
+        let Some(incoming) = peer.incoming.wait(POLL_INTERVAL_MS) else { continue };
         match viewer.arrived(incoming.unit.data) {
-            Verdict::Decoded => running.end.ports.signals.keyframe_for_us.store(false, Relaxed),
-            Verdict::Broken => running.end.ports.signals.keyframe_for_us.store(true, Relaxed),
+            Verdict::Decoded => peer.needs_keyframe.store(false, Relaxed),
+            Verdict::Broken => peer.needs_keyframe.store(true, Relaxed),
             Verdict::Old => {}
         }
     }

@@ -1,5 +1,6 @@
 //! The command line of a booth.
 
+mod exit;
 mod rescue;
 mod upkeep;
 
@@ -14,6 +15,8 @@ use holobooth::config::{Config, NOTICES, STATUS_SOCKET};
 use holobooth::pairing::{Code, Identity, RoomKey};
 use holobooth::provision::{self, Places};
 use holobooth::{booth, doctor, health, update};
+
+use crate::exit::fail;
 
 /// The firmware of a projection booth: camera to far screen, both ways, light to light.
 ///
@@ -298,12 +301,6 @@ fn room(command: &Room) -> Result<(), ExitCode> {
         println!("[room]\nkey = \"{text}\"");
     }
     Ok(())
-}
-
-/// Prints `error` in one line.
-fn fail(code: u8, error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("holobooth: {error}");
-    ExitCode::from(code)
 }
 
 fn no_answer(socket: &Path, error: &std::io::Error) -> ExitCode {

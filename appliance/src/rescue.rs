@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::fail;
+use crate::exit::fail;
 
 /// Where starts without data are counted: how many, and when the last was, in seconds of the Unix epoch.
 pub(crate) const COUNT: &str = "/boot/holobooth-starts-without-data";

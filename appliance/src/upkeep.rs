@@ -14,7 +14,7 @@ use holobooth::screen::{self, Handles};
 use holobooth::units::ScreenRequest;
 use holobooth::update::{self, Folders, Outcome, Record};
 
-use crate::fail;
+use crate::exit::fail;
 
 /// How long the booth must answer without having been started anew.
 const STEADY: Duration = Duration::from_secs(10);

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use v4l::v4l_sys::*;
 use v4l::v4l2::{ioctl as v4l2_ioctl, vidioc};
 
-use super::Error;
+use super::error::Error;
 use super::mode::{self, Mode};
 use crate::units::{CameraRequest, Format};
 

@@ -3,7 +3,10 @@
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use super::{Device, Error, Mode, Stream};
+use super::device::Device;
+use super::error::Error;
+use super::mode::Mode;
+use super::stream::Stream;
 use crate::media::heartbeat::Heartbeat;
 use crate::media::mailbox::Mailbox;
 use crate::media::picture::Sample;

@@ -16,8 +16,9 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use v4l::v4l_sys::*;
 use v4l::v4l2::vidioc;
 
-use super::device::{CAPTURE, zeroed};
-use super::{Device, Error, Mode};
+use super::device::{CAPTURE, Device, zeroed};
+use super::error::Error;
+use super::mode::Mode;
 use crate::media::clock::now_us;
 use crate::media::picture::{Picture, Sample, Stamps};
 use crate::units::{CameraRequest, Format};

@@ -1,8 +1,9 @@
 //! From the camera's pictures to access units, within what the line gives.
 
 use super::converter::Converter;
+use super::encoder::{Encoder, Spec, Steering};
+use super::error::Error;
 use super::steer::{Hysteresis, Plan, Steer};
-use super::{Encoder, Error, Spec, Steering};
 use crate::media::clock::now_us;
 use crate::media::picture::{AccessUnit, Picture};
 
@@ -126,7 +127,8 @@ impl<'a> Coder<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::{self, Decoder};
+    use crate::codec::decoder::Decoder;
+    use crate::codec::error::init;
     use crate::media::picture::Stamps;
     use ffmpeg_next::{color, format::Pixel, frame};
 
@@ -160,7 +162,7 @@ mod tests {
     /// A line that collapses and comes back: what is coded, and what one decoder makes of all of it.
     #[test]
     fn size_and_frame_rate_follow_the_line_and_the_decoder_follows_them() {
-        codec::init().unwrap();
+        init().unwrap();
         let base = base();
         let mut coder = Coder::new("libx265", &base);
         let mut decoder = Decoder::open("hevc", 1).unwrap();
@@ -193,7 +195,7 @@ mod tests {
 
     #[test]
     fn another_rate_alone_opens_nothing_anew() {
-        codec::init().unwrap();
+        init().unwrap();
         let base = base();
         let mut coder = Coder::new("libx265", &base);
         for (number, kbps) in [8_000, 3_000, 700, 2_000, 9_000].into_iter().enumerate() {
@@ -206,7 +208,7 @@ mod tests {
 
     #[test]
     fn an_encoder_that_takes_no_rate_is_opened_anew_for_large_changes_only() {
-        codec::init().unwrap();
+        init().unwrap();
         let base = base();
         let mut coder = Coder::new("libx265", &base);
         coder.steering = Steering::Reopening;

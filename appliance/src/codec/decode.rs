@@ -2,11 +2,14 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use super::decoder::Decoder;
 use super::failures::Failures;
-use super::{Decoder, POLL_INTERVAL_MS};
 use crate::media::heartbeat::Heartbeat;
 use crate::media::mailbox::Mailbox;
 use crate::media::picture::{Incoming, Picture};
+
+/// How long an access unit is waited for before `stop` is looked at, in ms.
+const POLL_INTERVAL_MS: u16 = 100;
 
 /// What the decoding loop reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,8 +92,9 @@ pub fn decode(name: &str, threads: u32, handles: Handles<'_>, mut on_event: impl
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::encoder::{Encoder, Spec};
+    use crate::codec::error::init;
     use crate::codec::film::Film;
-    use crate::codec::{self, Encoder, Spec};
     use crate::media::picture::AccessUnit;
     use ffmpeg_next::color;
 
@@ -138,7 +142,7 @@ mod tests {
 
     #[test]
     fn what_misses_something_is_left_out_until_a_keyframe() {
-        codec::init().unwrap();
+        init().unwrap();
         let received = units(6).into_iter().filter(|unit| unit.number != 1);
         let (events, out) = run(received.map(|unit| Incoming { session: 7, unit }).collect());
         let (skipped, decoded) =
@@ -149,7 +153,7 @@ mod tests {
 
     #[test]
     fn another_session_begins_with_a_keyframe_of_its_own() {
-        codec::init().unwrap();
+        init().unwrap();
         let units = units(3);
         let from = |session| units.iter().cloned().map(move |unit| Incoming { session, unit });
         let (events, out) = run(from(1).take(2).chain(from(2).skip(2)).chain(from(2).take(1)).collect());
@@ -159,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_broken_unit_is_reported_and_decoding_goes_on_at_the_next_keyframe() {
-        codec::init().unwrap();
+        init().unwrap();
         let mut units = units(5);
         units[1].data = vec![0, 0, 0, 1, 0x26, 1, 0xff, 0x55, 0x13].into();
         let (events, out) = run(units.into_iter().map(|unit| Incoming { session: 1, unit }).collect());

@@ -2,8 +2,8 @@
 
 use ffmpeg_next::{self as ffmpeg, Packet, codec, decoder, ffi, format::Pixel, frame};
 
+use super::error::{Error, failed};
 use super::hardware;
-use super::{Error, failed};
 use crate::media::clock::now_us;
 use crate::media::picture::{AccessUnit, Picture};
 

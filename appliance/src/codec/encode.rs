@@ -3,15 +3,19 @@
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::coder::Coder;
+use super::encoder::Spec;
+use super::error::Error;
 use super::failures::Failures;
 use super::jpeg::JpegDecoder;
-use super::{Error, POLL_INTERVAL_MS, Plan, Spec};
+use super::steer::Plan;
 use crate::media::clock::now_us;
 use crate::media::encoder_command::CommandMailbox;
 use crate::media::heartbeat::Heartbeat;
 use crate::media::mailbox::Mailbox;
 use crate::media::picture::{AccessUnit, Sample};
 
+/// How long a picture is waited for before `stop` is looked at, in ms.
+const POLL_INTERVAL_MS: u16 = 100;
 /// After so many failures in a row the encoder is given up, and with it this run of the booth: the next one tries them all again.
 const FAILURES: u32 = 100;
 
@@ -127,7 +131,7 @@ pub fn encode(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::{self, film::Film};
+    use crate::codec::{error::init, film::Film};
     use crate::media::encoder_command::EncoderCommand;
     use ffmpeg_next::color;
     use std::sync::mpsc::{Receiver, channel};
@@ -162,7 +166,7 @@ mod tests {
 
     /// Runs the loop, with room for one access unit behind it, as long as `test` runs.
     fn run(test: impl FnOnce(&mut Loop<'_>)) {
-        codec::init().unwrap();
+        init().unwrap();
         let (samples, outgoing) = (Mailbox::latest("test").unwrap(), Mailbox::bounded("test", 1).unwrap());
         let (commands, heartbeat, stop) =
             (CommandMailbox::default(), Heartbeat::new("test"), AtomicBool::new(false));

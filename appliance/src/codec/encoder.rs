@@ -5,10 +5,10 @@ use ffmpeg_next::{
     self as ffmpeg, Dictionary, Packet, Rational, codec, color, encoder, ffi, format::Pixel, picture,
 };
 
+use super::error::{Error, failed};
 use super::hardware::{self, Frames};
 use super::rate::{self, Rate};
 use super::regions::Regions;
-use super::{Error, failed};
 use crate::media::clock::now_us;
 use crate::media::picture::{AccessUnit, Picture};
 
@@ -318,7 +318,7 @@ mod tests {
     const SIZE: (u32, u32) = (480, 360);
 
     fn x265(kbps: u32) -> Encoder {
-        crate::codec::init().unwrap();
+        crate::codec::error::init().unwrap();
         let spec = Spec {
             width: SIZE.0,
             height: SIZE.1,

@@ -1,6 +1,6 @@
 //! Failures of a codec in a row.
 
-use super::Error;
+use super::error::Error;
 
 /// Counts failures in a row, and logs the first.
 #[derive(Default)]

@@ -7,7 +7,7 @@ use std::ptr;
 
 use ffmpeg_next::{ffi, format::Pixel, frame};
 
-use super::Error;
+use super::error::Error;
 
 /// A reference to one of FFmpeg's counted buffers.
 struct Buffer(*mut ffi::AVBufferRef);

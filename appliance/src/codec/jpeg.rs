@@ -2,7 +2,7 @@
 
 use ffmpeg_next::{Packet, codec, decoder, frame};
 
-use super::{Error, failed};
+use super::error::{Error, failed};
 use crate::media::picture::Picture;
 
 /// A decoder for the JPEGs of a camera.
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn pixels_come_with_number_and_stamps() {
-        super::super::init().unwrap();
+        super::super::error::init().unwrap();
         let picture = JpegDecoder::new().unwrap().decode(&sample(&jpeg(90))).unwrap();
         assert_eq!((picture.number, picture.stamps.capture_us), (9, 4));
         assert_eq!((picture.frame.width(), picture.frame.height()), (64, 48));
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_broken_picture_is_an_error_and_the_next_one_comes() {
-        super::super::init().unwrap();
+        super::super::error::init().unwrap();
         let mut decoder = JpegDecoder::new().unwrap();
         assert!(decoder.decode(&sample(b"\xff\xd8 not a picture")).is_err());
         assert!(decoder.decode(&sample(&[])).is_err());

@@ -3,7 +3,9 @@
 use ffmpeg_next::{color, format::Pixel};
 
 use super::converter::Converter;
-use super::{Decoder, Encoder, Error, Spec};
+use super::decoder::Decoder;
+use super::encoder::{Encoder, Spec};
+use super::error::Error;
 use crate::media::picture::{AccessUnit, Picture, Stamps};
 use crate::units::{CodecRequest, DECODERS, ENCODERS};
 
@@ -164,14 +166,14 @@ mod tests {
 
     #[test]
     fn software_gives_one_for_one_and_the_right_picture() {
-        super::super::init().unwrap();
+        super::super::error::init().unwrap();
         let choice = choose("libx265", "hevc", &spec()).unwrap();
         assert_eq!((choice.encoder, choice.decoder), ("libx265", "hevc"));
     }
 
     #[test]
     fn a_keyframe_comes_when_asked_for_and_only_then() {
-        super::super::init().unwrap();
+        super::super::error::init().unwrap();
         let spec = spec();
         let mut encoder = Encoder::open("libx265", &spec).unwrap();
         let keys: Vec<bool> = (0..40)
@@ -182,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_wrong_picture_is_found_out() {
-        super::super::init().unwrap();
+        super::super::error::init().unwrap();
         let spec = spec();
         let mut encoder = Encoder::open("libx265", &spec).unwrap();
         let mut grey = test_picture(&spec, 0);
@@ -193,14 +195,14 @@ mod tests {
 
     #[test]
     fn an_unknown_name_lists_the_known() {
-        super::super::init().unwrap();
+        super::super::error::init().unwrap();
         let e = choose("x264", "auto", &spec()).unwrap_err().to_string();
         assert!(e.contains("`x264`: not one of") && e.contains("libx265"), "{e}");
     }
 
     #[test]
     fn garbage_is_an_error_and_decoding_goes_on_after_it() {
-        super::super::init().unwrap();
+        super::super::error::init().unwrap();
         let spec = spec();
         let units = encode("libx265", &spec).unwrap();
         let mut decoder = Decoder::open("hevc", 1).unwrap();

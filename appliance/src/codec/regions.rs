@@ -7,7 +7,7 @@ use std::ptr;
 
 use ffmpeg_next::{ffi, frame};
 
-use super::Error;
+use super::error::Error;
 
 /// Offsets are told in parts of the whole range of quantisers: 51, for 8 bits.
 const RANGE: i32 = 51;

@@ -4,8 +4,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::answer::Answer;
+use super::error::Error;
+use super::places::Places;
 use super::store::{Reach, Store};
-use super::{Error, Places};
 use crate::health::{self, Status};
 
 /// How long a booth has to reach again what it reached before, from its start.

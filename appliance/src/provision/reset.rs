@@ -4,8 +4,9 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use super::error::Error;
+use super::places::Places;
 use super::store::Store;
-use super::{Error, Places};
 
 /// Removes what the store holds, and what is in the booth's data folder.
 pub(super) fn reset(places: &Places) -> Result<(), Error> {

@@ -15,13 +15,15 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::answer::{Answer, lines};
+use super::error::Error;
 use super::evaluate::{Meaning, Question, Verdict};
 use super::logs::{self, Log};
 use super::mount::{self, Access, Mounted};
+use super::places::Places;
 use super::read::{self, Content, Found};
 use super::sandbox::Sandbox;
 use super::store::{Locked, State, Store};
-use super::{Error, Places, confirm, reset, update};
+use super::{confirm, reset, update};
 use crate::config::Config;
 use crate::health;
 use crate::pairing::Identity;

@@ -10,7 +10,7 @@ use drm::buffer::{Buffer as _, DrmFourcc, DrmModifier, Handle, PlanarBuffer};
 use drm::control::{Device as _, FbCmd2Flags, dumbbuffer::DumbBuffer, framebuffer};
 use nix::sys::mman::munmap;
 
-use super::Error;
+use super::error::Error;
 use super::output::Output;
 
 /// Hardware wants rows that begin on round addresses; 128 keeps halved chroma rows round too.

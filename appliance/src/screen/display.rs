@@ -11,16 +11,16 @@ use std::time::Duration;
 
 use drm::buffer::DrmFourcc;
 use drm::control::{Device as _, Event as DrmEvent};
+use holobooth_card::{Card, Kind};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::Error;
 use super::buffer::Buffer;
+use super::error::Error;
 use super::hotplug::Hotplug;
 use super::output::{Output, Placement};
 use super::paint::Painter;
 use super::route::Route;
 use super::show::Show;
-use super::{Card, Kind};
 use crate::media::clock::now_us;
 use crate::media::heartbeat::Heartbeat;
 use crate::media::mailbox::Mailbox;

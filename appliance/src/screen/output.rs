@@ -13,7 +13,7 @@ use drm::control::{
     atomic::AtomicModeReq, connector, crtc, framebuffer, plane, property,
 };
 
-use super::Error;
+use super::error::Error;
 use crate::units::{ModeRequest, ScreenRequest};
 
 /// The mode of `modes` that fits, the fastest of several.

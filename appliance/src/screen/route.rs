@@ -6,8 +6,8 @@ use std::rc::Rc;
 use drm::buffer::DrmFourcc;
 use ffmpeg_next::{format::Pixel, frame};
 
-use super::Error;
 use super::buffer::Buffer;
+use super::error::Error;
 use super::output::{Output, Placement};
 use super::paint::{self, Painter, Rect};
 

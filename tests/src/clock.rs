@@ -1,6 +1,5 @@
 //! Time as the kernel's drivers stamp it.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use nix::sys::time::TimeValLike;
@@ -17,27 +16,6 @@ pub fn sleep_until_us(target_us: i64) {
     if left_us > 0 {
         std::thread::sleep(Duration::from_micros(left_us.unsigned_abs()));
     }
-}
-
-/// While something happens, how much later than it asked a thread was woken at worst that does nothing but sleep, in µs: so long
-/// the machine under the rig stood still, or the kernel was busy with itself.
-pub fn longest_pause_us(happens: impl FnOnce()) -> i64 {
-    const EVERY_US: i64 = 10_000;
-    let over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let sleeper = scope.spawn(|| {
-            let mut worst_us = 0;
-            while !over.load(Relaxed) {
-                let due_us = now_us() + EVERY_US;
-                sleep_until_us(due_us);
-                worst_us = worst_us.max(now_us() - due_us);
-            }
-            worst_us
-        });
-        happens();
-        over.store(true, Relaxed);
-        sleeper.join().unwrap_or(i64::MAX)
-    })
 }
 
 /// Asks `ready` every `every_ms` until it says yes; the milliseconds that took, or `None` after `within_ms`.

@@ -24,6 +24,7 @@ pub mod scanout;
 pub mod scenario;
 mod scenarios;
 pub mod stand_in;
+pub mod steal;
 pub mod stick;
 pub mod vivid;
 

@@ -73,11 +73,16 @@ fn pairing(context: &Context, report: &mut Report, pair: &mut Pair) -> Result<()
     let listen = format!("{}:{BETWEEN_PORT}", Side::A.address());
     let to = format!("{}:{PORT}", Side::A.address());
     let between = start(context, "a", &["between", "--listen", &listen, "--to", &to, "--name", "between"])?;
-    sleep_until_us(now_us() + 2_000_000);
     let code = pair.a.status().word("/link/code").to_owned();
     let refused = |booth: &Booth| booth.status().number("/link/guesses_refused");
 
-    let (done, said) = pair.b.command(&["pair", &code, "--booth", "between"])?;
+    let enter = |pair: &Pair| pair.b.command(&["pair", &code, "--booth", "between"]);
+    let (mut done, mut said) = enter(pair)?;
+    let tried_from_us = now_us();
+    // Until its announcement has come to B.
+    while !done && said.contains("no booth that waits") && now_us() - tried_from_us < TIMEOUT_MS * 1000 {
+        (done, said) = enter(pair)?;
+    }
     let passed = between.printed().contains("passed on: Ok([65,");
     report.check("between two booths: what both say is passed on", passed, between.printed().trim());
     report.check("between two booths: B gives nothing", !done, said);
@@ -139,7 +144,7 @@ fn meeting(context: &Context, report: &mut Report, pair: &mut Pair, packets: &Pa
     let (to, packets) = (format!("{}:{PORT}", Side::A.address()), packets.display().to_string());
     let records = RECORDS.to_string();
     let (mut took_us, mut replayed, mut ended) = (0, Ok(0.0), Vec::new());
-    let (spans, _) = watch_while(pair, || {
+    let spans = watch_while(report, "floods", pair, || {
         let start_us = now_us();
         for words in [
             &["half-open", "--to", &to[..], "--packets", &packets][..],
@@ -152,7 +157,7 @@ fn meeting(context: &Context, report: &mut Report, pair: &mut Pair, packets: &Pa
         }
         replayed = replay(&recorded);
         took_us = now_us() - start_us;
-    });
+    })?;
     for attacker in ended {
         let (done, said) = attacker?;
         report.check("the attack was carried out", done, said.trim());
@@ -202,7 +207,8 @@ fn relayed(context: &Context, report: &mut Report, pair: &mut Pair) -> Result<()
         let live = |status: &Status| status.route() == "relay" && status.shows_picture();
         booth.wait("live through the relay", TIMEOUT_MS, live)?;
     }
-    let (spans, _) = watch_while(pair, || sleep_until_us(now_us() + RELAYED_S * 1_000_000));
+    let spans =
+        watch_while(report, "faithless relay", pair, || sleep_until_us(now_us() + RELAYED_S * 1_000_000))?;
     direction(report, "faithless relay, A to B", &spans[0], &spans[1], RELAYED_S);
     direction(report, "faithless relay, B to A", &spans[1], &spans[0], RELAYED_S);
     for (span, name) in spans.iter().zip(["A", "B"]) {

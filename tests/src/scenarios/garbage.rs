@@ -26,7 +26,7 @@ fn run(context: &Context) -> Result<Report, Error> {
     let mut pair = meeting(context)?;
     let own = std::env::current_exe().map_err(failed("own path"))?;
     let (mut flooded, mut took_us) = (Ok(None), 0);
-    let (spans, still_ms) = watch_while(&pair, || {
+    let spans = watch_while(&mut report, "flood", &pair, || {
         let start_us = now_us();
         let to = format!("{}:{PORT}", Side::A.address());
         let arguments = ["flood", "--to", &to, "--packets", &PACKETS.to_string()].map(str::to_owned);
@@ -36,7 +36,7 @@ fn run(context: &Context) -> Result<Report, Error> {
                 flood.ended()
             });
         took_us = now_us() - start_us;
-    });
+    })?;
     let status = flooded.map_err(failed("flood"))?;
     report.check(
         "the flood was sent",
@@ -52,7 +52,6 @@ fn run(context: &Context) -> Result<Report, Error> {
         report.check(format!("{name} stays connected"), held, format!("{connects} new connections"));
     }
     report.figure("packets", PACKETS);
-    report.figure("rig_stood_still_ms", still_ms);
     report.check("both booths run on", pair.ended().is_none(), "");
     Ok(report)
 }

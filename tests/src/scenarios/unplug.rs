@@ -24,6 +24,7 @@ const BACK_MS: i64 = 2_000;
 /// Half a second to black, and a tenth for looking.
 const GONE_MS: i64 = 600;
 const AWAY_US: i64 = 3_000_000;
+const SAID_MS: i64 = 10_000;
 /// A white picture is lighter than this on average.
 const LIT: f64 = 128.0;
 /// A card is darker than this on average, and so is a picture that has faded away.
@@ -72,9 +73,11 @@ fn run(context: &Context) -> Result<Report, Error> {
     }
 
     plug_screen(Side::B, false)?;
-    sleep_until_us(now_us() + AWAY_US);
-    let state = pair.b.status().word("/screen/state").to_owned();
-    watch.report.check("screen unplugged: the booth says so", state == "searching", state);
+    let away_until_us = now_us() + AWAY_US;
+    let said = wait_until(SAID_MS, 50, || pair.b.status().word("/screen/state") == "searching");
+    let found = said.map_or("never".to_owned(), |ms| format!("{ms} ms"));
+    watch.report.check("screen unplugged: the booth says so", said.is_some(), found);
+    sleep_until_us(away_until_us);
     watch.no_exit("screen unplugged", &mut pair);
     plug_screen(Side::B, true)?;
     watch.back("screen plugged in", BACK_MS);

@@ -41,6 +41,7 @@ Examples:
   cargo xtask bench --list
   cargo xtask bench latency
   cargo xtask bench link -- --quick --only promise,us,rtp
+  cargo xtask bench latency -- --before ~/kept/target/release
 
 A bench measures; let the machine be quiet meanwhile. The exit status is 0 only when its demands are met.")]
 pub(crate) struct BenchArguments {

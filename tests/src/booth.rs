@@ -72,8 +72,11 @@ pub fn binary() -> Result<PathBuf, Error> {
 /// # Errors
 /// When it is missing or cannot be started; a bad exit status is no error.
 pub fn run_once(arguments: &[&str]) -> Result<Output, Error> {
-    let binary = binary()?;
-    let output = Command::new(&binary).args(arguments).output();
+    run_program(&binary()?, arguments)
+}
+
+fn run_program(binary: &Path, arguments: &[&str]) -> Result<Output, Error> {
+    let output = Command::new(binary).args(arguments).output();
     output.map_err(|source| Error::System { what: binary.display().to_string(), source })
 }
 
@@ -113,6 +116,7 @@ impl Plan {
 
 /// A booth: its folder, and the process while one runs.
 pub struct Booth {
+    binary: PathBuf,
     side: Side,
     dir: PathBuf,
     fingerprint: String,
@@ -137,13 +141,22 @@ impl Booth {
     /// # Errors
     /// When the folder cannot be made or the binary gives no fingerprint.
     pub fn new(side: Side, dir: &Path) -> Result<Self, Error> {
+        Self::of(binary()?, side, dir)
+    }
+
+    /// The same with another binary than the one under test.
+    ///
+    /// # Errors
+    /// As [`Booth::new`].
+    pub fn of(binary: PathBuf, side: Side, dir: &Path) -> Result<Self, Error> {
         let dir = dir.join(side.name());
         fs::create_dir_all(&dir)
             .map_err(|source| Error::System { what: dir.display().to_string(), source })?;
         let _ = fs::remove_file(dir.join("log"));
-        let fingerprint = identity(&dir.join("data"))?;
+        let fingerprint = identity(&binary, &dir.join("data"))?;
         let name = side.name().to_uppercase();
         Ok(Self {
+            binary,
             side,
             dir,
             fingerprint,
@@ -248,7 +261,7 @@ impl Booth {
     /// # Errors
     /// When the process cannot be started.
     pub fn restart(&mut self) -> Result<(), Error> {
-        let binary = binary()?;
+        let binary = &self.binary;
         let config = self.config_path().display().to_string();
         let store = self.dir.join("store").display().to_string();
         let words: &[&str] = if self.takes_sticks {
@@ -259,7 +272,7 @@ impl Booth {
         let arguments: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
         let log = self.dir.join("log");
         let running = match &self.manager {
-            None => Running::start(self.side, &binary, &arguments, &log),
+            None => Running::start(self.side, binary, &arguments, &log),
             Some((socket, limit_us)) => {
                 let socket = format!("NOTIFY_SOCKET={}", socket.display());
                 let set = [socket, format!("WATCHDOG_USEC={limit_us}"), binary.display().to_string()];
@@ -288,6 +301,11 @@ impl Booth {
         self.process.as_mut().and_then(Running::ended)
     }
 
+    /// The processor time that it has taken so far, in µs, its children's included; `None` when it does not run.
+    pub fn processor_us(&self) -> Option<i64> {
+        self.process.as_ref().and_then(Running::processor_us)
+    }
+
     /// Everything it has logged.
     pub fn log(&self) -> String {
         self.process.as_ref().map(Running::printed).unwrap_or_default()
@@ -299,7 +317,7 @@ impl Booth {
     /// As [`run_once`].
     pub fn command(&self, arguments: &[&str]) -> Result<(bool, String), Error> {
         let socket = self.socket().display().to_string();
-        let output = run_once(&[arguments, &["--socket", &socket]].concat())?;
+        let output = run_program(&self.binary, &[arguments, &["--socket", &socket]].concat())?;
         let said = [output.stdout, output.stderr].concat();
         Ok((output.status.success(), String::from_utf8_lossy(&said).trim().to_owned()))
     }
@@ -319,7 +337,8 @@ impl Booth {
 
     /// What `holobooth status --json` prints; an empty status when it prints none.
     pub fn status_command(&self) -> Status {
-        let output = run_once(&["status", "--json", "--socket", &self.socket().display().to_string()]);
+        let socket = self.socket().display().to_string();
+        let output = run_program(&self.binary, &["status", "--json", "--socket", &socket]);
         let parsed = output.ok().and_then(|output| serde_json::from_slice(&output.stdout).ok());
         Status(parsed.unwrap_or(Value::Null))
     }
@@ -486,7 +505,16 @@ impl Pair {
     /// # Errors
     /// As [`Booth::new`].
     pub fn new(dir: &Path) -> Result<Self, Error> {
-        Ok(Self { a: Booth::new(Side::A, dir)?, b: Booth::new(Side::B, dir)? })
+        Self::of(&binary()?, dir)
+    }
+
+    /// The same with another binary than the one under test.
+    ///
+    /// # Errors
+    /// As [`Booth::new`].
+    pub fn of(binary: &Path, dir: &Path) -> Result<Self, Error> {
+        let booth = |side| Booth::of(binary.to_owned(), side, dir);
+        Ok(Self { a: booth(Side::A)?, b: booth(Side::B)? })
     }
 
     /// Starts both, each told of the other, and waits until what is sent is shown.
@@ -518,8 +546,8 @@ impl Pair {
 
 const FIRST_PICTURE_MS: i64 = 15_000;
 
-fn identity(data: &Path) -> Result<String, Error> {
-    let output = run_once(&["identity", "--data", &data.display().to_string()])?;
+fn identity(binary: &Path, data: &Path) -> Result<String, Error> {
+    let output = run_program(binary, &["identity", "--data", &data.display().to_string()])?;
     let printed = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     let is_fingerprint = printed.len() == 64 && printed.bytes().all(|byte| byte.is_ascii_hexdigit());
     if output.status.success() && is_fingerprint {

@@ -100,6 +100,34 @@ impl Running {
         self.child.try_wait().ok().flatten()
     }
 
+    /// Its threads: their ids, and what they call themselves. None once it has ended.
+    pub fn threads(&self) -> Vec<(u32, String)> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id()));
+        let thread = |task: io::Result<fs::DirEntry>| {
+            let task = task.ok()?;
+            let name = fs::read_to_string(task.path().join("comm")).ok()?;
+            Some((task.file_name().to_str()?.parse().ok()?, name.trim_end().to_owned()))
+        };
+        tasks.into_iter().flatten().filter_map(thread).collect()
+    }
+
+    /// The processor time that it and what it has started took so far, in µs; `None` once it has ended.
+    pub fn processor_us(&self) -> Option<i64> {
+        let all: Vec<Process> = fs::read_dir("/proc")
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| Process::parse(&fs::read_to_string(entry.ok()?.path().join("stat")).ok()?))
+            .collect();
+        let mut family = vec![i64::from(self.child.id())];
+        all.iter().find(|process| process.id == family[0])?;
+        let mut ticks = 0;
+        while let Some(id) = family.pop() {
+            ticks += all.iter().filter(|process| process.id == id).map(|process| process.ticks).sum::<i64>();
+            family.extend(all.iter().filter(|process| process.parent == id).map(|process| process.id));
+        }
+        Some(ticks * 1_000_000 / TICKS_A_SECOND)
+    }
+
     /// Everything it has printed so far.
     pub fn printed(&self) -> String {
         fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
@@ -132,8 +160,42 @@ impl Running {
     }
 }
 
+/// USER_HZ, in which the kernel tells processor time on every architecture that matters here.
+const TICKS_A_SECOND: i64 = 100;
+
+/// What proc_pid_stat(5) says of a process.
+#[derive(Debug, PartialEq, Eq)]
+struct Process {
+    id: i64,
+    parent: i64,
+    /// In user and kernel mode, its own and of children that have ended.
+    ticks: i64,
+}
+
+impl Process {
+    fn parse(stat: &str) -> Option<Self> {
+        // The name may hold anything, brackets too.
+        let (id, rest) = (stat.split_once(' ')?.0.parse().ok()?, stat.rsplit_once(") ")?.1);
+        let fields: Vec<&str> = rest.split(' ').collect();
+        let ticks = fields.get(11..15)?.iter().map(|field| field.parse::<i64>().ok());
+        Some(Self { id, parent: fields.get(1)?.parse().ok()?, ticks: ticks.sum::<Option<_>>()? })
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processor_time_is_read_whatever_a_program_is_called() {
+        let stat = "42 (a ) b) S 7 42 42 0 -1 4194304 9 0 0 0 100 20 3 1 20 0 1 0 5\n";
+        assert_eq!(Process::parse(stat), Some(Process { id: 42, parent: 7, ticks: 124 }));
+        assert_eq!(Process::parse("42 (a"), None);
     }
 }

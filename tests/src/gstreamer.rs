@@ -4,6 +4,9 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use holobooth::realtime;
 
 use crate::child::{Running, Side};
 use crate::clock::{now_us, sleep_until_us, wait_until};
@@ -43,6 +46,45 @@ impl Pipeline {
         sleep_until_us(now_us() + 200_000);
         let sender = launch(Side::A, &sending(transport, camera, size), &log("sender"))?;
         Ok(Self { receiver, sender })
+    }
+
+    /// Gives its threads the priorities that a booth's have which do the same, under SCHED_FIFO (sched(7)): taking pictures, the
+    /// transport, decoding, showing. Encoding has none here or there. To be called once pictures flow, for a thread starts with its
+    /// element.
+    ///
+    /// # Errors
+    /// When a thread is not there, or the system does not allow it.
+    pub fn set_realtime_priorities(&self) -> io::Result<()> {
+        let ends = [
+            (&self.sender, &[("v4l2src", realtime::CAPTURE), ("SRT:", realtime::LINK)][..], "v4l2src"),
+            (
+                &self.receiver,
+                &[
+                    ("udpsrc", realtime::DECODE),
+                    ("srtsrc", realtime::DECODE),
+                    ("SRT:", realtime::LINK),
+                    ("queue", realtime::DISPLAY),
+                ],
+                "queue",
+            ),
+        ];
+        for (end, priorities, needed) in ends {
+            let threads = end.threads();
+            if !threads.iter().any(|(_, name)| name.starts_with(needed)) {
+                return Err(io::Error::other(format!("no thread {needed} among {threads:?}")));
+            }
+            for (id, name) in threads {
+                let priority = priorities.iter().find(|(start, _)| name.starts_with(start));
+                let Some((_, priority)) = priority else { continue };
+                let words = ["--fifo", "--pid", &priority.to_string(), &id.to_string()];
+                let output = Command::new("chrt").args(words).output()?;
+                if !output.status.success() {
+                    let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+                    return Err(io::Error::other(format!("chrt of {name}: {why}")));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What both ends printed.

@@ -45,6 +45,9 @@ enum Command {
         /// Only a part of it, for those that have parts; an unknown word shows which there are.
         #[arg(long, value_name = "WORDS", value_delimiter = ',')]
         only: Vec<String>,
+        /// Of `latency` and `link`: measures the programs of an earlier build as well, which lie in this folder.
+        #[arg(long, value_name = "DIR")]
+        before: Option<PathBuf>,
         /// Keeps logs and pictures in this folder.
         #[arg(long, value_name = "DIR")]
         keep: Option<PathBuf>,
@@ -104,9 +107,9 @@ enum Command {
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::List { json } => list(json),
-        Command::Run { name, json, quick, only, keep } => {
+        Command::Run { name, json, quick, only, before, keep } => {
             match all().find(|scenario| scenario.name == name) {
-                Some(scenario) => run(scenario, json, keep, |dir| Context::new(dir, quick, only)),
+                Some(scenario) => run(scenario, json, keep, |dir| Context::new(dir, quick, only, before)),
                 None => fail(&format!("no scenario or bench named {name}; `list` names them")),
             }
         }

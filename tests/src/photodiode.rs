@@ -126,6 +126,13 @@ impl Latencies {
         self.us.get(rank - 1).copied()
     }
 
+    /// Adds what was measured another time.
+    pub fn add(&mut self, other: Self) {
+        self.us.extend(other.us);
+        self.us.sort_unstable();
+        self.lost += other.lost;
+    }
+
     /// Flips that arrived.
     pub fn seen(&self) -> usize {
         self.us.len()

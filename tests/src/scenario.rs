@@ -127,12 +127,14 @@ pub struct Context {
     pub quick: bool,
     /// Of a bench that has parts, only those that these words name; all when there are none.
     pub only: Vec<String>,
+    /// Of a bench that can compare: the folder with the programs of an earlier build.
+    pub before: Option<PathBuf>,
 }
 
 impl Context {
     /// A context whose files lie in `dir`, which is private to the run.
-    pub fn new(dir: PathBuf, quick: bool, only: Vec<String>) -> Self {
-        Self { dir, quick, only }
+    pub fn new(dir: PathBuf, quick: bool, only: Vec<String>, before: Option<PathBuf>) -> Self {
+        Self { dir, quick, only, before }
     }
 
     /// The folder for the run's files.

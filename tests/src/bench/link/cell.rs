@@ -143,11 +143,11 @@ impl Outcome {
     }
 }
 
-/// Runs a cell with files in `dir`, where the clip lies.
+/// Runs a cell with files in `dir`, where the clip lies. `before` is the folder of an earlier build's programs.
 ///
 /// # Errors
 /// When the rig fails; a scheme that fails is told in the outcome.
-pub fn run(cell: Cell, dir: &Path) -> io::Result<Outcome> {
+pub fn run(cell: Cell, dir: &Path, before: Option<&Path>) -> io::Result<Outcome> {
     let network = cell.network;
     let first_mbit = match network.rate {
         Rate::Steady(mbit) => mbit,
@@ -158,11 +158,15 @@ pub fn run(cell: Cell, dir: &Path) -> io::Result<Outcome> {
     files.clear();
     // Killed at the end of the cell.
     let _relay = if cell.scheme == Scheme::UsRelay { Some(start_relay(&files)?) } else { None };
-    let mut receiver = end("receive", cell, &files, Side::B)?;
+    let program = match before {
+        Some(before) if cell.scheme == Scheme::UsBefore => before.join("holobooth-tests"),
+        _ => std::env::current_exe()?,
+    };
+    let mut receiver = end("receive", cell, &program, &files, Side::B)?;
     if wait_until(START_MS, 20, || receiver.printed().contains(READY)).is_none() {
         return Ok(failed(cell, "the receiver does not start", &receiver));
     }
-    let mut sender = end("send", cell, &files, Side::A)?;
+    let mut sender = end("send", cell, &program, &files, Side::A)?;
     let mut over = false;
     let started = Processor::now();
     wait_until(START_MS + i64::from(WARM_UP / FPS) * 1000, 5, || {
@@ -240,14 +244,15 @@ fn walk(network: Network) -> io::Result<Step> {
     Ok(Step { down_us, up_us: now_us() })
 }
 
-fn end(role: &str, cell: Cell, files: &Files, side: Side) -> io::Result<Running> {
-    let own = std::env::current_exe()?;
+fn end(role: &str, cell: Cell, program: &Path, files: &Files, side: Side) -> io::Result<Running> {
     let seconds = cell.seconds.to_string();
     let rtt_ms = cell.network.rtt_ms.to_string();
-    let (dir, scheme) = (files.dir.display().to_string(), cell.scheme.to_string());
+    // An earlier build calls itself what this one does.
+    let scheme = if cell.scheme == Scheme::UsBefore { Scheme::Us } else { cell.scheme };
+    let (dir, scheme) = (files.dir.display().to_string(), scheme.to_string());
     let arguments = ["link-end", role, &scheme, "--dir", &dir, "--seconds", &seconds, "--rtt-ms", &rtt_ms];
     let log = if side == Side::A { &files.sender_log } else { &files.receiver_log };
-    Running::start(side, &own, &arguments.map(str::to_owned), log)
+    Running::start(side, program, &arguments.map(str::to_owned), log)
 }
 
 #[cfg(test)]

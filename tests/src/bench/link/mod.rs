@@ -70,12 +70,12 @@ const OVERHEAD: f64 = 0.25;
 /// Of the clip's bit rate, what must have been sent.
 const WHOLE: f64 = 0.98;
 
-/// All cells, in the order in which they run: line by line.
-fn cells(quick: bool) -> Vec<Cell> {
+/// All cells, in the order in which they run: line by line. An earlier build runs right after ours, where something is promised.
+fn cells(quick: bool, before: bool) -> Vec<Cell> {
     let mut cells = Vec::new();
     let mut line = |part, rtt_ms, loss, rate, seconds: &dyn Fn(Scheme) -> u32| {
         let network = Network { rtt_ms, loss, rate };
-        for scheme in Scheme::ALL {
+        for scheme in schemes(before && part == Part::Promise) {
             let seconds = match rate {
                 Rate::Step => STEP_SECONDS,
                 Rate::Steady(_) if quick => QUICK_SECONDS,
@@ -85,7 +85,10 @@ fn cells(quick: bool) -> Vec<Cell> {
         }
     };
     for loss in PROMISE_LOSSES {
-        let seconds = |scheme| if scheme == Scheme::Us { PROMISE_SECONDS } else { PEER_SECONDS };
+        let seconds = |scheme| match scheme {
+            Scheme::Us | Scheme::UsBefore => PROMISE_SECONDS,
+            _ => PEER_SECONDS,
+        };
         line(Part::Promise, PROMISE_RTT_MS, loss, STEADY, &seconds);
     }
     for rtt_ms in GRID_RTT_MS {
@@ -96,6 +99,14 @@ fn cells(quick: bool) -> Vec<Cell> {
         }
     }
     cells
+}
+
+fn schemes(before: bool) -> Vec<Scheme> {
+    let mut schemes = Scheme::ALL.to_vec();
+    if before {
+        schemes.insert(1, Scheme::UsBefore);
+    }
+    schemes
 }
 
 /// The cells that `words` leave: of each property that a word names, those with one of the words.
@@ -126,7 +137,7 @@ fn run(context: &Context) -> Result<Report, Error> {
         let what = what.to_owned();
         move |source| Error::System { what, source }
     };
-    let cells = chosen(cells(context.quick), &context.only)
+    let cells = chosen(cells(context.quick, context.before.is_some()), &context.only)
         .map_err(|why| system("the choice of cells")(io::Error::other(why)))?;
     let extent = Extent {
         keyframes: cells.iter().any(|cell| cell.scheme.asks()),
@@ -138,7 +149,7 @@ fn run(context: &Context) -> Result<Report, Error> {
     let mut left_s: u32 = cells.iter().map(Cell::takes_s).sum();
     println!("{:<44}{}", "", table::HEAD);
     for (at, &cell) in cells.iter().enumerate() {
-        let outcome = cell::run(cell, context.dir()).map_err(system("a cell"))?;
+        let outcome = cell::run(cell, context.dir(), context.before.as_deref()).map_err(system("a cell"))?;
         left_s -= cell.takes_s();
         let [part, rtt, loss, rate, _] = cell.words();
         let place = format!("{}/{}", at + 1, cells.len());
@@ -297,12 +308,16 @@ mod tests {
     fn words_choose_cells() {
         let choose = |words: &[&str]| {
             let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
-            chosen(cells(false), &words)
+            chosen(cells(false, false), &words)
         };
         assert_eq!(choose(&[]).unwrap().len(), (4 + 20) * Scheme::ALL.len());
         assert_eq!(choose(&["promise"]).unwrap().len(), 4 * Scheme::ALL.len());
         assert_eq!(choose(&["us", "rtp", "promise", "loss-2"]).unwrap().len(), 2);
         assert_eq!(choose(&["us", "20ms", "step"]).unwrap().len(), 5);
+        let compared = chosen(cells(false, true), &["us".to_owned(), "us-before".to_owned()]).unwrap();
+        assert_eq!(compared.len(), 4 + 20 + 4);
+        assert_eq!(compared[1].scheme, Scheme::UsBefore);
+        assert_eq!(compared[1].seconds, compared[0].seconds);
         assert!(choose(&["nobody"]).unwrap_err().contains("srt-fit"));
     }
 }

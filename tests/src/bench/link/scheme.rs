@@ -16,6 +16,8 @@ pub const READY: &str = "PLAYING";
 pub enum Scheme {
     /// Our link, booth to booth.
     Us,
+    /// The same of an earlier build, whose programs are run.
+    UsBefore,
     /// Our link, through a stock relay half way.
     UsRelay,
     /// GStreamer: RTP with retransmission (RFC 4588) and ULPFEC (RFC 5109).
@@ -31,13 +33,13 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    /// All, ours first.
+    /// All but an earlier build, ours first.
     pub const ALL: [Self; 7] =
         [Self::Us, Self::UsRelay, Self::Rtp, Self::Srt120, Self::Srt4Rtt, Self::SrtFit, Self::Streams];
 
     /// Whether it is ours, and so follows the line's rate.
     pub fn is_ours(self) -> bool {
-        matches!(self, Self::Us | Self::UsRelay)
+        matches!(self, Self::Us | Self::UsBefore | Self::UsRelay)
     }
 
     /// Whether its receiver can ask for a keyframe.
@@ -49,6 +51,7 @@ impl Scheme {
     pub fn title(self) -> &'static str {
         match self {
             Self::Us => "holobooth",
+            Self::UsBefore => "holobooth before",
             Self::UsRelay => "holobooth by relay",
             Self::Rtp => "RTP + RTX + ULPFEC",
             Self::Srt120 => "SRT, 120 ms",
@@ -63,6 +66,7 @@ impl fmt::Display for Scheme {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Us => "us",
+            Self::UsBefore => "us-before",
             Self::UsRelay => "us-relay",
             Self::Rtp => "rtp",
             Self::Srt120 => "srt-120",

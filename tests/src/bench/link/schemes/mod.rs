@@ -18,7 +18,7 @@ use super::viewer::Viewer;
 /// When it does not start or the receiving end does not answer.
 pub fn sender(scheme: Scheme, around: Surroundings<'_>) -> io::Result<Box<dyn Carrier>> {
     Ok(match scheme {
-        Scheme::Us | Scheme::UsRelay => Box::new(us::Sender::start(scheme, around)?),
+        Scheme::Us | Scheme::UsBefore | Scheme::UsRelay => Box::new(us::Sender::start(scheme, around)?),
         Scheme::Streams => Box::new(streams::Sender::start(around)?),
         _ => Box::new(gstreamer::Sender::start(scheme, around)?),
     })
@@ -35,7 +35,7 @@ pub fn receive(
     stop: &'static AtomicBool,
 ) -> io::Result<()> {
     match scheme {
-        Scheme::Us | Scheme::UsRelay => us::receive(scheme, around, viewer, stop),
+        Scheme::Us | Scheme::UsBefore | Scheme::UsRelay => us::receive(scheme, around, viewer, stop),
         Scheme::Streams => streams::receive(around, viewer, stop),
         _ => gstreamer::receive(scheme, around, viewer, stop),
     }

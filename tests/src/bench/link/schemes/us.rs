@@ -48,7 +48,7 @@ impl Running {
             format!("{}:{PORT}", side.address()).parse().map_err(io::Error::other)
         };
         let other = side.other();
-        let direct = scheme == Scheme::Us;
+        let direct = scheme != Scheme::UsRelay;
         let config = link::Config {
             listen: address(side)?,
             room: Some(RoomKey::of([7; 32])),

@@ -118,6 +118,10 @@ impl Plan {
 pub struct Booth {
     binary: PathBuf,
     side: Side,
+    /// Its network namespace, where that is not its side's.
+    namespace: Option<&'static str>,
+    /// Its camera, where that is not its side's.
+    camera: Option<&'static str>,
     dir: PathBuf,
     fingerprint: String,
     name: String,
@@ -158,6 +162,8 @@ impl Booth {
         Ok(Self {
             binary,
             side,
+            namespace: None,
+            camera: None,
             dir,
             fingerprint,
             name,
@@ -210,6 +216,11 @@ impl Booth {
     /// From its next start on, a service manager listens at `socket`, and takes it for dead when it says nothing for `limit_ms`.
     pub fn answer_to(&mut self, socket: &Path, limit_ms: i64) {
         self.manager = Some((socket.to_owned(), limit_ms * 1000));
+    }
+
+    /// From its next start on, it stands in this network namespace and looks through this camera.
+    pub fn stand_in(&mut self, namespace: &'static str, camera: &'static str) {
+        (self.namespace, self.camera) = (Some(namespace), Some(camera));
     }
 
     /// From its next start on, it listens on another port, for it shares its side with another booth.
@@ -272,7 +283,10 @@ impl Booth {
         let arguments: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
         let log = self.dir.join("log");
         let running = match &self.manager {
-            None => Running::start(self.side, binary, &arguments, &log),
+            None => {
+                let namespace = self.namespace.unwrap_or(self.side.name());
+                Running::start_in(namespace, binary, &arguments, &log)
+            }
             Some((socket, limit_us)) => {
                 let socket = format!("NOTIFY_SOCKET={}", socket.display());
                 let set = [socket, format!("WATCHDOG_USEC={limit_us}"), binary.display().to_string()];
@@ -348,7 +362,7 @@ impl Booth {
         let Self { side, dir, name, port, .. } = self;
         let dir = dir.display();
         let Plan { camera, screen, size: (width, height), fps, format, kbps } = plan;
-        let camera = if camera { side.camera() } else { "none" };
+        let camera = if camera { self.camera.unwrap_or(side.camera()) } else { "none" };
         let screen = if screen { side.screen() } else { "none" };
         format!(
             r#"[booth]
@@ -450,6 +464,19 @@ impl Status {
     /// The booths that it meets, or tries to.
     pub fn peers(&self) -> impl Iterator<Item = &Value> {
         self.0.pointer("/peers").and_then(Value::as_array).into_iter().flatten()
+    }
+
+    /// What it says of the booth called `name`; null when that is none of its peers.
+    pub fn peer(&self, name: &str) -> &Value {
+        self.peers().find(|peer| peer["name"] == name).unwrap_or(&Value::Null)
+    }
+
+    /// Whether it is connected with all of `names`, by `route` where that is not empty.
+    pub fn meets(&self, names: &[&str], route: &str) -> bool {
+        names.iter().all(|name| {
+            let peer = self.peer(name);
+            peer["connected"] == true && (route.is_empty() || peer["route"] == route)
+        })
     }
 
     /// How many booths of the room it sees besides itself.

@@ -90,7 +90,10 @@ pub(super) fn decode(shared: &Shared, slot: usize, name: &str, threads: u32) {
         stop: &shared.stop,
     };
     codec::decode(name, threads, handles, |event| match event {
-        DecodeEvent::NeedsKeyframe(needed) => peer.needs_keyframe.store(needed, Relaxed),
+        DecodeEvent::NeedsKeyframe(needed) => {
+            peer.counters.decoded.fetch_add(u64::from(!needed), Relaxed);
+            peer.needs_keyframe.store(needed, Relaxed);
+        }
         DecodeEvent::Skipped => {
             peer.counters.decode_skipped.fetch_add(1, Relaxed);
         }

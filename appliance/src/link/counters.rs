@@ -54,6 +54,8 @@ counters! {
     lost_frames: count "frames lost",
     /// Keyframes that we asked for.
     keyframe_requests: count "keyframes requested",
+    /// Frames decoded.
+    decoded: count "decoded",
     /// Whole frames that could not be decoded.
     decode_errors: count "undecodable",
     /// Whole frames not decoded because something before them was missing.

@@ -14,7 +14,7 @@ pub(crate) struct Options {
     /// Memory in MiB; taken from the host only as it is used
     #[arg(long = "memory", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(128..=65536), value_name = "MIB")]
     pub(crate) memory_mib: u32,
-    /// Cameras (vivid): platform:vivid-000, platform:vivid-001, …; 2 with --two-booths, else 1
+    /// Cameras (vivid): platform:vivid-000, platform:vivid-001, …; 3 with --two-booths, for a third may come, else 1
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=8), value_name = "N")]
     pub(crate) cameras: Option<u8>,
     /// Screens (vkms): screen-a, screen-b, …; 2 with --two-booths, else 1
@@ -48,7 +48,7 @@ impl Default for Options {
 impl Options {
     /// How many cameras there will be.
     pub(crate) fn cameras(&self) -> u8 {
-        self.cameras.unwrap_or(self.booths())
+        self.cameras.unwrap_or(if self.two_booths { 3 } else { 1 })
     }
 
     /// How many screens there will be.
@@ -144,6 +144,6 @@ mod tests {
     #[test]
     fn scenarios_may_name_only_what_they_need() {
         let options: Options = serde_json::from_str(r#"{"two_booths":true,"delay_ms":20}"#).unwrap();
-        assert_eq!((options.cameras(), options.line.delay_ms, options.cores), (2, Some(20), 1));
+        assert_eq!((options.cameras(), options.line.delay_ms, options.cores), (3, Some(20), 1));
     }
 }

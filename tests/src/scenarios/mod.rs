@@ -21,6 +21,7 @@ mod relay_cluster;
 mod roam;
 mod stick_network;
 mod stick_roundtrip;
+mod three;
 mod two_way;
 mod unplug;
 mod update_rollback;
@@ -33,6 +34,7 @@ use crate::scenario::Scenario;
 pub(crate) const ALL: &[Scenario] = &[
     colour_bars::SCENARIO,
     two_way::SCENARIO,
+    three::SCENARIO,
     unplug::SCENARIO,
     watchdog::SCENARIO,
     notice::SCENARIO,

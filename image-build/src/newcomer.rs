@@ -18,14 +18,16 @@ use serde_json::{Map, Value, json};
 use crate::debian::mirror;
 use crate::progress::{self, Step};
 use crate::rig::run::{Stream, work_folder};
-use crate::scenario::{Kind, Scenario};
 use crate::setup::{self, Group};
 use crate::{cargo, folders};
 
 /// What it is called on the command line.
 pub(crate) const NAME: &str = "newcomer";
+/// One line for people.
+pub(crate) const SUMMARY: &str =
+    "setup and demo on a fresh Debian 12 and 13, and on a 12 with a newer QEMU from backports";
 /// What a command may take, in seconds; the first demo compiles for a while.
-const TIME_LIMIT_S: u32 = 3600;
+pub(crate) const TIME_LIMIT_S: u32 = 3600;
 /// What the README asks for besides Rust.
 const PACKAGES: &str = "ca-certificates,gcc,git,libc6-dev";
 /// The checkout and cargo's folder in the new system.
@@ -68,20 +70,6 @@ struct Words {
     /// Only these systems
     #[arg(long, value_delimiter = ',', value_parser = SYSTEMS.map(|system| system.name))]
     only: Vec<String>,
-}
-
-/// Its entry in the list of scenarios.
-pub(crate) fn scenario() -> Scenario {
-    Scenario {
-        name: NAME.into(),
-        summary: "setup and demo on a fresh Debian 12 and 13, and on a 12 with a newer QEMU from backports"
-            .into(),
-        kind: Kind::Long,
-        rig: Default::default(),
-        images: Vec::new(),
-        relay: false,
-        time_limit_s: TIME_LIMIT_S,
-    }
 }
 
 /// Why it cannot run here, if so.

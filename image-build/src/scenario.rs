@@ -166,8 +166,21 @@ pub(crate) fn list(programs: &Programs, kinds: &[Kind]) -> Result<Vec<Scenario>>
         .with_context(|| format!("cannot run {}", programs.tests.display()))?;
     let all: Vec<Scenario> = serde_json::from_slice(&out.stdout)
         .with_context(|| format!("`{} list --json` gave no list of scenarios", programs.tests.display()))?;
-    let all = all.into_iter().chain([newcomer::scenario()]);
+    let all = all.into_iter().chain([fresh_debian()]);
     Ok(all.filter(|scenario| kinds.contains(&scenario.kind)).collect())
+}
+
+/// `newcomer`'s entry.
+fn fresh_debian() -> Scenario {
+    Scenario {
+        name: newcomer::NAME.into(),
+        summary: newcomer::SUMMARY.into(),
+        kind: Kind::Long,
+        rig: Options::default(),
+        images: Vec::new(),
+        relay: false,
+        time_limit_s: newcomer::TIME_LIMIT_S,
+    }
 }
 
 /// Runs one in its rig and gives its exit status: 0 when it passed. One that boots a single image may be given it.

@@ -492,7 +492,9 @@ impl Status {
 
     /// Whether its screen shows the peer's picture and no card.
     pub fn shows_picture(&self) -> bool {
-        self.number("/video/shown") > 0 && self.word("/screen/card").is_empty()
+        // What benches compare with may be of a build that has the number elsewhere.
+        let shown = self.number("/video/shown").max(self.number("/screen/shown"));
+        shown > 0 && self.word("/screen/card").is_empty()
     }
 
     /// The most that ever waited in any mailbox, and its name.

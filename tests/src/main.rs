@@ -82,6 +82,9 @@ enum Command {
         /// The highest rate, in kbit/s.
         #[arg(long)]
         kbps: u32,
+        /// Sends sound too, and a keyframe every second.
+        #[arg(long)]
+        voice: bool,
     },
     /// Attacks a booth; the scenario `attackers` runs these.
     #[command(hide = true, subcommand)]
@@ -121,9 +124,9 @@ fn main() -> ExitCode {
             let _ = std::fs::remove_dir_all(&work);
             outcome.map_or_else(|error| fail(&error.to_string()), |()| ExitCode::SUCCESS)
         }
-        Command::StandIn { side, dir, kbps } => {
+        Command::StandIn { side, dir, kbps, voice } => {
             let side = if side == "a" { Side::A } else { Side::B };
-            stand_in::run(side, &dir, kbps)
+            stand_in::run(side, &dir, kbps, voice)
                 .map_or_else(|error| fail(&error.to_string()), |()| ExitCode::SUCCESS)
         }
         Command::LinkEnd(end) => {

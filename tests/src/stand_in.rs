@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use holobooth::link::{self, Handles, Inbox, Peer};
 use holobooth::media::picture::{AccessUnit, Incoming, Stamps};
+use holobooth::media::voice::{VOICE_FRAME_US, VoiceFrame};
 use holobooth::pairing::{Identity, Pins, RoomKey};
 
 use crate::booth::PORT;
@@ -16,6 +17,11 @@ use crate::child::Side;
 use crate::clock::{now_us, sleep_until_us};
 
 const FRAME_US: i64 = 33_333;
+const FRAMES_A_SECOND: u32 = 30;
+/// How large a voice frame is, in bytes.
+const VOICE_BYTES: usize = 100;
+/// How often it is told how many left late, in voice frames.
+const TELL_EVERY: u32 = 100;
 const DEADLINE: Duration = Duration::from_millis(100);
 /// How large a keyframe is, in frames.
 const KEYFRAME: u64 = 3;
@@ -23,12 +29,14 @@ const KEYFRAME: u64 = 3;
 const FIRST_KBPS: u64 = 1_000;
 const POLL_INTERVAL_MS: u16 = 100;
 
-/// Meets the other side, sends it frames at up to `kbps`, and prints a line for each frame that comes: its number and when, in µs.
+/// Meets the other side, sends it frames at up to `kbps`, and prints a line for each frame that comes: its number and when, in µs. With
+/// `voice`, a keyframe goes every second, sound goes beside, and a line is printed for each voice frame that comes: `v`, its number, when
+/// it came and when it was captured, in µs.
 /// Does not end by itself.
 ///
 /// # Errors
 /// When the link cannot be started.
-pub fn run(side: Side, dir: &Path, kbps: u32) -> io::Result<()> {
+pub fn run(side: Side, dir: &Path, kbps: u32, voice: bool) -> io::Result<()> {
     let identity = |side: Side| Identity::load_or_make(&dir.join(side.name())).map_err(io::Error::other);
     let address = |side: Side| -> io::Result<SocketAddr> {
         format!("{}:{PORT}", side.address()).parse().map_err(io::Error::other)
@@ -50,7 +58,11 @@ pub fn run(side: Side, dir: &Path, kbps: u32) -> io::Result<()> {
     let (handles, stop) = (Handles::new()?, AtomicBool::new(false));
     handles.camera.store(true, Relaxed);
     std::thread::scope(|scope| {
-        scope.spawn(|| encode(kbps, &handles, &stop));
+        scope.spawn(|| encode(kbps, voice, &handles, &stop));
+        if voice {
+            scope.spawn(|| speak(&handles, &stop));
+            scope.spawn(|| listen(&handles, &stop));
+        }
         scope.spawn(|| decode(&handles, &stop));
         let ended = link::run(config, &mut Inbox::default(), &handles, &stop);
         stop.store(true, Relaxed);
@@ -58,7 +70,7 @@ pub fn run(side: Side, dir: &Path, kbps: u32) -> io::Result<()> {
     })
 }
 
-fn encode(most_kbps: u32, handles: &Handles, stop: &AtomicBool) {
+fn encode(most_kbps: u32, voice: bool, handles: &Handles, stop: &AtomicBool) {
     let mut noise = vec![0; most_kbps as usize * 125];
     fastrand::Rng::with_seed(1).fill(&mut noise);
     let noise = bytes::Bytes::from(noise);
@@ -70,7 +82,7 @@ fn encode(most_kbps: u32, handles: &Handles, stop: &AtomicBool) {
         if !command.connected || command.congested {
             continue;
         }
-        let keyframe = handles.encoder.take_keyframe();
+        let keyframe = handles.encoder.take_keyframe() || (voice && number % FRAMES_A_SECOND == 0);
         let kbps = match u64::from(command.target_kbps) {
             0 => FIRST_KBPS,
             kbps => kbps,
@@ -99,6 +111,34 @@ fn encode(most_kbps: u32, handles: &Handles, stop: &AtomicBool) {
             line.2,
             c.repairs.load(Relaxed)
         );
+    }
+}
+
+/// A microphone and its coder, from the moment that somebody listens.
+fn speak(handles: &Handles, stop: &AtomicBool) {
+    let data = bytes::Bytes::from(vec![7; VOICE_BYTES]);
+    let (mut number, mut next_us) = (0, now_us());
+    while !stop.load(Relaxed) {
+        next_us += VOICE_FRAME_US.cast_signed();
+        sleep_until_us(next_us);
+        if !handles.connected() {
+            continue;
+        }
+        let capture_us = now_us().unsigned_abs();
+        let _ = handles.voice.put(VoiceFrame { number, capture_us, data: data.clone() });
+        number += 1;
+        if number.is_multiple_of(TELL_EVERY) {
+            let c = handles.peers[0].counters.snapshot();
+            println!("voice put {number} sent {} delayed {}", c.voice_sent, c.voice_delayed);
+        }
+    }
+}
+
+fn listen(handles: &Handles, stop: &AtomicBool) {
+    while !stop.load(Relaxed) {
+        if let Some(frame) = handles.peers[0].voice.wait(POLL_INTERVAL_MS) {
+            println!("v {} {} {}", frame.number, now_us(), frame.capture_us);
+        }
     }
 }
 

@@ -66,6 +66,8 @@ counters! {
     repairs: count "shards repaired",
     /// Voice frames given to the transport.
     voice_sent: count "voice frames sent",
+    /// Of these, those that left more than 5 ms after they were captured and coded.
+    voice_delayed: count "voice frames delayed",
     /// Voice frames received, each once.
     voice_received: count "voice frames received",
     /// Voice frames that no datagram brought.

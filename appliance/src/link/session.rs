@@ -40,6 +40,8 @@ const POLL_INTERVAL_US: u64 = 25_000;
 const UNITS: usize = 8;
 /// The same of voice frames.
 const VOICES: usize = 16;
+/// A voice frame that leaves later than this after it was put in, in µs, was delayed.
+const VOICE_DELAYED_US: u64 = 5_000;
 /// After a keyframe was asked for, frames that still refer to what never went do not ask again for so long, in µs.
 const ASKED_US: u64 = 500_000;
 
@@ -139,6 +141,7 @@ pub(crate) async fn drive<C: Carrier>(
         notice,
         asked_us: 0,
         datagram: carrier.datagram(),
+        leaving: VecDeque::new(),
         now_us: now,
     };
     session.run(carrier, control, now).await
@@ -153,6 +156,8 @@ struct Session<'a, N> {
     /// When a keyframe was last asked for because of what could not be sent, in µs.
     asked_us: u64,
     datagram: usize,
+    /// Voice frames on their way out: when each was put in, in µs, and what the carrier's count will be when it has left.
+    leaving: VecDeque<(u64, u64)>,
     /// As of the last turn.
     now_us: u64,
 }
@@ -199,9 +204,12 @@ impl<N: FnMut(Slot, Notice)> Session<'_, N> {
             };
             let video_us = next_us(Class::Video, self.sender.next_video_us());
             let bulk_us = next_us(Class::Bulk, self.sender.next_bulk_us());
+            let left_us = if self.leaving.is_empty() { u64::MAX } else { now + BREATH_US };
             let receivers = self.members.iter().flatten().map(|member| member.receiver.next_us());
-            let until_us =
-                receivers.fold(video_us.min(bulk_us), u64::min).min(now + POLL_INTERVAL_US).max(now);
+            let until_us = receivers
+                .fold(video_us.min(bulk_us).min(left_us), u64::min)
+                .min(now + POLL_INTERVAL_US)
+                .max(now);
             tokio::select! {
                 biased;
                 Some(control) = control.recv() => {
@@ -245,9 +253,26 @@ impl<N: FnMut(Slot, Notice)> Session<'_, N> {
         self.drop_member(slot);
     }
 
+    /// Counts voice frames that have left.
+    fn count_left<C: Carrier>(&mut self, carrier: &C, now: u64) {
+        if self.leaving.is_empty() {
+            return;
+        }
+        let left = carrier.left();
+        while let Some(&(put_us, at)) = self.leaving.front()
+            && (at <= left || now > put_us + UNHEARD_US)
+        {
+            self.leaving.pop_front();
+            if now > put_us + VOICE_DELAYED_US {
+                self.count_sent(|c| counters::add(&c.voice_delayed, 1));
+            }
+        }
+    }
+
     /// What time brings: for the peers, for the sender, and for those who want to know.
     fn look<C: Carrier>(&mut self, carrier: &mut C, now: u64) {
         self.now_us = now;
+        self.count_left(carrier, now);
         let before = std::mem::replace(&mut self.datagram, carrier.datagram());
         self.sender.fit(self.datagram);
         let handles = self.context.handles;
@@ -359,7 +384,9 @@ impl<N: FnMut(Slot, Notice)> Session<'_, N> {
         while self.may_send(carrier, Class::Voice) {
             let Some(frame) = self.feed.voices.borrow_mut().pop_front() else { break };
             let late = Track::Voice.info().deadline_us.is_some_and(|us| now > frame.capture_us + us);
+            let put_us = frame.capture_us;
             if !late && let Some(datagram) = self.sender.voice(frame, now) {
+                self.leaving.push_back((put_us, carrier.leaves_at()));
                 carrier.send_all(Track::Voice, datagram)?;
                 self.count_sent(|c| counters::add(&c.voice_sent, 1));
             }

@@ -25,6 +25,7 @@ mod three;
 mod two_way;
 mod unplug;
 mod update_rollback;
+mod voice_first;
 mod watchdog;
 mod wrong_peer;
 
@@ -44,6 +45,7 @@ pub(crate) const ALL: &[Scenario] = &[
     garbage::SCENARIO,
     link_faults::SCENARIO,
     rate_step::SCENARIO,
+    voice_first::SCENARIO,
     roam::SCENARIO,
     relay_cluster::SCENARIO,
     pair_lan::SCENARIO,

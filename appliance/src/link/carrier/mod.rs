@@ -44,6 +44,12 @@ pub(crate) trait Carrier {
     /// Bytes that were given and have not left yet.
     fn waiting_bytes(&self) -> usize;
 
+    /// Datagrams that have left so far.
+    fn left(&self) -> u64;
+
+    /// What [`Carrier::left`] will say when a datagram given now has left.
+    fn leaves_at(&self) -> u64;
+
     /// So many bytes may be under way, whatever else the carrier thinks of the path.
     fn allow(&mut self, bytes: u64);
 

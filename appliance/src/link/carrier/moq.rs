@@ -103,6 +103,16 @@ impl Carrier for MoqCarrier<'_> {
         SEND_BUFFER.saturating_sub(self.connection.datagram_send_buffer_space())
     }
 
+    fn left(&self) -> u64 {
+        self.connection.stats().frame_tx.datagram
+    }
+
+    fn leaves_at(&self) -> u64 {
+        // What waits in QUIC is known in bytes alone.
+        let waiting = self.waiting_bytes().div_ceil(MAX_DATAGRAM);
+        self.left() + (waiting + self.given + 1) as u64
+    }
+
     fn allow(&mut self, bytes: u64) {
         self.min_window.set(bytes);
     }

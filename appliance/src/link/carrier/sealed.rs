@@ -61,6 +61,14 @@ impl<C: Carrier> Carrier for Sealed<C> {
         self.carrier.waiting_bytes()
     }
 
+    fn left(&self) -> u64 {
+        self.carrier.left()
+    }
+
+    fn leaves_at(&self) -> u64 {
+        self.carrier.leaves_at()
+    }
+
     fn allow(&mut self, bytes: u64) {
         self.carrier.allow(bytes);
     }

@@ -218,6 +218,14 @@ impl Carrier for MemoryCarrier {
         0
     }
 
+    fn left(&self) -> u64 {
+        0
+    }
+
+    fn leaves_at(&self) -> u64 {
+        0
+    }
+
     fn allow(&mut self, _: u64) {}
 
     fn join(&mut self, _: Slot, (): ()) {}

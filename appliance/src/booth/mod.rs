@@ -1,28 +1,32 @@
 //! Wires the rooms into a booth: a thread for each device and each codec, one for the network, and what stands between them.
 
+mod error;
+mod heartbeats;
 mod report;
+mod shared;
 mod supervisor;
 mod threads;
 
+pub use error::Error;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::RecvTimeoutError;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use self::supervisor::{Heartbeats, Supervisor};
+use self::heartbeats::Heartbeats;
+use self::shared::{Live, Shared};
+use self::supervisor::Supervisor;
 use tokio::sync::mpsc::error::TrySendError;
 
-use crate::codec::{self, Choice, Encoder, Plan, Spec};
+use crate::codec::{self, Choice, Encoder, Spec};
 use crate::config::Config;
-use crate::health;
 use crate::health::VideoCounters;
 use crate::link::{self, MAX_PEERS};
 use crate::media::mailbox::Mailbox;
-use crate::media::picture::{Picture, Sample};
 use crate::pairing::{self, Announcement, Code, Identity, Pins, RoomKey};
 use crate::realtime;
-use crate::screen::Card;
 use crate::units::Format;
 
 /// From one try of the configuration's code to the next.
@@ -33,76 +37,6 @@ const SIGHTINGS: usize = 64;
 const TICK: Duration = Duration::from_millis(50);
 /// What trying every codec may take: large pictures, in software, on a machine that does much else.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Why a booth cannot start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// No key.
-    #[error(transparent)]
-    Identity(#[from] pairing::Error),
-    /// No codec.
-    #[error(transparent)]
-    Codec(#[from] codec::Error),
-    /// No socket.
-    #[error(transparent)]
-    Link(#[from] link::Error),
-    /// The system refused something.
-    #[error("booth: {what}: {source}")]
-    System {
-        /// What was wanted.
-        what: &'static str,
-        /// The system's answer.
-        source: std::io::Error,
-    },
-    /// A thread ended that never ends.
-    #[error("booth: the {0} thread failed; this is a bug in holobooth")]
-    Thread(&'static str),
-}
-
-/// What the threads share. Each mailbox has one writer and one reader.
-struct Shared {
-    config: Config,
-    /// As configured, or the one that follows from the booth's key.
-    name: String,
-    started: Instant,
-    samples: Mailbox<Sample>,
-    link: link::Handles,
-    pictures: Mailbox<Picture>,
-    /// Whether the screen shows the peer at this place.
-    shown: [AtomicBool; MAX_PEERS],
-    cards: Mailbox<Card>,
-    counts: VideoCounters,
-    live: Mutex<Live>,
-    heartbeats: Heartbeats,
-    stop: Arc<AtomicBool>,
-}
-
-/// What changes rarely, or is more than a number.
-#[derive(Default)]
-struct Live {
-    camera: health::CameraStatus,
-    screen: health::ScreenStatus,
-    stages: health::Stages,
-    last_shown: Option<(u64, u32)>,
-    /// How pictures are coded now, and how many a second.
-    plan: Option<(Plan, f64)>,
-    sent_kbps: u64,
-    received_kbps: u64,
-    state: health::State,
-    notice: Option<health::Notice>,
-}
-
-impl Shared {
-    fn live(&self) -> MutexGuard<'_, Live> {
-        // Plain numbers: whatever a thread that panicked left of them is fit to be read.
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn stopping(&self) -> bool {
-        self.stop.load(Relaxed)
-    }
-}
 
 fn system(what: &'static str) -> impl Fn(nix::Error) -> Error {
     move |e| Error::System { what, source: e.into() }

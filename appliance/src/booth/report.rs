@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::Shared;
+use super::shared::Shared;
 use crate::codec::Choice;
 use crate::config::Config;
 use crate::health;

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::Scope;
 use std::time::Duration;
 
-use super::{Error, Shared};
+use super::error::Error;
+use super::heartbeats::Heartbeats;
+use super::shared::Shared;
 use crate::health::{self, ScreenState, State, Watchdog};
-use crate::link::MAX_PEERS;
 use crate::media::clock::now_us;
 use crate::media::heartbeat::Heartbeat;
 use crate::realtime;
@@ -17,34 +18,6 @@ use crate::realtime;
 const LAST_WORDS: Duration = Duration::from_secs(3);
 /// How often the heartbeats are looked at.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
-
-/// The heartbeats of the threads; the link's is with its handles.
-pub(super) struct Heartbeats {
-    pub(super) booth: Heartbeat,
-    pub(super) display: Heartbeat,
-    pub(super) capture: Heartbeat,
-    pub(super) encode: Heartbeat,
-    /// One for each peer.
-    pub(super) decode: [Heartbeat; MAX_PEERS],
-    pub(super) status: Heartbeat,
-    pub(super) discovery: Heartbeat,
-    pub(super) code: Heartbeat,
-}
-
-impl Heartbeats {
-    pub(super) const fn new() -> Self {
-        Self {
-            booth: Heartbeat::new("booth"),
-            display: Heartbeat::new("display"),
-            capture: Heartbeat::new("capture"),
-            encode: Heartbeat::new("encode"),
-            decode: [const { Heartbeat::new("decode") }; MAX_PEERS],
-            status: Heartbeat::new("status"),
-            discovery: Heartbeat::new("discovery"),
-            code: Heartbeat::new("code"),
-        }
-    }
-}
 
 /// Makes the calling thread urgent. Where the system does not allow it, the booth works all the same, with less even times.
 fn set_realtime_priority(name: &str, priority: u8) {

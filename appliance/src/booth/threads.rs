@@ -2,7 +2,8 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::{Error, Shared};
+use super::error::Error;
+use super::shared::Shared;
 use crate::camera;
 use crate::codec::{self, DecodeEvent, EncodeEvent, Spec};
 use crate::health::{CameraState, ScreenState};

@@ -300,9 +300,9 @@ impl Assembler {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::media::packet::tests::unit;
     use crate::link::media::rx_frame::{ANSWER_US, REORDER_US, UNSEEN_US};
-    use crate::link::media::sender::tests::shards;
+    use crate::link::media::test_frames::shards;
+    use crate::link::media::test_frames::unit;
 
     const RTT_US: u64 = 40_000;
 

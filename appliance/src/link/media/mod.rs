@@ -11,5 +11,7 @@ pub(crate) mod receiver;
 pub(crate) mod redundancy;
 pub(crate) mod rx_frame;
 pub(crate) mod sender;
+#[cfg(test)]
+pub(crate) mod test_frames;
 pub(crate) mod tx_frame;
 pub(crate) mod voice;

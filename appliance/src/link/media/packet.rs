@@ -187,24 +187,9 @@ pub(crate) fn read_frame(number: u32, mut frame: Bytes) -> Option<AccessUnit> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-
-    pub(crate) fn unit(number: u32, size: usize) -> AccessUnit {
-        AccessUnit {
-            data: (0..size).map(|i| (i * 7 + number as usize) as u8).collect::<Vec<_>>().into(),
-            keyframe: number.is_multiple_of(30),
-            number,
-            stamps: Stamps {
-                capture_us: 1_000_000,
-                dequeued_us: 1_000_100,
-                staged_us: 1_000_300,
-                encoded_us: 1_006_000,
-                sent_us: 1_006_050,
-                ..Stamps::default()
-            },
-        }
-    }
+    use crate::link::media::test_frames::unit;
 
     fn datagram() -> Vec<u8> {
         let mut bytes = Vec::new();

@@ -121,7 +121,7 @@ fn parity(redundancy: &mut Redundancy, data: usize, loss: Loss, repairable: bool
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::media::packet::tests::unit;
+    use crate::link::media::test_frames::unit;
 
     const LITTLE: Loss = Loss { share: 0.02, burst: 1.0 };
 

@@ -395,8 +395,9 @@ impl Receiver {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::media::packet::{put_header, tests::unit};
-    use crate::link::media::sender::tests::shards;
+    use crate::link::media::packet::put_header;
+    use crate::link::media::test_frames::shards;
+    use crate::link::media::test_frames::unit;
     use crate::link::media::voice::VoicePacketizer;
 
     /// The datagrams of frame `number`, from datagram `packet` on.

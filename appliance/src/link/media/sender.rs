@@ -604,4 +604,4 @@ impl Sender {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

@@ -112,8 +112,9 @@ pub fn announced(data: &[u8]) {
 mod tests {
     use super::*;
     use crate::link::media::feedback::{Arrivals, MAX_RUNS, Nack, Report, Run};
-    use crate::link::media::packet::{Part, put_header, tests::unit};
-    use crate::link::media::sender::tests::shards;
+    use crate::link::media::packet::{Part, put_header};
+    use crate::link::media::test_frames::shards;
+    use crate::link::media::test_frames::unit;
     use proptest::prelude::*;
 
     fn thing(ms: u8, datagram: &[u8]) -> Vec<u8> {

@@ -1,41 +1,13 @@
 //! What goes out, datagram by datagram, in virtual time.
 
 use super::super::assembler::{Assembler, Made};
-use super::super::fec;
 use super::*;
 use crate::link::media::feedback::{Feedback, MAX_RUNS};
-use crate::link::media::packet::{Datagram, Shard, tests::unit};
+use crate::link::media::packet::Datagram;
+use crate::link::media::test_frames::unit;
 use crate::link::sizes;
 
 const PLAN: Plan = Plan { max_kbps: 8_000, deadline_us: 100_000 };
-
-/// The shards of `unit` as frame `number` with `parity` of them parity, the last of the data as short as it may be.
-pub(crate) fn shards(unit: &AccessUnit, number: u32, parity: usize) -> Vec<Shard> {
-    let length = 1_000;
-    let mut whole = packet::frame_header(unit).to_vec();
-    whole.extend_from_slice(&unit.data);
-    let end = whole.len().next_multiple_of(2);
-    whole.resize(whole.len().next_multiple_of(length), 0);
-    let data = whole.len() / length;
-    if parity > 0 {
-        let mut encoder = fec::Encoder::default();
-        let copy = whole.clone();
-        let made = encoder.encode(copy.chunks_exact(length), parity, length).unwrap();
-        made.recovery_iter().for_each(|piece| whole.extend_from_slice(piece));
-    }
-    let size = |index: usize| if index + 1 == data { end - index * length } else { length };
-    let shard = |(index, piece): (usize, &[u8])| Shard {
-        frame: number,
-        index: index as u16,
-        data: data as u16,
-        parity: parity as u16,
-        left_us: 80_000,
-        part: Part::Whole,
-        length: size(index),
-        piece: Bytes::copy_from_slice(&piece[..size(index)]),
-    };
-    whole.chunks_exact(length).enumerate().map(shard).collect()
-}
 
 /// One that serves a peer 40 ms away.
 fn serving(now_us: u64) -> Sender {

@@ -13,6 +13,7 @@
 //! becomes the base. Loss without a queue lowers the rate only where it is heavy, or where growth brought it
 //! (gcc-02, section 6): parity and repair live with the rest.
 
+mod arrival;
 mod path;
 mod prober;
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod simulator;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use arrival::{Arrival, Limits, Probe};
 use path::Path;
 use prober::Prober;
 
@@ -57,39 +59,6 @@ const RAISED: f64 = 1.15;
 const PROBATION_US: u64 = 2_000_000;
 /// Silence shorter than this is never taken for trouble.
 const SILENCE_US: u64 = 150_000;
-
-/// One datagram's fate, told by the other booth.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Arrival {
-    /// When it was sent, on our clock, in µs.
-    pub(crate) sent_us: u64,
-    /// When it came in, on the other booth's clock, in µs: any distance from ours, and drifting.
-    pub(crate) received_us: u64,
-    /// Its size on the wire.
-    pub(crate) bytes: u32,
-    /// Whether it was padding that [`Estimator::probe`] asked for.
-    pub(crate) probe: bool,
-}
-
-/// Bounds of the rate, in kbit/s.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    /// A session begins here.
-    pub(crate) start_kbps: u32,
-    /// It never asks for less.
-    pub(crate) floor_kbps: u32,
-    /// Nor for more; at the ceiling there are no probes.
-    pub(crate) ceiling_kbps: u32,
-}
-
-/// Padding worth sending now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Probe {
-    /// At this rate, beside the video, in kbit/s.
-    pub(crate) kbps: u32,
-    /// So many bytes on the wire.
-    pub(crate) bytes: u32,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Phase {

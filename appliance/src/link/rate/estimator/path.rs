@@ -1,6 +1,6 @@
 //! What reports say about the way there: base delay, standing queue, its trend, delivery rate, loss.
 
-use super::Arrival;
+use super::arrival::Arrival;
 
 /// Reports remembered: nearly two seconds at 15 ms.
 const SPANS: usize = 128;

@@ -1,6 +1,6 @@
 //! Short trains of padding that ask whether more would fit.
 
-use super::{Arrival, Probe};
+use super::arrival::{Arrival, Probe};
 
 /// Trains at the beginning, one right after the other while each succeeds.
 const QUICK: u8 = 4;

@@ -30,6 +30,8 @@ pub(crate) const SUMMARY: &str =
 pub(crate) const TIME_LIMIT_S: u32 = 3600;
 /// What the README asks for besides Rust.
 const PACKAGES: &str = "ca-certificates,gcc,git,libc6-dev";
+/// What takes long to compile and depends on nothing but the release: the next system of the same one gets it.
+const COMPILED: [&str; 2] = ["root/holobooth/target", "root/.cache/holobooth/kernels"];
 /// The checkout and cargo's folder in the new system.
 const CHECKOUT: &str = "root/holobooth";
 const CARGO: &str = "root/.cargo";
@@ -96,7 +98,7 @@ pub(crate) fn run(words: &[String], on_output: &mut dyn FnMut(Stream, &[u8])) ->
         if !words.only.is_empty() && !words.only.iter().any(|name| name == system.name) {
             continue;
         }
-        match system.tried(&work.path().join(system.name)) {
+        match system.tried(work.path()) {
             Ok(measured) => {
                 on_output(Stream::Out, format!("  ok      {}: {measured}\n", system.name).as_bytes());
                 figures.insert(system.name.to_owned(), measured);
@@ -118,19 +120,25 @@ pub(crate) fn run(words: &[String], on_output: &mut dyn FnMut(Stream, &[u8])) ->
 }
 
 impl System {
-    /// Makes it in `root`, and has it do what the README says; gives the figures. Afterwards it is gone.
-    fn tried(&self, root: &Path) -> Result<Value> {
+    /// Makes it in the folder `work`, and has it do what the README says; gives the figures. Afterwards it is gone.
+    fn tried(&self, work: &Path) -> Result<Value> {
+        let (root, compiled) = (work.join(self.name), work.join(self.suite));
         let log = folders::cache_of(NAME)?.join(format!("{}.log", self.name));
         let _ = fs::remove_file(&log);
-        let machine = Machine { root: root.to_owned(), log };
-        let result = self.used(&machine);
-        let _ = fs::remove_dir_all(root);
+        let machine = Machine { root, log };
+        let result = self.used(&machine, &compiled);
+        // Of one that failed, nothing is lent to another.
+        if result.is_ok() {
+            move_compiled(&machine.root, &compiled)?;
+        }
+        let _ = fs::remove_dir_all(&machine.root);
         result.with_context(|| format!("all that was said is in {}", machine.log.display()))
     }
 
-    fn used(&self, machine: &Machine) -> Result<Value> {
+    fn used(&self, machine: &Machine, compiled: &Path) -> Result<Value> {
         let step = Step::begin(&format!("{}: making the system", self.name));
         self.make(machine)?;
+        move_compiled(compiled, &machine.root)?;
         step.done("");
         let before = machine.packages()?;
 
@@ -220,6 +228,18 @@ impl System {
     }
 }
 
+/// Moves what is there of [`COMPILED`] from one root to another.
+fn move_compiled(from: &Path, to: &Path) -> Result<()> {
+    for folder in COMPILED {
+        let (from, to) = (from.join(folder), to.join(folder));
+        if from.exists() {
+            fs::create_dir_all(to.parent().unwrap_or(&to))?;
+            fs::rename(&from, &to).with_context(|| format!("cannot move {}", from.display()))?;
+        }
+    }
+    Ok(())
+}
+
 /// A system in a folder.
 struct Machine {
     root: PathBuf,
@@ -279,6 +299,17 @@ mod tests {
         let line = |a: &str, b: &str| format!("   3 s  booth A: {a} 30.0 fps | booth B: {b} 30.0 fps");
         assert!(both_live(&line("live", "live")));
         assert!(!both_live(&line("live", "looking")) && !both_live(&line("starting", "live")));
+    }
+
+    #[test]
+    fn what_was_compiled_is_moved() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, next) = (folder.path().join("one"), folder.path().join("next"));
+        fs::create_dir_all(one.join(COMPILED[0])).unwrap();
+        fs::write(one.join(COMPILED[0]).join("file"), "text").unwrap();
+        move_compiled(&one, &next).unwrap();
+        assert_eq!(fs::read_to_string(next.join(COMPILED[0]).join("file")).unwrap(), "text");
+        assert!(!one.join(COMPILED[0]).exists() && !next.join(COMPILED[1]).exists());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use holobooth::config::{Config, NOTICES, STATUS_SOCKET};
+use holobooth::config::{Config, NOTICES, SAMPLE, STATUS_SOCKET};
 use holobooth::pairing::{Code, Identity, RoomKey};
 use holobooth::provision::{self, Places};
 use holobooth::{booth, doctor, health, update};
@@ -40,6 +40,8 @@ enum Command {
         #[command(flatten)]
         origin: Origin,
     },
+    /// Print a configuration file with every key, what it means, and its default or an example.
+    Reference,
     /// Print this booth's fingerprint, for peer.fingerprint at the other booth; make the identity if there is none.
     Identity {
         #[command(flatten)]
@@ -352,6 +354,10 @@ fn run(cli: Cli) -> Result<(), ExitCode> {
         Command::Check { origin } => {
             origin.load()?;
             println!("{} is fine", origin.describe());
+            Ok(())
+        }
+        Command::Reference => {
+            print!("{SAMPLE}");
             Ok(())
         }
         Command::Identity { origin, data } => {

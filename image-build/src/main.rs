@@ -13,6 +13,7 @@ mod kernel;
 mod machine_tools;
 mod newcomer;
 mod progress;
+mod reference;
 mod rig;
 mod scenario;
 mod setup;
@@ -54,6 +55,8 @@ enum Command {
     Image(image::Arguments),
     /// Write the image to a disk, SSD or SD card, and compare
     Flash(flash::Arguments),
+    /// Print the reference of a booth's configuration file, as Markdown
+    Reference(reference::Arguments),
     /// Install the Debian packages that this machine lacks, and get the tools for virtual machines
     ///
     /// Says first which and why. Every other command installs what it needs by itself; this one installs
@@ -90,6 +93,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Kernel(arguments) => kernel::main(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Image(arguments) => image::main(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Flash(arguments) => flash::main(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Reference(arguments) => reference::main(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Setup => setup::main().map(|()| ExitCode::SUCCESS),
     }
 }

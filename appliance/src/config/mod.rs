@@ -2,6 +2,8 @@
 
 mod check;
 mod check_network;
+#[cfg(test)]
+mod documents;
 mod error;
 mod inherit;
 mod limit;
@@ -16,6 +18,9 @@ pub use schema::{
     Booth, Camera, Codec, Config, Health, Link, NOTICES, Operator, OperatorKey, Peer, Relay, RelayAddress,
     Room, SECRETS, STATUS_SOCKET, Screen,
 };
+
+/// Every key of the file with what it means and its default or an example: a file to start from.
+pub const SAMPLE: &str = include_str!("sample.toml");
 
 use std::path::Path;
 

@@ -12,15 +12,15 @@ use toml::Spanned;
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Network {
-    /// The port's name, such as `enp1s0`; without it, every wired port.
+    /// The port's name as `ip link` prints it; without it, every wired port.
     pub interface: Option<Spanned<String>>,
-    /// The booth's own address with the length of its network's prefix, such as `192.0.2.7/24`; without it, DHCP gives one.
+    /// The booth's own address with the length of its network's prefix; without it, DHCP gives one.
     pub address: Option<Spanned<Cidr>>,
-    /// The router's address.
+    /// The router's address; only beside `address`, for DHCP brings it itself.
     pub gateway: Option<Spanned<IpAddr>>,
-    /// Name servers; with DHCP, in the place of those that it gives.
+    /// Name servers, at most 8; with DHCP, in the place of those that it gives.
     pub dns: Vec<Spanned<IpAddr>>,
-    /// The VLAN (IEEE 802.1Q) in which the booth is, 1 to 4094: its frames carry this tag.
+    /// The VLAN (IEEE 802.1Q) in which the booth is, 1 to 4094: its frames carry this tag. Needs `interface`.
     pub vlan: Option<Spanned<u32>>,
     /// The wireless network to join.
     pub wifi: Option<Wifi>,
@@ -50,7 +50,7 @@ pub struct Update {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Time {
-    /// NTP servers by name or address; without any, the system's own.
+    /// NTP servers by name or address, at most 8; without any, the system's own.
     pub servers: Vec<Spanned<String>>,
 }
 

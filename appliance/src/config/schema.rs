@@ -28,12 +28,12 @@ pub struct Config {
     pub codec: Codec,
     /// How it is reached.
     pub link: Link,
-    /// Which booths belong together; those of one room find each other and prove it. Without it and without `peer` the booth shows a
-    /// code, and belongs to the room of the booth at which it is entered.
+    /// Which booths belong together: those of one room find each other, prove it, and meet. Without it and without
+    /// `[peer]` the booth shows a code, and belongs to the room of the booth at which that is entered.
     pub room: Option<Room>,
-    /// Whom it shows; without it, whoever of the room comes first.
+    /// The one booth that it meets; without it, it meets every booth of the room.
     pub peer: Option<Peer>,
-    /// Where booths meet that cannot reach each other; without it they only speak directly.
+    /// Where booths meet that cannot reach each other; without it they only meet directly.
     pub relay: Option<Relay>,
     /// What it shows on.
     pub screen: Screen,
@@ -56,10 +56,11 @@ pub const SECRETS: [&str; 3] = ["room.key", "room.code", "network.wifi.password"
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Booth {
-    /// Shown on cards, in status and at other booths, where nobody else may come under it later; without one the booth has a name that
-    /// follows from its key, such as `quiet-heron-42`.
+    /// Shown on cards, in status and at other booths, where no other booth may use it later. One line of 1 to 63 bytes;
+    /// without it the booth has a name that follows from its key, such as `quiet-heron-42`.
     pub name: Option<Spanned<String>>,
-    /// The only folder that is written: the booth's key and certificate, and which other booth has which name.
+    /// The only folder that is written: the booth's key and certificate, a room that came by code, and which other booth
+    /// has which name.
     pub data: PathBuf,
 }
 
@@ -75,13 +76,13 @@ impl Default for Booth {
 pub struct Camera {
     /// `auto`, `none`, or a name that survives replugging: bus info, card name, or a path.
     pub device: String,
-    /// Picture width in pixels; the closest that the camera has is taken.
+    /// Picture width in pixels, an even number of 64 to 8192; the closest mode that the camera has is taken.
     pub width: Spanned<u32>,
-    /// Picture height in pixels.
+    /// Picture height in pixels, an even number of 64 to 8192.
     pub height: Spanned<u32>,
-    /// Pictures per second.
+    /// Pictures per second, 1 to 240.
     pub fps: Spanned<u32>,
-    /// Pixel format.
+    /// Pixel format: `NV12`, `YU12`, `YUYV` or `MJPG`, by their V4L2 names; `auto` takes whatever gives the closest mode.
     pub format: Format,
 }
 
@@ -108,13 +109,14 @@ impl Camera {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Codec {
-    /// `auto` tries the hardware first; or FFmpeg's name of an HEVC encoder.
+    /// `auto` tries the hardware first; or one of `hevc_vaapi`, `hevc_qsv`, `hevc_nvenc`, `hevc_v4l2m2m`, `libx265`,
+    /// `libkvazaar`.
     pub encoder: Spanned<String>,
-    /// `auto` tries the hardware first; or the name of an HEVC decoder.
+    /// `auto` tries the hardware first; or one of `hevc_vaapi`, `hevc_qsv`, `hevc_cuvid`, `hevc_v4l2m2m`, `hevc`.
     pub decoder: Spanned<String>,
-    /// Bit rate of the video in kbit/s.
+    /// Bit rate of the video in kbit/s, 100 to 100000; on a path that carries less it follows the path.
     pub bitrate_kbps: Spanned<u32>,
-    /// Threads of a software codec; 0 means one for small pictures and one a core for large ones.
+    /// Threads of a software codec, at most 64; 0 means one for small pictures and one a core for large ones.
     pub threads: Spanned<u32>,
 }
 
@@ -151,8 +153,8 @@ impl Config {
 pub struct Link {
     /// UDP address and port to receive on.
     pub listen: SocketAddr,
-    /// From a picture's capture to its being decodable at the other booth, in ms. What is lost on the way is repaired
-    /// within it where the line's round trip allows, and prevented by more parity where it does not.
+    /// From a picture's capture to its being decodable at the other booth, in ms, 20 to 1000. What is lost on the path is
+    /// repaired within it where the round trip allows, and prevented by more parity where it does not.
     pub deadline_ms: Spanned<u32>,
 }
 
@@ -162,15 +164,16 @@ impl Default for Link {
     }
 }
 
-/// `[room]`: who belongs together; a key or a code.
+/// `[room]`: a key, or a code.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Room {
     /// The room key, as `holobooth room new` prints it; the same at all booths of the room, and a secret.
     pub key: Option<Spanned<RoomKey>>,
-    /// The eight digits that another booth's screen shows: that booth and this one make a room then, and keep it.
+    /// Instead of a key: the eight digits that another booth's screen shows. That booth and this one make a room then, and
+    /// keep it.
     pub code: Option<Spanned<Code>>,
-    /// How many other booths of the room are met at once, at most: 1 to 4. Further ones wait for a place.
+    /// How many other booths of the room it meets at once, at most: 1 to 4. Further ones wait until one leaves.
     #[serde(default = "most")]
     pub most: Spanned<u32>,
 }
@@ -183,14 +186,16 @@ fn most() -> Spanned<u32> {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Peer {
-    /// UDP address and port of the other booth. Without it, it is looked for on this booth's networks and at the relay.
+    /// UDP address and port of the other booth. Without it, that booth is looked for on this one's networks and at the relay.
     pub address: Option<Spanned<SocketAddr>>,
-    /// SHA-256 of the other booth's certificate, as `holobooth identity` prints it there. Without it, any booth of the room will do.
+    /// SHA-256 of the other booth's certificate, as `holobooth identity` prints it there. Without it, any booth of the room
+    /// that answers at the address will do.
     pub fingerprint: Option<Spanned<Fingerprint>>,
 }
 
-/// `[relay]`: a moq-relay that both booths reach, the same one or two of one cluster. It is used while the direct way does
-/// not work. What goes through it is sealed under the room key: it can keep booths apart, and nothing else.
+/// `[relay]`: a moq-relay that both booths reach, the same one or two of one cluster. A booth stays connected to it, and it
+/// carries a meeting while the direct path does not work. What goes through it is sealed: it can keep booths apart, and read
+/// nothing.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Relay {
@@ -289,7 +294,7 @@ pub const NOTICES: &str = "/run/holobooth-config";
 pub struct Health {
     /// Unix socket on which `holobooth status` asks.
     pub socket: PathBuf,
-    /// Folder in which notices are left that the screen is to show for a while.
+    /// Folder in which other programs leave notices that the screen is to show for a while.
     pub notices: PathBuf,
 }
 
@@ -299,12 +304,12 @@ impl Default for Health {
     }
 }
 
-/// `[operator]`: once it is in force, a stick's file counts only with this key's signature beside it, as `minisign -S -m holobooth.toml`
-/// makes it; one that takes the key out or changes it, too.
+/// `[operator]`: once it is in force, a stick's file counts only with this key's signature beside it, as
+/// `minisign -S -m holobooth.toml` makes it; so does one that takes the key out or changes it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Operator {
-    /// The public key: the second line of `minisign.pub`.
+    /// The public key: the second line of `minisign.pub`, which begins with `RW`.
     pub key: Spanned<OperatorKey>,
 }
 

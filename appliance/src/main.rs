@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use holobooth::config::{Config, NOTICES, SAMPLE, STATUS_SOCKET};
 use holobooth::pairing::{Code, Identity, RoomKey};
 use holobooth::provision::{self, Places};
@@ -156,6 +156,12 @@ enum Command {
         /// Seconds that the booth has for it.
         #[arg(long, default_value_t = provision::TIMEOUT.as_secs())]
         timeout: u64,
+    },
+    /// Write the manual pages, one a command, into a folder.
+    #[command(hide = true)]
+    Man {
+        /// The folder, which must be there; `man -M` wants it to be called man1.
+        folder: PathBuf,
     },
     /// Understands a stick's file, in the sandbox that `stick` makes.
     #[command(name = provision::EVALUATE, hide = true)]
@@ -416,6 +422,7 @@ fn run(cli: Cli) -> Result<(), ExitCode> {
             let timeout = std::time::Duration::from_secs(timeout);
             say(&provision::confirm(&system.places(), timeout).map_err(|e| fail(1, &e))?)
         }
+        Command::Man { folder } => clap_mangen::generate_to(Cli::command(), folder).map_err(|e| fail(1, &e)),
         Command::Evaluate => provision::within().map_err(|e| fail(1, &e)),
     }
 }
@@ -436,6 +443,29 @@ fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_command_has_a_manual_page_that_says_what_its_help_says() {
+        let folder = std::env::temp_dir().join(format!("holobooth-man-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        clap_mangen::generate_to(Cli::command(), &folder).unwrap();
+        let page = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap_or_default();
+        let main = page("holobooth.1");
+        let commands: Vec<_> = Cli::command().get_subcommands().cloned().collect();
+        let (hidden, shown): (Vec<_>, Vec<_>) = commands.iter().partition(|command| command.is_hide_set());
+        for command in &shown {
+            let name = format!("holobooth-{}.1", command.get_name());
+            let text = page(&name).replace("\\-", "-").replace("\\*(Aq", "'");
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            assert!(!about.is_empty() && text.contains(&about), "{name} lacks `{about}`: {text}");
+            assert!(main.contains(&name.replace('-', "\\-").replace(".1", "(1)")), "{name}: {main}");
+        }
+        for command in &hidden {
+            assert_eq!(page(&format!("holobooth-{}.1", command.get_name())), "", "units call it, not people");
+        }
+        assert!(shown.len() > 10 && hidden.len() > 3);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
 
     #[test]
     fn the_qr_code_says_what_the_text_says() {

@@ -329,6 +329,46 @@ mod tests {
         assert_eq!(notice("", 40).lines.len(), LINES);
     }
 
+    /// What a card draws, an element a line; its QR code, which another test reads, without its modules.
+    fn drawn(card: &Card, width: u32, height: u32) -> String {
+        let elements = card.svg(width, height).replace("><", ">\n<");
+        let modules = |line: &str| line.split_once(" d=\"").map(|(path, _)| format!("{path} …/>"));
+        elements.lines().map(|line| modules(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
+    }
+
+    #[test]
+    fn every_card_is_drawn_as_it_was() {
+        let card = |kind, detail: &str| Card {
+            kind,
+            name: "quiet-heron-42".to_owned(),
+            detail: detail.to_owned(),
+            lines: Vec::new(),
+        };
+        let lines = ["camera.fps is 600; allowed is 1 to 240".to_owned(), "Nothing was changed.".to_owned()];
+        let notice = |trouble| Card::notice("quiet-heron-42", "The file has a mistake", &lines, trouble);
+        let cards = [
+            ("first", Card::starting()),
+            ("starting", card(Kind::Starting, "trying the codecs")),
+            ("no-camera", card(Kind::NoCamera, "no camera is plugged in")),
+            ("pairing", card(Kind::Pairing, "12345678")),
+            ("pairing-wait", card(Kind::Pairing, "")),
+            ("looking", card(Kind::Looking, "on this network and at relay.example.org:443")),
+            ("reconnecting", card(Kind::Reconnecting, "busy-otter-7 does not answer")),
+            ("no-picture", card(Kind::NoPicture, "busy-otter-7")),
+            ("notice", notice(false)),
+            ("trouble", notice(true)),
+        ];
+        for (name, card) in cards {
+            // A new kind has to be listed above.
+            match card.kind {
+                Kind::Starting | Kind::NoCamera | Kind::Pairing | Kind::Looking => {}
+                Kind::Reconnecting | Kind::NoPicture | Kind::Notice | Kind::Trouble => {}
+            }
+            insta::assert_snapshot!(name, drawn(&card, 1920, 1080));
+        }
+        insta::assert_snapshot!("trouble-upright", drawn(&notice(true), 1080, 1920));
+    }
+
     #[test]
     fn trouble_has_its_own_colour() {
         let colours = [false, true].map(|trouble| {

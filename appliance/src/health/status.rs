@@ -352,3 +352,130 @@ impl Status {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A booth that is up, with camera and screen, and meets nobody.
+    fn alone() -> Status {
+        Status {
+            name: "quiet-heron-42".into(),
+            state: State::Looking,
+            uptime_ms: 61_500,
+            image: "7".into(),
+            update: "version 7 is well".into(),
+            camera: CameraStatus {
+                state: CameraState::Streaming,
+                device: "usb-0000:00:14.0-3".into(),
+                mode: "1280x720 NV12 30.000 fps".into(),
+                ..CameraStatus::default()
+            },
+            encoder: CodecStatus { name: "libx265".into(), ..CodecStatus::default() },
+            decoder: CodecStatus { name: "hevc".into(), ..CodecStatus::default() },
+            link: LinkStatus { looking: "this network".into(), sealed: true, ..LinkStatus::default() },
+            screen: ScreenStatus {
+                state: ScreenState::On,
+                device: "card0 HDMI-A-1".into(),
+                mode: "3840x2160@60".into(),
+                format: "NV12 plane".into(),
+                card: Some(Kind::Looking),
+                ..ScreenStatus::default()
+            },
+            video: VideoCounts { camera_frames: 1830, ..VideoCounts::default() },
+            sent: Sent { size: "1280x720".into(), fps: 30.0, ..Sent::default() },
+            ..Status::default()
+        }
+    }
+
+    fn peer(name: &str) -> PeerStatus {
+        PeerStatus {
+            name: name.into(),
+            fingerprint: "5a".repeat(32),
+            connected: true,
+            route: "direct".into(),
+            has_camera: true,
+            clock_offset_us: -12_340,
+            counts: PeerCounts {
+                connects: 1,
+                rtt_us: 20_400,
+                path_kbps: 28_000,
+                datagram_bytes: 1100,
+                sent_frames: 1800,
+                received_frames: 1795,
+                ..PeerCounts::default()
+            },
+            ..PeerStatus::default()
+        }
+    }
+
+    fn member(name: &str, nearby: bool, at_relay: bool) -> MemberStatus {
+        MemberStatus { name: name.into(), fingerprint: "5a".repeat(32), nearby, at_relay }
+    }
+
+    /// The same booth in a meeting.
+    fn met(peers: Vec<PeerStatus>, room: Vec<MemberStatus>) -> Status {
+        let stage = |stage: &str, us: i64| Stage {
+            stage: stage.into(),
+            mean_us: us,
+            p50_us: us,
+            p95_us: 2 * us,
+            p99_us: 3 * us,
+        };
+        let mut status = Status {
+            state: State::Live,
+            peers,
+            room,
+            sent: Sent { bitrate_kbps: 7_900, target_kbps: 8_000, size: "1280x720".into(), fps: 30.0 },
+            received: Received { bitrate_kbps: 7_800, last_frame: 1795 },
+            mailboxes: vec![mailbox::Report { name: "camera→encoder".into(), high_water: 1, replaced: 2 }],
+            stages: vec![stage("dequeue", 250), stage("encode", 9_900), stage("total", 23_000)],
+            ..alone()
+        };
+        status.screen.card = None;
+        status
+    }
+
+    #[test]
+    fn status_reads_as_it_did() {
+        insta::assert_snapshot!("nobody-yet", alone());
+
+        let first = PeerStatus { shown: true, ..peer("busy-otter-7") };
+        let one = met(vec![first.clone()], vec![member("busy-otter-7", true, false)]);
+        insta::assert_snapshot!("one-peer", one);
+
+        let slow = PeerStatus {
+            route: "relay".into(),
+            too_slow: true,
+            counts: PeerCounts { path_kbps: 600, loss_permille: 40, ..peer("").counts },
+            ..peer("slow-snail-3")
+        };
+        let dark = PeerStatus { has_camera: false, gets_fewer_pictures: true, ..peer("late-owl-9") };
+        let members = vec![
+            member("busy-otter-7", true, true),
+            member("slow-snail-3", false, true),
+            member("late-owl-9", true, false),
+            member("sixth-wren-6", false, false),
+        ];
+        insta::assert_snapshot!("three-peers", met(vec![first, slow, dark], members));
+
+        let mut pairing = Status { state: State::Pairing, ..alone() };
+        pairing.link =
+            LinkStatus { looking: "this network".into(), code: "12345678".into(), ..LinkStatus::default() };
+        pairing.screen.card = Some(Kind::Pairing);
+        insta::assert_snapshot!("pairing", pairing);
+
+        let mut broken = alone();
+        broken.state = State::NoCamera;
+        broken.camera = CameraStatus { trouble: "no camera is plugged in".into(), ..CameraStatus::default() };
+        broken.link.trouble = "busy-otter-7 has another room's key".into();
+        broken.peers = vec![PeerStatus { connected: false, route: String::new(), ..peer("busy-otter-7") }];
+        broken.notice = Some(Notice {
+            title: "The file has a mistake".into(),
+            lines: vec!["camera.fps is 600".into(), "Nothing was changed".into()],
+            trouble: true,
+            shown_s: 60,
+        });
+        insta::assert_snapshot!("trouble", broken);
+    }
+}

@@ -251,15 +251,15 @@ fn numbers(table: impl Iterator<Item = (&'static str, NumberKind, u64)>) -> Stri
     shown.map(|(label, _, value)| format!("{value} {label}")).collect::<Vec<_>>().join(", ")
 }
 
-/// `{:?}` in lower case.
-fn word(value: &dyn fmt::Debug) -> String {
-    format!("{value:?}").to_lowercase()
+/// The word that status has for it in JSON.
+fn word(value: impl Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let image = if self.image.is_empty() { String::new() } else { format!("  image {}", self.image) };
-        writeln!(f, "{}  {}  up {} s{image}", self.name, word(&self.state), self.uptime_ms / 1000)?;
+        writeln!(f, "{}  {}  up {} s{image}", self.name, word(self.state), self.uptime_ms / 1000)?;
         if !self.update.is_empty() {
             writeln!(f, "update    {}", self.update)?;
         }
@@ -267,12 +267,15 @@ impl fmt::Display for Status {
         writeln!(
             f,
             "camera   {} {} {}  {} lost, {} restarts",
-            word(&c.state),
+            word(c.state),
             c.device,
             c.mode,
             c.lost,
             c.restarts
         )?;
+        if !c.trouble.is_empty() {
+            writeln!(f, "trouble  {}", c.trouble)?;
+        }
         let s = &self.sent;
         let allowed = if s.target_kbps == 0 { String::new() } else { format!(" of {}", s.target_kbps) };
         let (kbps, size, fps) = (s.bitrate_kbps, &s.size, s.fps);
@@ -284,14 +287,17 @@ impl fmt::Display for Status {
         writeln!(
             f,
             "screen   {} {} {} {}  {} replaced, {} restarts, card {}",
-            word(&d.state),
+            word(d.state),
             d.device,
             d.mode,
             d.format,
             d.replaced,
             d.restarts,
-            d.card.map_or("none".to_owned(), |k| word(&k))
+            d.card.map_or("none".to_owned(), word)
         )?;
+        if !d.trouble.is_empty() {
+            writeln!(f, "trouble  {}", d.trouble)?;
+        }
         self.write_link(f)?;
         for m in &self.mailboxes {
             writeln!(f, "mailbox  {}: at most {}, {} replaced", m.name, m.high_water, m.replaced)?;
@@ -320,6 +326,9 @@ impl Status {
         writeln!(f, "link     {sealed}{}  {}", l.looking, numbers(l.counts.table()))?;
         if !l.trouble.is_empty() {
             writeln!(f, "trouble  {}", l.trouble)?;
+        }
+        if !l.code.is_empty() {
+            writeln!(f, "code     {}, to be entered at another booth", l.code)?;
         }
         if self.peers.is_empty() {
             writeln!(f, "peer     nobody yet")?;

@@ -14,10 +14,6 @@ use super::error::Error;
 use super::mode::{self, Mode};
 use crate::units::{CameraRequest, Format};
 
-/// The formats that we take, by V4L2 fourcc.
-const FORMATS: [(Format, &[u8; 4]); 4] =
-    [(Format::Nv12, b"NV12"), (Format::Yu12, b"YU12"), (Format::Yuyv, b"YUYV"), (Format::Mjpg, b"MJPG")];
-
 /// More entries than this in any of a driver's lists are ignored: a broken driver must not keep us for ever.
 const LIST_LIMIT: u32 = 256;
 
@@ -36,10 +32,6 @@ pub struct Device {
 fn text(raw: &[u8]) -> String {
     let end = raw.iter().position(|&b| b == 0).unwrap_or(raw.len());
     String::from_utf8_lossy(&raw[..end]).into_owned()
-}
-
-fn fourcc(code: &[u8; 4]) -> u32 {
-    u32::from_le_bytes(*code)
 }
 
 /// The kind of queue that we stream from: single-planar video capture.
@@ -210,14 +202,14 @@ impl Device {
         cheapest: Format,
     ) -> Result<(Mode, v4l2_pix_format), Error> {
         let offered = self.fourccs();
-        let modes: Vec<Mode> = FORMATS
-            .iter()
-            .filter(|(_, code)| offered.contains(&fourcc(code)))
-            .flat_map(|&(format, code)| {
-                self.sizes(fourcc(code), request).into_iter().map(move |s| (format, code, s))
+        let modes: Vec<Mode> = Format::ALL
+            .into_iter()
+            .filter(|format| offered.contains(&format.fourcc()))
+            .flat_map(|format| {
+                self.sizes(format.fourcc(), request).into_iter().map(move |size| (format, size))
             })
-            .flat_map(|(format, code, size)| {
-                let rates = self.rates(fourcc(code), size, request);
+            .flat_map(|(format, size)| {
+                let rates = self.rates(format.fourcc(), size, request);
                 rates.into_iter().map(move |fps| Mode { format, width: size.0, height: size.1, fps })
             })
             .collect();
@@ -228,7 +220,7 @@ impl Device {
         // SAFETY: v4l2_format is a plain C structure with a union of such.
         let mut format: v4l2_format = unsafe { zeroed() };
         format.type_ = CAPTURE;
-        let code = FORMATS.iter().find(|(f, _)| *f == mode.format).map_or(0, |(_, code)| fourcc(code));
+        let code = mode.format.fourcc();
         (format.fmt.pix.width, format.fmt.pix.height) = (mode.width, mode.height);
         format.fmt.pix.pixelformat = code;
         format.fmt.pix.field = v4l2_field_V4L2_FIELD_NONE;

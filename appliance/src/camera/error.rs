@@ -3,6 +3,13 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::units::Format;
+
+/// The formats that we take, by name.
+fn taken() -> String {
+    Format::ALL.map(Format::name).join(", ")
+}
+
 /// What can be wrong with a camera, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -16,7 +23,7 @@ pub enum Error {
         present: String,
     },
     /// The device has none of the formats that we take.
-    #[error("camera: {device} offers no format that we take (NV12, YU12, YUYV, MJPG; it has: {offered})")]
+    #[error("camera: {device} offers no format that we take ({}; it has: {offered})", taken())]
     NoMode {
         /// The device.
         device: String,

@@ -28,10 +28,8 @@ impl Mode {
         let fps = f64::from(request.fps);
         let (width, height) = (f64::from(request.width), f64::from(request.height));
         let conversion = match self.format {
-            f if f == cheapest => 0.0,
-            Format::Nv12 | Format::Yu12 => 1.0,
-            Format::Yuyv => 2.0,
-            _ => 3.0,
+            format if format == cheapest => 0.0,
+            format => format.conversion(),
         };
         100.0 * short(self.fps, fps)
             + 50.0 * (short(self.width.into(), width) + short(self.height.into(), height))

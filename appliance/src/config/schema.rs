@@ -82,7 +82,7 @@ pub struct Camera {
     pub height: Spanned<u32>,
     /// Pictures per second, 1 to 240.
     pub fps: Spanned<u32>,
-    /// Pixel format: `NV12`, `YU12`, `YUYV` or `MJPG`, by their V4L2 names; `auto` takes whatever gives the closest mode.
+    /// Pixel format by its V4L2 name, such as `NV12` or `MJPG`; `auto` takes whatever gives the closest mode.
     pub format: Format,
 }
 

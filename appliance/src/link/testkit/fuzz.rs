@@ -75,7 +75,7 @@ pub fn feedback(data: &[u8]) {
                 sender.arrivals(peer, &arrivals, now_us);
             }
             Some(Feedback::Nacks(nacks)) => nacks.iter().for_each(|nack| sender.nack(peer, nack, now_us)),
-            Some(Feedback::Key(_)) | None => {}
+            _ => {}
         }
         sender.set_rtt_us(peer, receiver.rtt_us(), receiver.shortest_us());
         sender.tick(now_us);

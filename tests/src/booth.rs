@@ -213,7 +213,8 @@ impl Booth {
         self.calls = true;
     }
 
-    /// From its next start on, a service manager listens at `socket`, and takes it for dead when it says nothing for `limit_ms`.
+    /// From its next start on, a service manager listens at `socket`, and takes it for dead when it says
+    /// nothing for `limit_ms`.
     pub fn answer_to(&mut self, socket: &Path, limit_ms: i64) {
         self.manager = Some((socket.to_owned(), limit_ms * 1000));
     }
@@ -228,7 +229,8 @@ impl Booth {
         self.port = port;
     }
 
-    /// From its next start on, its configuration is what came with the image, and what comes by stick, in the folder `store`, counts over it.
+    /// From its next start on, its configuration is what came with the image, and what comes by stick, in the
+    /// folder `store`, counts over it.
     pub fn take_sticks(&mut self) {
         self.takes_sticks = true;
     }
@@ -238,7 +240,8 @@ impl Booth {
         &self.dir
     }
 
-    /// Starts it with this plan. `peer` is the fingerprint of the booth at the other side; without it, the booth is told of nobody.
+    /// Starts it with this plan. `peer` is the fingerprint of the booth at the other side; without it, the
+    /// booth is told of nobody.
     ///
     /// # Errors
     /// When the configuration cannot be written or the process not be started.
@@ -315,7 +318,8 @@ impl Booth {
         self.process.as_mut().and_then(Running::ended)
     }
 
-    /// The processor time that it has taken so far, in µs, its children's included; `None` when it does not run.
+    /// The processor time that it has taken so far, in µs, its children's included; `None` when it does not
+    /// run.
     pub fn processor_us(&self) -> Option<i64> {
         self.process.as_ref().and_then(Running::processor_us)
     }
@@ -440,7 +444,8 @@ impl Status {
         self.0.is_object()
     }
 
-    /// The number at a path such as `/total/lost_frames`; [`MISSING`], which no check takes for an answer, when it is not there.
+    /// The number at a path such as `/total/lost_frames`; [`MISSING`], which no check takes for an answer,
+    /// when it is not there.
     pub fn number(&self, path: &str) -> i64 {
         self.0.pointer(path).and_then(Value::as_i64).unwrap_or(MISSING)
     }

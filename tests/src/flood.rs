@@ -8,8 +8,9 @@ const BURST: u32 = 5;
 const BURST_EVERY: Duration = Duration::from_millis(5);
 const MOST_BYTES: usize = 1400;
 
-/// Sends so many datagrams of random length and content, at about 1000 a second: in the rig the sender shares its core with those that it disturbs. Some look at first
-/// like the start of a QUIC connection, some like a part of one. Returns how many the system took.
+/// Sends so many datagrams of random length and content, at about 1000 a second: in the rig the sender shares
+/// its core with those that it disturbs. Some look at first like the start of a QUIC connection, some like a
+/// part of one. Returns how many the system took.
 ///
 /// # Errors
 /// When no socket can be opened.

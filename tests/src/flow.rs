@@ -3,7 +3,8 @@
 use crate::booth::{Booth, Pair, Status};
 use crate::clock::{now_us, sleep_until_us};
 
-/// How often the booths are asked, in µs: often enough for a gap to be known to a frame, seldom enough not to disturb.
+/// How often the booths are asked, in µs: often enough for a gap to be known to a frame, seldom enough not to
+/// disturb.
 const EVERY_US: i64 = 20_000;
 /// So many pictures are a flow, and not what was still under way.
 const FLOWING: i64 = 5;
@@ -11,14 +12,15 @@ const FLOWING: i64 = 5;
 /// What was seen of both booths' pictures over a while.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Flow {
-    /// From the start until both had shown pictures again and all else asked for was so, in ms; none when that never came.
+    /// From the start until both had shown pictures again and all else asked for was so, in ms; none when
+    /// that never came.
     pub took_ms: Option<i64>,
     /// The longest that either booth showed nothing new, in ms.
     pub gap_ms: i64,
 }
 
-/// Watches both booths for `at_least_ms`, and then until each has shown a few more pictures while `ready` held of its status; gives
-/// up after `within_ms`.
+/// Watches both booths for `at_least_ms`, and then until each has shown a few more pictures while `ready`
+/// held of its status; gives up after `within_ms`.
 pub fn watch(pair: &Pair, at_least_ms: i64, within_ms: i64, ready: impl Fn(&Status) -> bool) -> Flow {
     let start_us = now_us();
     let mut sides = [&pair.a, &pair.b].map(|booth| Side::new(booth, start_us));

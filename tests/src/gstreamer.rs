@@ -34,7 +34,8 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Starts both ends: `camera` is the device node, the picture so many pixels at 30 fps; logs go into `dir`.
+    /// Starts both ends: `camera` is the device node, the picture so many pixels at 30 fps; logs go into
+    /// `dir`.
     ///
     /// # Errors
     /// When `gst-launch-1.0` cannot be started.
@@ -48,9 +49,9 @@ impl Pipeline {
         Ok(Self { receiver, sender })
     }
 
-    /// Gives its threads the priorities that a booth's have which do the same, under SCHED_FIFO (sched(7)): taking pictures, the
-    /// transport, decoding, showing. Encoding has none here or there. To be called once pictures flow, for a thread starts with its
-    /// element.
+    /// Gives its threads the priorities that a booth's have which do the same, under SCHED_FIFO (sched(7)):
+    /// taking pictures, the transport, decoding, showing. Encoding has none here or there. To be called once
+    /// pictures flow, for a thread starts with its element.
     ///
     /// # Errors
     /// When a thread is not there, or the system does not allow it.

@@ -1,8 +1,9 @@
-//! The line between both ends: a namespace of its own in the middle, where packets are delayed, lost and held up.
+//! The line between both ends: a namespace of its own in the middle, where packets are delayed, lost and held
+//! up.
 //!
-//! In the middle rather than at the ends, for two reasons. A program may hand the kernel many datagrams at once, and a fault at
-//! its own interface would then hit all of them as one; here they have been taken apart, as by a network card. And what
-//! the ends' interfaces count is what was sent, whatever became of it.
+//! In the middle rather than at the ends, for two reasons. A program may hand the kernel many datagrams at
+//! once, and a fault at its own interface would then hit all of them as one; here they have been taken apart,
+//! as by a network card. And what the ends' interfaces count is what was sent, whatever became of it.
 
 use std::fmt;
 use std::io;
@@ -65,7 +66,8 @@ impl Faults {
             Loss::Random(percent) if percent > 0.0 => format!("loss random {percent}% "),
             Loss::Random(_) => String::new(),
             Loss::Bursts { percent, length } => {
-                // A burst of mean length L ends with chance 1/L at each packet; the share of time in one is begin / (begin + end).
+                // A burst of mean length L ends with chance 1/L at each packet; the share of time in one is
+                // begin / (begin + end).
                 let end = 100.0 / length;
                 format!("loss gemodel {:.4}% {end:.4}% ", end * percent / (100.0 - percent))
             }
@@ -74,13 +76,15 @@ impl Faults {
     }
 }
 
-/// Namespaces on the line: name, interface, its partner in the middle, address, last byte of the hardware address.
+/// Namespaces on the line: name, interface, its partner in the middle, address, last byte of the hardware
+/// address.
 const ENDS: [(&str, &str, &str, &str, &str); 3] = [
     ("a", "va", "la", "10.9.0.1", "0a"),
     ("b", "vb", "lb", "10.9.0.2", "0b"),
     (RELAY, "vr", "lr", RELAY_ADDRESS, "0c"),
 ];
-/// The namespace of a relay, half way: what passes it meets the same faults, once, on its way to either booth.
+/// The namespace of a relay, half way: what passes it meets the same faults, once, on its way to either
+/// booth.
 pub const RELAY: &str = "r";
 /// A relay's address.
 pub const RELAY_ADDRESS: &str = "10.9.0.3";

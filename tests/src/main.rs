@@ -45,7 +45,8 @@ enum Command {
         /// Only a part of it, for those that have parts; an unknown word shows which there are.
         #[arg(long, value_name = "WORDS", value_delimiter = ',')]
         only: Vec<String>,
-        /// Of `latency` and `link`: measures the programs of an earlier build as well, which lie in this folder.
+        /// Of `latency` and `link`: measures the programs of an earlier build as well, which lie in this
+        /// folder.
         #[arg(long, value_name = "DIR")]
         before: Option<PathBuf>,
         /// Keeps logs and pictures in this folder.

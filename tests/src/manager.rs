@@ -1,4 +1,5 @@
-//! A service manager as a booth sees it: a socket at which it says that it is ready, how it is, and that it lives.
+//! A service manager as a booth sees it: a socket at which it says that it is ready, how it is, and that it
+//! lives.
 
 use std::fs;
 use std::io;

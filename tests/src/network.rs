@@ -19,8 +19,8 @@ pub fn tc(words: &str) -> io::Result<()> {
     run("tc", words)
 }
 
-/// Makes two namespaces, unless they are there, and lays a cable between them. An end is a namespace, a device, and its address with
-/// the length of its prefix.
+/// Makes two namespaces, unless they are there, and lays a cable between them. An end is a namespace, a
+/// device, and its address with the length of its prefix.
 ///
 /// # Errors
 /// As [`ip`].

@@ -1,9 +1,9 @@
 //! Glass to glass without knowing what runs between: flips the camera's picture between black and
 //! white and watches the screen.
 //!
-//! A plane's framebuffer id changes when the program commits, and the light changes at the next vertical blank. So the
-//! diode looks once a refresh, right after the blank, and stamps that blank: what it sees then was committed before. Looking
-//! more often would take the processor from the programs it measures.
+//! A plane's framebuffer id changes when the program commits, and the light changes at the next vertical
+//! blank. So the diode looks once a refresh, right after the blank, and stamps that blank: what it sees then
+//! was committed before. Looking more often would take the processor from the programs it measures.
 
 use serde_json::{Value, json};
 
@@ -120,7 +120,8 @@ pub struct Latencies {
 }
 
 impl Latencies {
-    /// The latency that `percent` of the flips that arrived stay within, in microseconds; `None` when none did.
+    /// The latency that `percent` of the flips that arrived stay within, in microseconds; `None` when none
+    /// did.
     pub fn percentile_us(&self, percent: usize) -> Option<i64> {
         let rank = (self.us.len() * percent).div_ceil(100).max(1);
         self.us.get(rank - 1).copied()

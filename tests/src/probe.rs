@@ -1,5 +1,6 @@
-//! Eyes inside a machine that runs the finished image: a program of the host's that the scenario has systemd start there. It sees the
-//! screen, asks the booth, counts memory, and writes what it found into a file of the host's, once a second.
+//! Eyes inside a machine that runs the finished image: a program of the host's that the scenario has systemd
+//! start there. It sees the screen, asks the booth, counts memory, and writes what it found into a file of
+//! the host's, once a second.
 
 use std::fs;
 use std::io;
@@ -103,7 +104,8 @@ fn writable() -> Vec<String> {
     places.collect()
 }
 
-/// What is not to be had any more, in kB: the whole memory less what the kernel says is available (proc_meminfo(5)).
+/// What is not to be had any more, in kB: the whole memory less what the kernel says is available
+/// (proc_meminfo(5)).
 fn used_kb() -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     let of = |name: &str| {

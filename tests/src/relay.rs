@@ -37,7 +37,8 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// A relay in a network namespace, its files in `dir`; it does not run yet. All may publish and subscribe.
+    /// A relay in a network namespace, its files in `dir`; it does not run yet. All may publish and
+    /// subscribe.
     ///
     /// # Errors
     /// When its certificate cannot be made or written.
@@ -62,7 +63,8 @@ impl Relay {
             namespace: namespace.to_owned(),
             arguments: arguments.into_iter().flat_map(|(key, value)| [key.to_owned(), value]).collect(),
             fingerprint: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
-            // Not beside the certificate: the relay looks for new ones when anything there changes, and says so in its log.
+            // Not beside the certificate: the relay looks for new ones when anything there changes, and says
+            // so in its log.
             log: dir.with_extension("log"),
             process: None,
         })

@@ -75,7 +75,8 @@ pub enum Place {
         /// Memory in MiB.
         memory_mib: u32,
     },
-    /// On the host: it switches machines on itself, and finds these versions of the image as [`machine::image`](crate::machine::image).
+    /// On the host: it switches machines on itself, and finds these versions of the image as
+    /// [`machine::image`](crate::machine::image).
     Machines(&'static [&'static str]),
 }
 

@@ -1,5 +1,5 @@
-//! A booth without camera, codec and screen: the link alone, with an encoder that makes exactly what it is asked for. For rates
-//! that a software encoder cannot make in the rig.
+//! A booth without camera, codec and screen: the link alone, with an encoder that makes exactly what it is
+//! asked for. For rates that a software encoder cannot make in the rig.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -29,9 +29,9 @@ const KEYFRAME: u64 = 3;
 const FIRST_KBPS: u64 = 1_000;
 const POLL_INTERVAL_MS: u16 = 100;
 
-/// Meets the other side, sends it frames at up to `kbps`, and prints a line for each frame that comes: its number and when, in µs. With
-/// `voice`, a keyframe goes every second, sound goes beside, and a line is printed for each voice frame that comes: `v`, its number, when
-/// it came and when it was captured, in µs.
+/// Meets the other side, sends it frames at up to `kbps`, and prints a line for each frame that comes: its
+/// number and when, in µs. With `voice`, a keyframe goes every second, sound goes beside, and a line is
+/// printed for each voice frame that comes: `v`, its number, when it came and when it was captured, in µs.
 /// Does not end by itself.
 ///
 /// # Errors

@@ -1,4 +1,5 @@
-//! Time that the machine under the rig takes away from it: what `/proc/stat` calls steal, and User-Mode Linux does not count.
+//! Time that the machine under the rig takes away from it: what `/proc/stat` calls steal, and User-Mode Linux
+//! does not count.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -14,8 +15,9 @@ use crate::clock::{now_us, sleep_until_us};
 /// How often it is looked for, in µs.
 const EVERY_US: i64 = 10_000;
 
-/// While something happens, how much later than it asked a thread was woken at worst, in µs, that does nothing but sleep and is
-/// more urgent than any other: a program in the rig that keeps the core for itself does not delay it, whatever its priority.
+/// While something happens, how much later than it asked a thread was woken at worst, in µs, that does
+/// nothing but sleep and is more urgent than any other: a program in the rig that keeps the core for itself
+/// does not delay it, whatever its priority.
 ///
 /// # Errors
 /// When the system does not allow such a thread.
@@ -38,8 +40,8 @@ pub fn longest_us(happens: impl FnOnce()) -> io::Result<i64> {
     })
 }
 
-/// SCHED_DEADLINE (sched(7)), which goes before SCHED_FIFO at its highest. With that, the kernel's own server for tasks that
-/// SCHED_FIFO has starved would go before us.
+/// SCHED_DEADLINE (sched(7)), which goes before SCHED_FIFO at its highest. With that, the kernel's own server
+/// for tasks that SCHED_FIFO has starved would go before us.
 fn become_most_urgent() -> io::Result<()> {
     let priority = ThreadPriority::Deadline {
         runtime: Duration::from_micros(500),

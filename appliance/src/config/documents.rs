@@ -1,14 +1,14 @@
-//! What is written for people holds: the sample file and the README's examples are configurations, and the sample's
-//! defaults are the schema's. (That the sample has every key with the schema's docs is checked by `cargo xtask`, which
-//! makes it: `image-build/src/reference.rs`.)
+//! What is written for people holds: the sample file and the README's examples are configurations, and the
+//! sample's defaults are the schema's. (That the sample has every key with the schema's docs is checked by
+//! `cargo xtask`, which makes it: `image-build/src/reference.rs`.)
 
 use std::path::Path;
 
 use super::{Config, SAMPLE};
 use crate::pairing::RoomKey;
 
-/// An example with something in the place of each `"…"`, which in our documents stands for a value of the reader's own:
-/// a room key, a fingerprint, a password, a public key.
+/// An example with something in the place of each `"…"`, which in our documents stands for a value of the
+/// reader's own: a room key, a fingerprint, a password, a public key.
 fn filled(text: &str) -> String {
     let mut section = "";
     let lines = text.lines().map(|line| {
@@ -27,7 +27,8 @@ fn filled(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// The sample with the keys set that it shows as examples: a number sign right before a key or section is taken away.
+/// The sample with the keys set that it shows as examples: a number sign right before a key or section is
+/// taken away.
 fn with_examples() -> String {
     let lines = SAMPLE.lines().map(|line| match line.strip_prefix('#') {
         Some(key) if key.starts_with(|c: char| c == '[' || c.is_ascii_lowercase()) => key,

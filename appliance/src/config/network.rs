@@ -34,7 +34,8 @@ pub struct Wifi {
     pub ssid: Spanned<String>,
     /// Its password (WPA2 or WPA3), 8 to 63 characters; a secret. Without it the network is an open one.
     pub password: Option<Spanned<Password>>,
-    /// The country, whose rules say on which channels and how strongly a radio may send (ISO 3166-1), such as `DE`.
+    /// The country, whose rules say on which channels and how strongly a radio may send (ISO 3166-1), such as
+    /// `DE`.
     pub country: Option<Spanned<String>>,
 }
 

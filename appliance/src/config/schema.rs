@@ -28,8 +28,9 @@ pub struct Config {
     pub codec: Codec,
     /// How it is reached.
     pub link: Link,
-    /// Which booths belong together: those of one room find each other, prove it, and meet. Without it and without
-    /// `[peer]` the booth shows a code, and belongs to the room of the booth at which that is entered.
+    /// Which booths belong together: those of one room find each other, prove it, and meet. Without it and
+    /// without `[peer]` the booth shows a code, and belongs to the room of the booth at which that is
+    /// entered.
     pub room: Option<Room>,
     /// The one booth that it meets; without it, it meets every booth of the room.
     pub peer: Option<Peer>,
@@ -56,11 +57,11 @@ pub const SECRETS: [&str; 3] = ["room.key", "room.code", "network.wifi.password"
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Booth {
-    /// Shown on cards, in status and at other booths, where no other booth may use it later. One line of 1 to 63 bytes;
-    /// without it the booth has a name that follows from its key, such as `quiet-heron-42`.
+    /// Shown on cards, in status and at other booths, where no other booth may use it later. One line of 1 to
+    /// 63 bytes; without it the booth has a name that follows from its key, such as `quiet-heron-42`.
     pub name: Option<Spanned<String>>,
-    /// The only folder that is written: the booth's key and certificate, a room that came by code, and which other booth
-    /// has which name.
+    /// The only folder that is written: the booth's key and certificate, a room that came by code, and which
+    /// other booth has which name.
     pub data: PathBuf,
 }
 
@@ -109,10 +110,11 @@ impl Camera {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Codec {
-    /// `auto` tries the hardware first; or one of `hevc_vaapi`, `hevc_qsv`, `hevc_nvenc`, `hevc_v4l2m2m`, `libx265`,
-    /// `libkvazaar`.
+    /// `auto` tries the hardware first; or one of `hevc_vaapi`, `hevc_qsv`, `hevc_nvenc`, `hevc_v4l2m2m`,
+    /// `libx265`, `libkvazaar`.
     pub encoder: Spanned<String>,
-    /// `auto` tries the hardware first; or one of `hevc_vaapi`, `hevc_qsv`, `hevc_cuvid`, `hevc_v4l2m2m`, `hevc`.
+    /// `auto` tries the hardware first; or one of `hevc_vaapi`, `hevc_qsv`, `hevc_cuvid`, `hevc_v4l2m2m`,
+    /// `hevc`.
     pub decoder: Spanned<String>,
     /// Bit rate of the video in kbit/s, 100 to 100000; on a path that carries less it follows the path.
     pub bitrate_kbps: Spanned<u32>,
@@ -153,8 +155,9 @@ impl Config {
 pub struct Link {
     /// UDP address and port to receive on.
     pub listen: SocketAddr,
-    /// From a picture's capture to its being decodable at the other booth, in ms, 20 to 1000. What is lost on the path is
-    /// repaired within it where the round trip allows, and prevented by more parity where it does not.
+    /// From a picture's capture to its being decodable at the other booth, in ms, 20 to 1000. What is lost on
+    /// the path is repaired within it where the round trip allows, and prevented by more parity where it does
+    /// not.
     pub deadline_ms: Spanned<u32>,
 }
 
@@ -170,10 +173,11 @@ impl Default for Link {
 pub struct Room {
     /// The room key, as `holobooth room new` prints it; the same at all booths of the room, and a secret.
     pub key: Option<Spanned<RoomKey>>,
-    /// Instead of a key: the eight digits that another booth's screen shows. That booth and this one make a room then, and
-    /// keep it.
+    /// Instead of a key: the eight digits that another booth's screen shows. That booth and this one make a
+    /// room then, and keep it.
     pub code: Option<Spanned<Code>>,
-    /// How many other booths of the room it meets at once, at most: 1 to 4. Further ones wait until one leaves.
+    /// How many other booths of the room it meets at once, at most: 1 to 4. Further ones wait until one
+    /// leaves.
     #[serde(default = "most")]
     pub most: Spanned<u32>,
 }
@@ -186,16 +190,17 @@ fn most() -> Spanned<u32> {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Peer {
-    /// UDP address and port of the other booth. Without it, that booth is looked for on this one's networks and at the relay.
+    /// UDP address and port of the other booth. Without it, that booth is looked for on this one's networks
+    /// and at the relay.
     pub address: Option<Spanned<SocketAddr>>,
-    /// SHA-256 of the other booth's certificate, as `holobooth identity` prints it there. Without it, any booth of the room
-    /// that answers at the address will do.
+    /// SHA-256 of the other booth's certificate, as `holobooth identity` prints it there. Without it, any
+    /// booth of the room that answers at the address will do.
     pub fingerprint: Option<Spanned<Fingerprint>>,
 }
 
-/// `[relay]`: a moq-relay that both booths reach, the same one or two of one cluster. A booth stays connected to it, and it
-/// carries a meeting while the direct path does not work. What goes through it is sealed: it can keep booths apart, and read
-/// nothing.
+/// `[relay]`: a moq-relay that both booths reach, the same one or two of one cluster. A booth stays connected
+/// to it, and it carries a meeting while the direct path does not work. What goes through it is sealed: it
+/// can keep booths apart, and read nothing.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Relay {
@@ -224,7 +229,8 @@ impl RelayAddress {
         let (host, port) = text.rsplit_once(':')?;
         let port = port.parse().ok().filter(|&port| port != 0)?;
         let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
-        // What ends in a number looks like an address (RFC 1123, section 2.1), and is none, or it had been read above.
+        // What ends in a number looks like an address (RFC 1123, section 2.1), and is none, or it had been
+        // read above.
         let number = host.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
         let name = !number && host.len() <= 253 && host.chars().all(plain);
         name.then(|| Self { host: host.to_owned(), port })

@@ -40,7 +40,8 @@ pub(super) fn run(listen: SocketAddr, to: SocketAddr, name: String) -> io::Resul
     Ok("over".to_owned())
 }
 
-/// What the caller says goes to the booth, and what that says goes back, byte for byte. How many bytes went each way.
+/// What the caller says goes to the booth, and what that says goes back, byte for byte. How many bytes went
+/// each way.
 async fn pass_on(
     endpoint: &quinn::Endpoint,
     incoming: quinn::Incoming,

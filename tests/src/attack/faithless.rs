@@ -1,4 +1,5 @@
-//! A relay whose operator has full access: it speaks MoQ as a relay does, and tampers with every track that passes.
+//! A relay whose operator has full access: it speaks MoQ as a relay does, and tampers with every track that
+//! passes.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,7 +13,8 @@ use moq_net::{Timescale, broadcast, origin, track};
 use super::tls::{runtime, server};
 
 const TRACKS: [&str; 2] = ["hologram", "feedback"];
-/// Of a hundred datagrams: so many changed, dropped, repeated, held back behind the next, and followed by one that was recorded.
+/// Of a hundred datagrams: so many changed, dropped, repeated, held back behind the next, and followed by one
+/// that was recorded.
 const CHANGED: u8 = 1;
 const DROPPED: u8 = 1;
 const REPEATED: u8 = 2;

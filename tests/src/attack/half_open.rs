@@ -15,7 +15,8 @@ const PAUSE: Duration = Duration::from_millis(5);
 const BURST: usize = 5;
 const SOCKETS: usize = 50;
 
-/// Writes the first packets of `count` connections to a file: making them takes a processor that an attacker would have of its own.
+/// Writes the first packets of `count` connections to a file: making them takes a processor that an attacker
+/// would have of its own.
 ///
 /// # Errors
 /// When the system gives no sockets, or the file cannot be written.

@@ -16,7 +16,8 @@ pub use half_open::prepare;
 /// One of them. Those that do not end by themselves end with the scenario.
 #[derive(Debug, Subcommand)]
 pub enum Attack {
-    /// Stands between two booths that pair by code: announces itself as a booth that shows one, and passes on what comes to another.
+    /// Stands between two booths that pair by code: announces itself as a booth that shows one, and passes on
+    /// what comes to another.
     Between {
         /// Where it listens.
         #[arg(long)]

@@ -1,4 +1,5 @@
-//! Multicast DNS answers (RFC 6762) about booths of the room that there are not, each complete: pointer, service, text, address.
+//! Multicast DNS answers (RFC 6762) about booths of the room that there are not, each complete: pointer,
+//! service, text, address.
 
 use std::io;
 use std::net::{Ipv4Addr, UdpSocket};

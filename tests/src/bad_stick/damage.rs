@@ -42,7 +42,8 @@ pub(super) fn damage(stick: &Stick, fault: Fault, rng: &mut Rng) -> io::Result<(
     }
 }
 
-/// Other bytes, `run` in a row, at a few dozen places where a file system keeps its structures: mostly at the start.
+/// Other bytes, `run` in a row, at a few dozen places where a file system keeps its structures: mostly at the
+/// start.
 fn corrupt(stick: &Stick, rng: &mut Rng, run: usize) -> io::Result<()> {
     let image = OpenOptions::new().write(true).open(stick.image())?;
     let whole = image.metadata()?.len();
@@ -70,7 +71,8 @@ fn restore_magic(image: &File, format: Format) -> io::Result<()> {
     }
 }
 
-/// Lets chains of a FAT32 go round: each entry that is in use points back at an earlier one, the root's own too, or at itself.
+/// Lets chains of a FAT32 go round: each entry that is in use points back at an earlier one, the root's own
+/// too, or at itself.
 fn go_round(stick: &Stick, rng: &mut Rng) -> io::Result<()> {
     let mut bytes = stick.bytes()?;
     let u16_at = |at: usize| usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));

@@ -1,5 +1,5 @@
-//! From power on to the card and to the other booth's picture, beside Debian from power on to its login prompt: in QEMU, one after the
-//! other, on one machine.
+//! From power on to the card and to the other booth's picture, beside Debian from power on to its login
+//! prompt: in QEMU, one after the other, on one machine.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -84,8 +84,8 @@ fn run(context: &Context) -> Result<Report, Error> {
     Ok(report)
 }
 
-/// Starts Debian; until its prompt. QEMU's emulation now and then lets a kernel die in code that another processor patches: such a start is
-/// counted, and another tried.
+/// Starts Debian; until its prompt. QEMU's emulation now and then lets a kernel die in code that another
+/// processor patches: such a start is counted, and another tried.
 fn login(disk: &Path, folder: &Path, options: &Options, panics: &mut usize) -> Result<Duration, Error> {
     const PANICS: usize = 3;
     loop {
@@ -114,7 +114,8 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// A booth in QEMU with a camera, and the other one of its room, that has long been there: in User-Mode Linux, on the other end of its cable.
+/// A booth in QEMU with a camera, and the other one of its room, that has long been there: in User-Mode
+/// Linux, on the other end of its cable.
 struct Others {
     folder: PathBuf,
     disk: PathBuf,
@@ -159,7 +160,8 @@ impl Others {
     }
 }
 
-/// Units that make a camera: QEMU has none, and the image no module for one in software. Debian's disk has it, for the same kernel.
+/// Units that make a camera: QEMU has none, and the image no module for one in software. Debian's disk has
+/// it, for the same kernel.
 fn camera() -> Vec<(String, String)> {
     let mount = "[Unit]\nDefaultDependencies=no\n[Mount]\nWhat=/dev/vdb2\nWhere=/run/second\nOptions=ro\n";
     let camera = "[Unit]\nDefaultDependencies=no\nRequires=run-second.mount\nAfter=run-second.mount\n\

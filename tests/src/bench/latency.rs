@@ -33,11 +33,12 @@ const SETTLE_US: i64 = 1_000_000;
 const SEED: u64 = 7;
 const STAGES: [&str; 8] = ["dequeue", "stage", "encode", "send", "receive", "decode", "flip", "total"];
 
-/// What lies between a booth's median and its floor at 640x480p30, at most: a flip, a change of every pixel, takes the encoder
-/// longer than the pictures do whose median is in the floor.
+/// What lies between a booth's median and its floor at 640x480p30, at most: a flip, a change of every pixel,
+/// takes the encoder longer than the pictures do whose median is in the floor.
 const ABOVE_FLOOR_MS: f64 = 10.0;
-/// A build is as fast as the one before it when it is not slower by more than this, or by so many ms: what the rig's scheduling
-/// moves a stage, and what the phase of camera and screen, which each start draws anew, moves the whole.
+/// A build is as fast as the one before it when it is not slower by more than this, or by so many ms: what
+/// the rig's scheduling moves a stage, and what the phase of camera and screen, which each start draws anew,
+/// moves the whole.
 const SAME: f64 = 1.05;
 const SAME_STAGE_MS: f64 = 0.5;
 const SAME_WHOLE_MS: f64 = REFRESH_US as f64 / 2000.0;
@@ -131,8 +132,8 @@ fn latency(context: &Context) -> Result<Report, Error> {
     Ok(report)
 }
 
-/// No more than what is physically there, and a little: half a camera period and half a refresh of waiting at the median, a whole
-/// one of each at worst, and the codec.
+/// No more than what is physically there, and a little: half a camera period and half a refresh of waiting at
+/// the median, a whole one of each at worst, and the codec.
 fn check_floor(report: &mut Report, title: &str, ours: &Ours) {
     for (percent, floor) in [(50, ours.floor_ms()), (95, ours.worst_floor_ms())] {
         let Some((found, floor)) = p_ms(&ours.latencies, percent).zip(floor) else {
@@ -145,7 +146,8 @@ fn check_floor(report: &mut Report, title: &str, ours: &Ours) {
     }
 }
 
-/// The build under test is not slower than the one before it, as a whole and in each stage, and takes no more processor time.
+/// The build under test is not slower than the one before it, as a whole and in each stage, and takes no more
+/// processor time.
 fn check_same(report: &mut Report, title: &str, before: &Ours, now: &Ours) {
     let mut same = |what: String, before: Option<f64>, now: Option<f64>, grain: f64| {
         let held = before.zip(now).is_some_and(|(before, now)| now <= (before * SAME).max(before + grain));

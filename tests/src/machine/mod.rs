@@ -1,4 +1,5 @@
-//! A booth's image in a machine: QEMU with its firmware, or User-Mode Linux with software cameras and screens.
+//! A booth's image in a machine: QEMU with its firmware, or User-Mode Linux with software cameras and
+//! screens.
 
 mod error;
 pub mod picture;

@@ -8,7 +8,8 @@ use super::error::{Error, system};
 const LIT: u8 = 180;
 const DARK: u8 = 60;
 
-/// Which way bars lie on a screen of `width` by `height`: both patterns begin with white and end with black. `at` gives a pixel's colour.
+/// Which way bars lie on a screen of `width` by `height`: both patterns begin with white and end with black.
+/// `at` gives a pixel's colour.
 pub fn bars(width: usize, height: usize, at: impl Fn(usize, usize) -> [u8; 3]) -> &'static str {
     // The camera's picture is wider than the screen: above and below it is black.
     let (shown, above) = (width * 9 / 16, (height - (width * 9 / 16).min(height)) / 2);
@@ -81,7 +82,8 @@ impl Screenshot {
         [self.rgb[at], self.rgb[at + 1], self.rgb[at + 2]]
     }
 
-    /// Whether it shows one of the booth's cards: black at the edges, and the ring above the middle in `colour`.
+    /// Whether it shows one of the booth's cards: black at the edges, and the ring above the middle in
+    /// `colour`.
     #[must_use]
     pub fn is_card(&self, colour: [u8; 3]) -> bool {
         let near = |pixel: [u8; 3]| pixel.iter().zip(colour).all(|(a, b)| a.abs_diff(b) < 24);

@@ -18,7 +18,8 @@ pub fn copy(from: &Path, to: &Path) -> Result<(), Error> {
 /// Lets the program that `command` starts have this descriptor, under its number.
 pub(super) fn inherit(command: &mut Command, descriptor: &OwnedFd) {
     let fd = descriptor.as_raw_fd();
-    // SAFETY: between fork and exec only fcntl is called, which is async-signal-safe, and of a number that is none it says so.
+    // SAFETY: between fork and exec only fcntl is called, which is async-signal-safe, and of a number that is
+    // none it says so.
     unsafe {
         command.pre_exec(move || {
             let keep = nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty());

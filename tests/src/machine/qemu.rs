@@ -1,4 +1,5 @@
-//! A PC in QEMU, without KVM: UEFI, a disk, a screen of 3840x2160, USB, a network that leads nowhere or a cable to another machine.
+//! A PC in QEMU, without KVM: UEFI, a disk, a screen of 3840x2160, USB, a network that leads nowhere or a
+//! cable to another machine.
 
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -37,7 +38,8 @@ pub struct Options {
     pub kernel: Vec<String>,
     /// Credentials for systemd (systemd.system-credentials(7)): units besides the image's, and the like.
     pub credentials: Vec<(String, String)>,
-    /// A program that is started for each connection to [`super::server::ADDRESS`], port 443; there is no other way out.
+    /// A program that is started for each connection to [`super::server::ADDRESS`], port 443; there is no
+    /// other way out.
     pub server: Option<String>,
     /// A second disk, that it can only read.
     pub second_disk: Option<PathBuf>,
@@ -82,7 +84,8 @@ pub fn flashed(image: &Path, folder: &Path, name: &str) -> Result<PathBuf, Error
 }
 
 impl Machine {
-    /// Switches one on that starts from `disk`. Its firmware's variables and its console are kept in `folder`, from one start to the next.
+    /// Switches one on that starts from `disk`. Its firmware's variables and its console are kept in
+    /// `folder`, from one start to the next.
     ///
     /// # Errors
     /// When QEMU or its firmware are missing, or it does not come up.
@@ -363,7 +366,8 @@ fn start_tpm(state: &Path, socket: &Path) -> Result<Child, Error> {
     Ok(tpm)
 }
 
-/// What the firmware tells the image: more words for the kernel (systemd-stub(7)) and credentials (systemd.system-credentials(7)).
+/// What the firmware tells the image: more words for the kernel (systemd-stub(7)) and credentials
+/// (systemd.system-credentials(7)).
 fn smbios(options: &Options) -> Vec<String> {
     let mut words = options.kernel.clone();
     if options.console {

@@ -1,5 +1,5 @@
-//! A server of files over HTTPS, as a machine in QEMU reaches it: QEMU starts it anew for each connection, which is its standard input and
-//! output. It answers one GET (RFC 9112) and ends.
+//! A server of files over HTTPS, as a machine in QEMU reaches it: QEMU starts it anew for each connection,
+//! which is its standard input and output. It answers one GET (RFC 9112) and ends.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};

@@ -1,5 +1,6 @@
-//! A booth in User-Mode Linux: the finished image's own root with systemd as its first process, and beside it what no PC here has, a
-//! camera (vivid) and a screen (vkms). A disk is a file; a network cable joins two machines.
+//! A booth in User-Mode Linux: the finished image's own root with systemd as its first process, and beside it
+//! what no PC here has, a camera (vivid) and a screen (vkms). A disk is a file; a network cable joins two
+//! machines.
 
 use std::fs::{self, File};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -35,7 +36,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// A machine with the sticks as its second, third… disk, that runs `script` once the booth runs; what it prints goes to the console.
+    /// A machine with the sticks as its second, third… disk, that runs `script` once the booth runs; what it
+    /// prints goes to the console.
     #[must_use]
     pub fn with_sticks(sticks: &[PathBuf], script: &str) -> Self {
         let disks = sticks.iter().enumerate().map(|(n, stick)| format!("ubd{}={}", n + 1, stick.display()));
@@ -81,8 +83,8 @@ pub fn cable() -> Result<(OwnedFd, OwnedFd), Error> {
     Ok((a, b))
 }
 
-/// Units that let the host's program `probe` look out of the machine: the host's files, and the program in them. What it sees is in
-/// `folder`/`name`.json. The camera sees upright bars, or `lying` ones.
+/// Units that let the host's program `probe` look out of the machine: the host's files, and the program in
+/// them. What it sees is in `folder`/`name`.json. The camera sees upright bars, or `lying` ones.
 #[must_use]
 pub fn eyes(folder: &Path, name: &str, lying: bool) -> [(String, String); 3] {
     let program = std::env::current_exe().unwrap_or_default();
@@ -120,7 +122,8 @@ pub fn flashed(image: &Path, folder: &Path, name: &str) -> Result<PathBuf, Error
 }
 
 impl Machine {
-    /// Switches on the machine `name`, which starts from `disk`; `port` is its end of a cable. Its console is `folder`/`name`.console.
+    /// Switches on the machine `name`, which starts from `disk`; `port` is its end of a cable. Its console is
+    /// `folder`/`name`.console.
     ///
     /// # Errors
     /// When the kernel cannot be started.

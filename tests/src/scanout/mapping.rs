@@ -115,12 +115,14 @@ impl Memory {
         if at >= self.length {
             return 0;
         }
-        // SAFETY: within the mapping, which lives as long as self. Volatile, because another process may write.
+        // SAFETY: within the mapping, which lives as long as self. Volatile, because another process may
+        // write.
         unsafe { self.address.cast::<u8>().add(at).read_volatile() }
     }
 
     fn sync(&self, flags: u64) {
-        // SAFETY: the kernel reads one u64. Exporters without caches to look after may refuse, which is no loss.
+        // SAFETY: the kernel reads one u64. Exporters without caches to look after may refuse, which is no
+        // loss.
         let _ = unsafe { dma_buf_sync(self.fd.as_raw_fd(), &flags) };
     }
 }

@@ -19,7 +19,8 @@ pub(super) fn check(format: DrmFourcc, planes: usize) -> Result<(), Error> {
     Ok(())
 }
 
-/// Y' of a pixel, or what stands for it in an R'G'B' format. `byte` gives a plane's byte at a column (in bytes) and a row.
+/// Y' of a pixel, or what stands for it in an R'G'B' format. `byte` gives a plane's byte at a column (in
+/// bytes) and a row.
 pub(super) fn luma(format: DrmFourcc, byte: impl Fn(usize, usize, usize) -> u8, x: u32, y: u32) -> u8 {
     let (x, y) = (x as usize, y as usize);
     match format {

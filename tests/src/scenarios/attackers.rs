@@ -163,7 +163,8 @@ fn meeting(context: &Context, report: &mut Report, pair: &mut Pair, packets: &Pa
         report.check("the attack was carried out", done, said.trim());
     }
     let replayed = replayed.map_err(failed("tcpreplay"))?;
-    // Some were recorded as the batches in which the sender handed them over, which no cable would carry again.
+    // Some were recorded as the batches in which the sender handed them over, which no cable would carry
+    // again.
     report.check(
         "recorded datagrams came once more",
         replayed > f64::from(RECORDED) / 2.0,
@@ -213,7 +214,8 @@ fn relayed(context: &Context, report: &mut Report, pair: &mut Pair) -> Result<()
     direction(report, "faithless relay, B to A", &spans[1], &spans[0], RELAYED_S);
     for (span, name) in spans.iter().zip(["A", "B"]) {
         let decrypt_failed = span.grew("/total/decrypt_failed");
-        // Of fifteen hundred datagrams or so one in a hundred is changed, two are repeated, and five recorded ones come again.
+        // Of fifteen hundred datagrams or so one in a hundred is changed, two are repeated, and five recorded
+        // ones come again.
         let what = format!("faithless relay: {name} counts what is changed, repeated and replayed");
         report.check(what, decrypt_failed > 80, decrypt_failed);
         report.figure(&format!("{}_unopened", name.to_lowercase()), decrypt_failed);
@@ -222,7 +224,8 @@ fn relayed(context: &Context, report: &mut Report, pair: &mut Pair) -> Result<()
     Ok(())
 }
 
-/// Sends once more what was recorded on its way to B; how many datagrams came there beyond what the meeting sends in that time.
+/// Sends once more what was recorded on its way to B; how many datagrams came there beyond what the meeting
+/// sends in that time.
 fn replay(recorded: &str) -> std::io::Result<f64> {
     let per_us = |from: (i64, i64), to: (i64, i64)| (to.1 - from.1) as f64 / (to.0 - from.0) as f64;
     let look = || udp_taken("b").map(|taken| (now_us(), taken));

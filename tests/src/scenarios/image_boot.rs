@@ -105,8 +105,8 @@ fn lost(context: &Context) -> Result<Report, Error> {
     let mut report = Report::default();
     let folder = context.dir();
     let disk = qemu::flashed(&machine::image("1")?, folder, "disk.qcow2")?;
-    // Once the booth is there, the beginning of its data partition is overwritten, and the machine is off; two starts without data are counted
-    // from long ago.
+    // Once the booth is there, the beginning of its data partition is overwritten, and the machine is off;
+    // two starts without data are counted from long ago.
     let loses = "[Unit]\nAfter=holobooth.service\n[Service]\n\
                  ExecStart=dd if=/dev/zero of=/dev/disk/by-partlabel/holobooth-data bs=1M count=64 oflag=direct\n\
                  ExecStart=/bin/sh -c 'echo 2 1700000000 >/boot/holobooth-starts-without-data'\n\
@@ -125,7 +125,8 @@ fn lost(context: &Context) -> Result<Report, Error> {
     report.figure("made_anew_s", anew.as_secs_f64());
     let card = machine.wait_for_picture("the card with a code", TIMEOUT, |shot| shot.qr().is_some())?;
     report.figure("card_s", card.as_secs_f64());
-    // Not how often it started: QEMU's emulation now and then lets a kernel die early, and the machine starts once more.
+    // Not how often it started: QEMU's emulation now and then lets a kernel die early, and the machine starts
+    // once more.
     let console = machine.console();
     let counted = [1, 2].map(|start| console.matches(&format!("start {start} of 3 without data")).count());
     report.check("it took three starts without data", counted == [1, 1], format!("{counted:?}"));

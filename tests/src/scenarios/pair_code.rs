@@ -1,4 +1,5 @@
-//! Booths without a room: one shows a code, at the other it is entered, and both belong together from then on.
+//! Booths without a room: one shows a code, at the other it is entered, and both belong together from then
+//! on.
 
 use super::meeting::{SMALL, look_at_movement, start_as_strangers};
 use crate::booth::{Booth, PORT, Pair, Plan, Status};

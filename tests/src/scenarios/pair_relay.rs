@@ -1,4 +1,5 @@
-//! Booths flashed alike find each other through relays, and move to a common network and back while they meet.
+//! Booths flashed alike find each other through relays, and move to a common network and back while they
+//! meet.
 
 use super::meeting::{SMALL, look_at_movement, start_as_strangers};
 use super::relay_cluster::relays;

@@ -1,7 +1,7 @@
 //! The line narrows from 20 to 5 Mbit/s in the middle of a meeting, and widens again.
 //!
-//! The link is the booth's, over the kernel's network; what it carries comes from a stand-in for the encoder, for none in software
-//! makes 16 Mbit/s on the rig's one core.
+//! The link is the booth's, over the kernel's network; what it carries comes from a stand-in for the encoder,
+//! for none in software makes 16 Mbit/s on the rig's one core.
 
 use std::io;
 use std::path::Path;
@@ -27,7 +27,8 @@ pub(crate) const SCENARIO: Scenario = Scenario {
 
 const WIDE_MBIT: i64 = 20;
 const NARROW_MBIT: i64 = 5;
-/// One way. Not where the line is narrow: netem lets what waits for its turn wait out its delay meanwhile, which hides a queue's beginning.
+/// One way. Not where the line is narrow: netem lets what waits for its turn wait out its delay meanwhile,
+/// which hides a queue's beginning.
 const DELAY_MS: i64 = 20;
 /// What the encoder may make: more than the line takes, with what goes around it.
 const ENCODER_KBPS: u32 = 18_000;
@@ -78,7 +79,8 @@ fn run(context: &Context) -> Result<Report, Error> {
 
     let own = std::env::current_exe().map_err(failed("own path"))?;
     let start = |side: Side| {
-        // As urgent as a booth's link is: a train of padding that waits for a core looks like one that waits for the line.
+        // As urgent as a booth's link is: a train of padding that waits for a core looks like one that waits
+        // for the line.
         let words = format!(
             "-f {} {} stand-in --side {} --dir {} --kbps {ENCODER_KBPS}",
             realtime::LINK,

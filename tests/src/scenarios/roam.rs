@@ -29,7 +29,8 @@ fn run(context: &Context) -> Result<Report, Error> {
     let mut report = Report::default();
     let mut pair = meeting(context)?;
     flow::gap_ms(&pair, SETTLE_MS);
-    // Of the two, one dialled the connection that they share. B moves once more while both configurations are wrong.
+    // Of the two, one dialled the connection that they share. B moves once more while both configurations are
+    // wrong.
     let moves = [
         ("A moves", Side::A, "10.9.0.1", "10.9.0.11"),
         ("A moves back", Side::A, "10.9.0.11", "10.9.0.1"),

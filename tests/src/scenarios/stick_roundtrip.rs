@@ -1,5 +1,5 @@
-//! A stick from the plug to the answer, at a booth that is in a meeting: applied, again, changed, put back, refused, locked, and a network
-//! that does not work.
+//! A stick from the plug to the answer, at a booth that is in a meeting: applied, again, changed, put back,
+//! refused, locked, and a network that does not work.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -70,7 +70,8 @@ fn run(context: &Context) -> Result<Report, Error> {
 }
 
 impl Site {
-    /// Plugs the stick in, lets it be taken, and pulls it; notes that it was answered and nothing is left behind.
+    /// Plugs the stick in, lets it be taken, and pulls it; notes that it was answered and nothing is left
+    /// behind.
     fn plug(&mut self, what: &str, stick: &Stick, read_only: bool) -> Result<Done, Error> {
         let plugged = stick.plug(read_only).map_err(failed("plug"))?;
         let done = self.places.take(&self.binary, &plugged).map_err(failed("stick"))?;

@@ -77,8 +77,8 @@ impl Span {
     }
 }
 
-/// A thread as urgent as any of a booth's that keeps the core for itself is not taken for the machine under the rig. That may
-/// take time away meanwhile, but not each time.
+/// A thread as urgent as any of a booth's that keeps the core for itself is not taken for the machine under
+/// the rig. That may take time away meanwhile, but not each time.
 fn hog(report: &mut Report) -> Result<(), Error> {
     let mut least_ms = i64::MAX;
     for _ in 0..HOG_TRIES {
@@ -108,9 +108,10 @@ fn watch(report: &mut Report, title: &str, pair: &Pair, seconds: i64) -> Result<
     watch_while(report, title, pair, || sleep_until_us(now_us() + seconds * 1_000_000))
 }
 
-/// Lets both run while something happens. A picture that a camera lost while the machine under the rig took away its time
-/// ([`steal`]) says nothing of the booths: then it happens again, a few times at most. Whatever else went wrong stands. The
-/// report gets the longest time that was taken away, in ms, and how often it happened again.
+/// Lets both run while something happens. A picture that a camera lost while the machine under the rig took
+/// away its time ([`steal`]) says nothing of the booths: then it happens again, a few times at most. Whatever
+/// else went wrong stands. The report gets the longest time that was taken away, in ms, and how often it
+/// happened again.
 pub(super) fn watch_while(
     report: &mut Report,
     title: &str,

@@ -1,4 +1,5 @@
-//! Updates by stick: a good one, one with a wrong signature, and one that never gets well and goes back by itself.
+//! Updates by stick: a good one, one with a wrong signature, and one that never gets well and goes back by
+//! itself.
 
 use std::ops::Range;
 use std::path::Path;
@@ -143,7 +144,8 @@ fn forge(bundle: &Path, to: &Path) -> Result<(), Error> {
     std::fs::write(to, bytes).map_err(failed(to.display().to_string()))
 }
 
-/// Where a file's content lies in a tar (POSIX, pax: ustar interchange format): behind its header, each in whole blocks.
+/// Where a file's content lies in a tar (POSIX, pax: ustar interchange format): behind its header, each in
+/// whole blocks.
 fn member(tar: &[u8], wanted: &str) -> Option<Range<usize>> {
     const BLOCK: usize = 512;
     let text = |field: &[u8]| {

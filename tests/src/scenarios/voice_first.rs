@@ -1,4 +1,5 @@
-//! Sound beside video that fills the line: it leaves at once, through every keyframe, and what is lost costs nothing.
+//! Sound beside video that fills the line: it leaves at once, through every keyframe, and what is lost costs
+//! nothing.
 
 use std::path::Path;
 use std::process::Command;

@@ -120,8 +120,8 @@ pub struct Outcome {
     pub cell: Cell,
     /// Its figures, or why there are none.
     pub figures: Result<Figures, String>,
-    /// The share of its time that the rig's processor worked: both ends, the decoder and the line. Near 1, times are the processor's, not
-    /// the scheme's.
+    /// The share of its time that the rig's processor worked: both ends, the decoder and the line. Near 1,
+    /// times are the processor's, not the scheme's.
     pub busy: f64,
 }
 
@@ -143,7 +143,8 @@ impl Outcome {
     }
 }
 
-/// Runs a cell with files in `dir`, where the clip lies. `before` is the folder of an earlier build's programs.
+/// Runs a cell with files in `dir`, where the clip lies. `before` is the folder of an earlier build's
+/// programs.
 ///
 /// # Errors
 /// When the rig fails; a scheme that fails is told in the outcome.

@@ -1,9 +1,11 @@
-//! The clip that every scheme carries: two seconds of moving, noisy pictures, round and round, coded once, by the booth's encoder.
+//! The clip that every scheme carries: two seconds of moving, noisy pictures, round and round, coded once, by
+//! the booth's encoder.
 //!
-//! Each turn begins with a keyframe, for those who cannot ask for one. Who can ask gets one as an encoder would give it: for every
-//! picture of the turn there is the same picture as a keyframe, and the rest of the turn coded after it. So whatever way
-//! through the clip a sender takes, each frame refers to the one that was sent before it, to the last bit. A rendition at
-//! a lower bit rate is entered the same way: at once, with a keyframe, to go down; at the turn's own keyframe to go up.
+//! Each turn begins with a keyframe, for those who cannot ask for one. Who can ask gets one as an encoder
+//! would give it: for every picture of the turn there is the same picture as a keyframe, and the rest of the
+//! turn coded after it. So whatever way through the clip a sender takes, each frame refers to the one that
+//! was sent before it, to the last bit. A rendition at a lower bit rate is entered the same way: at once,
+//! with a keyframe, to go down; at the turn's own keyframe to go up.
 
 use std::fs;
 use std::io;
@@ -170,7 +172,8 @@ pub struct Unit<'a> {
 }
 
 impl Playhead {
-    /// Frame `number`, as it is wished; numbers follow one another from 0. `None` when the clip lacks what is wished.
+    /// Frame `number`, as it is wished; numbers follow one another from 0. `None` when the clip lacks what is
+    /// wished.
     pub fn next<'a>(&mut self, clip: &'a Clip, number: u32, request: Request) -> Option<Unit<'a>> {
         let at = number % TURN;
         let fits = |kbps: u32| clip.renditions.iter().position(|rendition| rendition.kbps <= kbps);
@@ -179,7 +182,8 @@ impl Playhead {
         let lower = wanted > self.rendition;
         if at == 0 || request.keyframe || lower {
             self.start = at;
-            // Going up in the middle of a turn would cost a large frame just when there is little room for it.
+            // Going up in the middle of a turn would cost a large frame just when there is little room for
+            // it.
             if at == 0 || lower {
                 self.rendition = wanted;
             }

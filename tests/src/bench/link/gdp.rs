@@ -1,11 +1,14 @@
-//! The GStreamer Data Protocol, version 1.0, as `gdppay` writes and `gdpdepay` reads it: access units whole, through a pipe.
+//! The GStreamer Data Protocol, version 1.0, as `gdppay` writes and `gdpdepay` reads it: access units whole,
+//! through a pipe.
 //!
-//! Without it a stream of bytes would have to be parsed into access units, and the end of one is seen only when the next begins.
-//! Every packet is a header of 62 bytes, big endian, and a payload:
+//! Without it a stream of bytes would have to be parsed into access units, and the end of one is seen only
+//! when the next begins. Every packet is a header of 62 bytes, big endian, and a payload:
 //! ```text
-//! version:16  flags:8  0:8  type:16  length:32  pts:64  duration:64  offset:64  end:64  buffer flags:16  dts:64  0:48  crc:16 crc:16
+//! version:16  flags:8  0:8  type:16  length:32  pts:64  duration:64  offset:64  end:64
+//! buffer flags:16  dts:64  0:48  crc:16 crc:16
 //! ```
-//! Both checksums may be absent; the flags say so. Type 1 is a buffer, 2 caps, and 64 more than an event's own number that event.
+//! Both checksums may be absent; the flags say so. Type 1 is a buffer, 2 caps, and 64 more than an event's
+//! own number that event.
 
 use bytes::{Buf, BufMut};
 

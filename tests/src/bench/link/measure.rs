@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
-/// A frame that is decoded later than this after capture is late, in µs: half of the 200 ms that a meeting may take
-/// from light to light; the other half belongs to camera, encoder and screen.
+/// A frame that is decoded later than this after capture is late, in µs: half of the 200 ms that a meeting
+/// may take from light to light; the other half belongs to camera, encoder and screen.
 pub const DEADLINE_US: i64 = 100_000;
 /// A picture that stands for longer than this is a freeze, in µs.
 pub const FREEZE_US: i64 = 200_000;
@@ -75,7 +75,8 @@ pub struct Figures {
 /// How it went on after the rate of a narrow line returned. `None` in a field: not before the run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recovery {
-    /// Until the second began in which no frame was late and the mean delay was at most 20 ms above the median before the step, in µs.
+    /// Until the second began in which no frame was late and the mean delay was at most 20 ms above the
+    /// median before the step, in µs.
     pub delay_us: Option<i64>,
     /// Until a frame was sent at the bit rate of before the step, in µs; 0 for who never left it.
     pub rate_us: Option<i64>,
@@ -116,7 +117,8 @@ impl Figures {
     }
 }
 
-/// Judges a run: the frames `sent`, in order, and the times in µs at which the numbers in `seen` were decoded.
+/// Judges a run: the frames `sent`, in order, and the times in µs at which the numbers in `seen` were
+/// decoded.
 pub fn evaluate(sent: &[Sent], seen: &HashMap<u32, i64>, wire: Wire, step: Option<Step>) -> Figures {
     let delay_us = |frame: &Sent| seen.get(&frame.number).map(|decoded_us| decoded_us - frame.capture_us);
     let mut delays: Vec<i64> = sent.iter().filter_map(delay_us).collect();
@@ -145,8 +147,8 @@ pub fn percentile(sorted: &[i64], percent: usize) -> Option<i64> {
     sorted.get(rank.max(1) - 1).copied()
 }
 
-/// How often the picture stood for too long, and its longest stand in µs. A run in which nothing comes, or nothing comes any
-/// more, is one freeze.
+/// How often the picture stood for too long, and its longest stand in µs. A run in which nothing comes, or
+/// nothing comes any more, is one freeze.
 fn gaps(sent: &[Sent], seen: &HashMap<u32, i64>) -> (usize, i64) {
     let (Some(first), Some(last)) = (sent.first(), sent.last()) else { return (0, 0) };
     let mut instants: Vec<i64> = sent.iter().filter_map(|frame| seen.get(&frame.number).copied()).collect();

@@ -1,9 +1,10 @@
 //! The link beside others: one coded clip, carried by each scheme in turn over the same bad lines.
 //!
-//! A clip ([`clip`]) is played in real time ([`player`]) into a scheme ([`schemes`]) in one namespace and decoded in another ([`viewer`]);
-//! the line between them ([`crate::line`]) delays, loses and holds up packets. Each frame carries its number inside
-//! ([`stamp`]), so that only two instants are needed of any scheme: when it got a frame, and when that frame was decoded. What follows
-//! from them is arithmetic ([`measure`]).
+//! A clip ([`clip`]) is played in real time ([`player`]) into a scheme ([`schemes`]) in one namespace and
+//! decoded in another ([`viewer`]); the line between them ([`crate::line`]) delays, loses and holds up
+//! packets. Each frame carries its number inside ([`stamp`]), so that only two instants are needed of any
+//! scheme: when it got a frame, and when that frame was decoded. What follows from them is arithmetic
+//! ([`measure`]).
 
 pub mod cell;
 pub mod clip;
@@ -70,7 +71,8 @@ const OVERHEAD: f64 = 0.25;
 /// Of the clip's bit rate, what must have been sent.
 const WHOLE: f64 = 0.98;
 
-/// All cells, in the order in which they run: line by line. An earlier build runs right after ours, where something is promised.
+/// All cells, in the order in which they run: line by line. An earlier build runs right after ours, where
+/// something is promised.
 fn cells(quick: bool, before: bool) -> Vec<Cell> {
     let mut cells = Vec::new();
     let mut line = |part, rtt_ms, loss, rate, seconds: &dyn Fn(Scheme) -> u32| {
@@ -197,7 +199,8 @@ fn check_ran(report: &mut Report, outcome: &Outcome) {
     }
 }
 
-/// What is promised of us on this line, and that every peer on the same line does worse where anything is lost.
+/// What is promised of us on this line, and that every peer on the same line does worse where anything is
+/// lost.
 fn check_promise(report: &mut Report, ours: &Outcome, outcomes: &[Outcome]) {
     let Ok(figures) = &ours.figures else { return };
     let network = ours.cell.network;

@@ -1,8 +1,9 @@
 //! The number of a frame inside its access unit, so that whatever carries it need not say which it is.
 //!
-//! In front of the unit stands a prefix SEI message `user_data_unregistered` (ITU-T H.265, 7.3.5 and D.2.7) with the number and
-//! a checksum over the coded slices. Carriers may write start codes of another length, and add or repeat parameter sets; none
-//! may touch a slice. Number and checksum are written in hexadecimal digits: no byte of them needs emulation prevention.
+//! In front of the unit stands a prefix SEI message `user_data_unregistered` (ITU-T H.265, 7.3.5 and D.2.7)
+//! with the number and a checksum over the coded slices. Carriers may write start codes of another length,
+//! and add or repeat parameter sets; none may touch a slice. Number and checksum are written in hexadecimal
+//! digits: no byte of them needs emulation prevention.
 
 use bytes::Bytes;
 use crc32fast::Hasher;

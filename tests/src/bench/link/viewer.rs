@@ -59,8 +59,9 @@ impl Viewer {
 
     /// Takes one access unit.
     ///
-    /// A frame counts as decoded when its slices are whole, the frame before it was decoded or it is a keyframe, and the decoder gives
-    /// a picture without complaint. What a decoder makes of anything else is not what was sent.
+    /// A frame counts as decoded when its slices are whole, the frame before it was decoded or it is a
+    /// keyframe, and the decoder gives a picture without complaint. What a decoder makes of anything else is
+    /// not what was sent.
     pub fn arrived(&mut self, data: Bytes) -> Verdict {
         let Some(stamp) = stamp::read(&data) else {
             self.damaged += 1;

@@ -27,15 +27,15 @@ const RTP_CAPS: &str =
     "application/x-rtp,media=(string)video,clock-rate=(int)90000,encoding-name=(string)H265";
 /// Each original payload type with that of its retransmissions: frames and their parity.
 const RTX_MAP: &str = "application/x-rtp-pt-map,96=(uint)97,122=(uint)123";
-/// What must be left of the deadline, in ms, when a packet is given up: for the rest of a frame to come in, and for it and those behind it
-/// to be handed on and decoded.
+/// What must be left of the deadline, in ms, when a packet is given up: for the rest of a frame to come in,
+/// and for it and those behind it to be handed on and decoded.
 const MARGIN_MS: u32 = 20;
 /// Room for a few large frames, so that handing one over never waits.
 const PIPE_BYTES: i32 = 1 << 20;
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// With feedback at once (RFC 4585). Left to itself the session takes seconds to find out what the line carries, and asks for lost
-/// packets once a second until then. Bytes a second; ns.
+/// With feedback at once (RFC 4585). Left to itself the session takes seconds to find out what the line
+/// carries, and asks for lost packets once a second until then. Bytes a second; ns.
 const SESSION: &str = "rtpsession name=session rtp-profile=avpf bandwidth=4000000 rtcp-fraction=1000000 rtcp-min-interval=100000000";
 
 /// How long a receiver may wait for a packet and still meet the deadline, in ms.
@@ -98,7 +98,8 @@ fn receiving(scheme: Scheme, rtt_ms: u32) -> String {
 struct Launched(Child);
 
 impl Launched {
-    /// With `stdin` fed to descriptor 0 and `stdout` taken from descriptor 3; what it says goes to our standard error.
+    /// With `stdin` fed to descriptor 0 and `stdout` taken from descriptor 3; what it says goes to our
+    /// standard error.
     fn start(elements: &str, stdin: Stdio, stdout: Stdio) -> io::Result<Self> {
         let child = Command::new("sh")
             .args([

@@ -1,7 +1,8 @@
-//! "Send me a keyframe": what RTP's receivers say with a PLI (RFC 4585, section 6.3.1) and any program of one's own would too.
+//! "Send me a keyframe": what RTP's receivers say with a PLI (RFC 4585, section 6.3.1) and any program of
+//! one's own would too.
 //!
-//! The clip stands where an encoder would, outside the carrier's program, and no PLI gets there. So it is said in a datagram
-//! beside it, on the same bad line.
+//! The clip stands where an encoder would, outside the carrier's program, and no PLI gets there. So it is
+//! said in a datagram beside it, on the same bad line.
 
 use std::io;
 use std::net::UdpSocket;

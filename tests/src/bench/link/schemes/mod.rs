@@ -1,5 +1,5 @@
-//! The schemes that carry the clip, each with a sending and a receiving end. What carries frames is as urgent as a booth's link
-//! ([`holobooth::realtime`]); the clip's player and the viewer are not.
+//! The schemes that carry the clip, each with a sending and a receiving end. What carries frames is as urgent
+//! as a booth's link ([`holobooth::realtime`]); the clip's player and the viewer are not.
 
 mod gstreamer;
 mod keyframe_request;

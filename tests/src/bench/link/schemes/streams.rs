@@ -1,7 +1,9 @@
-//! A QUIC stream for each frame: what QUIC offers by itself, over the library and congestion control that our link uses.
+//! A QUIC stream for each frame: what QUIC offers by itself, over the library and congestion control that our
+//! link uses.
 //!
-//! Old frames go before new ones, since the new ones need them. Once a newer keyframe is under way, what is older and past the
-//! deadline is given up, unless it is a keyframe itself: pictures must begin somewhere. The receiver puts frames back in order.
+//! Old frames go before new ones, since the new ones need them. Once a newer keyframe is under way, what is
+//! older and past the deadline is given up, unless it is a keyframe itself: pictures must begin somewhere.
+//! The receiver puts frames back in order.
 
 use std::collections::BTreeMap;
 use std::io;

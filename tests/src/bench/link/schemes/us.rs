@@ -159,7 +159,8 @@ impl Carrier for Sender {
     }
 }
 
-/// The receiving end, with the rules of the booth's decoding thread: whatever breaks the chain asks for a keyframe.
+/// The receiving end, with the rules of the booth's decoding thread: whatever breaks the chain asks for a
+/// keyframe.
 pub(super) fn receive(
     scheme: Scheme,
     around: Surroundings<'_>,

@@ -5,6 +5,8 @@
 use std::mem;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use nix::libc::{STA_UNSYNC, TIME_ERROR, timex};
+
 use super::evaluation::Evaluation;
 use super::subject::Subject;
 
@@ -15,16 +17,22 @@ const LATEST_S: u64 = 4_102_444_800;
 
 pub(super) fn check(_: &Subject) -> Evaluation {
     let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    evaluate(now_s, synchronised())
+    let (state, timex) = read_clock();
+    evaluate(now_s, synchronised(state, timex.status))
 }
 
-/// Whether the kernel has been told that its clock follows a better one.
-fn synchronised() -> bool {
+/// The kernel's clock state and parameters; nothing is set.
+fn read_clock() -> (i32, timex) {
     // SAFETY: `timex` is a plain C structure, and zero is a value of each of its fields.
-    let mut timex: nix::libc::timex = unsafe { mem::zeroed() };
-    // SAFETY: the structure is ours; with `modes` 0 nothing is set, only told.
-    let state = unsafe { nix::libc::adjtimex(&mut timex) };
-    (0..nix::libc::TIME_ERROR).contains(&state) && timex.status & nix::libc::STA_UNSYNC == 0
+    let mut clock: timex = unsafe { mem::zeroed() };
+    // SAFETY: the structure is ours; with `modes` 0 the call only reads.
+    let state = unsafe { nix::libc::adjtimex(&mut clock) };
+    (state, clock)
+}
+
+/// Whether a time server or a better clock disciplines the kernel's.
+fn synchronised(state: i32, status: i32) -> bool {
+    (0..TIME_ERROR).contains(&state) && status & STA_UNSYNC == 0
 }
 
 fn evaluate(now_s: u64, synchronised: bool) -> Evaluation {
@@ -59,6 +67,14 @@ mod tests {
         }
         assert!(evaluate(day_s, true).found.contains("1970"));
         assert!(evaluate(EARLIEST_S + day_s, false).found.contains("2026"));
-        synchronised();
+    }
+
+    #[test]
+    fn the_kernel_says_whether_its_clock_is_disciplined() {
+        assert!(synchronised(0, 0) && !synchronised(0, STA_UNSYNC));
+        assert!(!synchronised(TIME_ERROR, 0) && !synchronised(-1, 0), "an error is not synchronised");
+        // A tick is 1/USER_HZ s: 10 000 µs on every Linux, and 0 when the call did not fill the structure.
+        let (state, clock) = read_clock();
+        assert!(state >= 0 && (9_000..=11_000).contains(&clock.tick), "{state}, {} µs", clock.tick);
     }
 }

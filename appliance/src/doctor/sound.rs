@@ -25,7 +25,10 @@ fn evaluate(cards: Option<&str>, pcm: Option<&str>) -> Evaluation {
     }
     let found = names.join(", ");
     // `00-00: ALC887 : ALC887 : playback 1 : capture 1`
-    let has = |word: &str| pcm.is_some_and(|pcm| pcm.split([':', '\n']).any(|f| f.trim().starts_with(word)));
+    // The id and the name, which come first, may be any words, such as the directions'.
+    let streams =
+        |line: &str, word: &str| line.split(':').skip(3).any(|field| field.trim().starts_with(word));
+    let has = |word: &str| pcm.is_some_and(|pcm| pcm.lines().any(|line| streams(line, word)));
     match (has("playback"), has("capture")) {
         (true, true) => Evaluation::ok(found),
         (true, false) => Evaluation::warning(format!("{found}: no microphone"), "plug one in"),
@@ -48,8 +51,8 @@ mod tests {
     fn both_ways_are_wanted() {
         let both = evaluate(Some(CARDS), Some("00-00: X : X : playback 1\n01-00: Y : Y : capture 1"));
         assert!(both.verdict == Fine && both.found == "HDA Intel PCH, B", "{both:?}");
-        let deaf = evaluate(Some(CARDS), Some("00-00: capture : X : playback 1 "));
-        assert!(deaf.verdict == Warning || deaf.verdict == Fine);
+        let misnamed = evaluate(Some(CARDS), Some("00-00: capture : X : playback 1 "));
+        assert!(misnamed.verdict == Warning && misnamed.found.contains("no microphone"), "{misnamed:?}");
         for (pcm, word) in
             [("00-00: X : X : playback 1", "no microphone"), ("00-00: X : X : capture 1", "no loudspeaker")]
         {

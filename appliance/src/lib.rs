@@ -14,5 +14,6 @@ pub mod pairing;
 pub mod provision;
 pub mod realtime;
 pub mod screen;
+pub mod sys;
 pub mod units;
 pub mod update;

@@ -10,6 +10,8 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use holobooth::sys::replace_file;
+
 use crate::exit::fail;
 
 /// Where starts without data are counted: how many, and when the last was, in seconds of the Unix epoch.
@@ -92,10 +94,7 @@ fn is_mounted(mounts: &str, place: &str) -> bool {
 }
 
 fn write(path: &Path, count: Count) -> io::Result<()> {
-    use io::Write;
-    let mut file = fs::File::create(path)?;
-    writeln!(file, "{} {}", count.starts, count.last_s)?;
-    file.sync_all()
+    replace_file(path, format!("{} {}\n", count.starts, count.last_s).as_bytes(), 0o644)
 }
 
 /// Has systemd-repart(8) remove the partition that a factory reset removes, and make it again.

@@ -7,6 +7,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::sys::replace_file;
+
 /// The file in it.
 pub(super) const FILE: &str = "notice.json";
 /// The longest notice, in bytes.
@@ -31,9 +33,7 @@ impl Notice {
     /// # Errors
     /// When the folder cannot be written.
     pub fn leave(&self, folder: &Path) -> io::Result<()> {
-        let new = folder.join(format!(".{FILE}.new"));
-        fs::write(&new, serde_json::to_vec(self).map_err(io::Error::other)?)?;
-        fs::rename(new, folder.join(FILE))
+        replace_file(&folder.join(FILE), &serde_json::to_vec(self)?, 0o644)
     }
 
     /// The one in `folder`; nothing when there is none that can be read.

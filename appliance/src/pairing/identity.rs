@@ -2,13 +2,16 @@
 
 use std::fmt;
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
+
+use crate::sys::replace_file;
 
 /// What can be wrong with the identity, and what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +53,8 @@ fn other(path: &Path) -> &'static str {
     if path.ends_with(CERT) { KEY } else { CERT }
 }
 
+/// Permission bits of the files with secrets: nobody else may read them.
+pub(super) const PRIVATE: u32 = 0o600;
 const KEY: &str = "key.pem";
 const CERT: &str = "cert.pem";
 
@@ -65,14 +70,8 @@ impl Fingerprint {
 
     /// Reads 64 hexadecimal digits.
     pub fn parse(hex: &str) -> Option<Self> {
-        let mut bytes = [0; 32];
-        if hex.len() != 64 || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return None;
-        }
-        for (byte, digits) in bytes.iter_mut().zip(hex.as_bytes().chunks(2)) {
-            *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-        }
-        Some(Self(bytes))
+        let bytes = HEXLOWER_PERMISSIVE.decode(hex.as_bytes()).ok()?;
+        bytes.try_into().ok().map(Self)
     }
 
     /// Its first 16 digits: enough to tell booths apart by eye.
@@ -100,7 +99,7 @@ impl serde::Serialize for Fingerprint {
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+        f.write_str(&HEXLOWER.encode(&self.0))
     }
 }
 
@@ -127,8 +126,8 @@ impl Identity {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(at(folder))?;
             let (key, cert) = make()?;
             // The certificate first: a key without a certificate would look like damage after a power cut.
-            write_private(&cert_path, &cert).map_err(at(&cert_path))?;
-            write_private(&key_path, &key).map_err(at(&key_path))?;
+            replace_file(&cert_path, cert.as_bytes(), PRIVATE).map_err(at(&cert_path))?;
+            replace_file(&key_path, key.as_bytes(), PRIVATE).map_err(at(&key_path))?;
         }
         let read = |path: &Path| fs::read(path).map_err(at(path));
         let damaged = |path: &Path| Error::Damaged { path: path.to_owned() };
@@ -157,15 +156,6 @@ fn make() -> Result<(String, String), Error> {
     params.distinguished_name.push(rcgen::DnType::CommonName, "holobooth");
     let cert = params.self_signed(&key)?;
     Ok((key.serialize_pem(), cert.pem()))
-}
-
-/// Writes `text` for this user's eyes only; after a power cut the file is there whole or not at all.
-pub(super) fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&new, path)
 }
 
 #[cfg(test)]
@@ -210,6 +200,9 @@ mod tests {
     fn fingerprints_read_what_they_print() {
         let f = Fingerprint([0xa5; 32]);
         assert_eq!(Fingerprint::parse(&f.to_string()), Some(f));
+        assert_eq!(Fingerprint::parse(&f.to_string().to_uppercase()), Some(f));
+        assert_eq!(Fingerprint::parse(&"z".repeat(64)), None);
+        assert_eq!(Fingerprint::parse(&"a".repeat(66)), None);
         assert_eq!(Fingerprint::parse("zz"), None);
         assert_eq!(Fingerprint::parse(&"é".repeat(32)), None);
     }

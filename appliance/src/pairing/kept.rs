@@ -4,8 +4,9 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::identity::{Error, write_private};
+use super::identity::{Error, PRIVATE};
 use super::{RoomKey, RoomKeyError};
+use crate::sys::replace_file;
 
 const FILE: &str = "room.key";
 
@@ -31,7 +32,7 @@ impl RoomKey {
     /// When the folder cannot be used.
     pub fn keep(&self, folder: &Path) -> Result<(), Error> {
         let path = folder.join(FILE);
-        write_private(&path, &self.text()).map_err(|source| Error::Folder { path, source })
+        replace_file(&path, self.text().as_bytes(), PRIVATE).map_err(|source| Error::Folder { path, source })
     }
 
     /// Removes the one kept in `folder`. Whether there was one.

@@ -6,7 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Fingerprint;
-use super::identity::write_private;
+use super::identity::PRIVATE;
+use crate::sys::replace_file;
 
 const FILE: &str = "booths.toml";
 /// Names that are remembered: more than a room has booths.
@@ -95,7 +96,7 @@ pub(crate) struct Write {
 impl Write {
     /// Writes it, whole or not at all. A failure is logged.
     pub(crate) fn write(self) {
-        if let Err(e) = write_private(&self.path, &self.text) {
+        if let Err(e) = replace_file(&self.path, self.text.as_bytes(), PRIVATE) {
             log::warn!(
                 "pairing: {}: {e}; which booth has which name is forgotten at the next start",
                 self.path.display()

@@ -2,14 +2,14 @@
 
 use std::io::Read;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::sys::wait_timeout;
 
 /// The most of each that goes onto a stick, in bytes; of more, the beginning.
 const MOST: u64 = 4 * 1024 * 1024;
 /// How long a program may take.
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// From one look to the next whether it has ended.
-const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A file for the folder: its name, and what stands in it.
 pub(super) type Log = (&'static str, Vec<u8>);
@@ -47,14 +47,10 @@ fn printed(command: &mut Command) -> Vec<u8> {
     };
     let out = take(child.stdout.take().map(|pipe| Box::new(pipe) as _));
     let err = take(child.stderr.take().map(|pipe| Box::new(pipe) as _));
-    let end = Instant::now() + TIMEOUT;
-    while child.try_wait().ok().flatten().is_none() {
-        if Instant::now() >= end {
-            let _ = child.kill();
-            let _ = child.wait();
-            return format!("{name}: took longer than {} s\n", TIMEOUT.as_secs()).into_bytes();
-        }
-        std::thread::sleep(POLL_INTERVAL);
+    match wait_timeout(&mut child, TIMEOUT) {
+        Ok(Some(_)) => {}
+        Ok(None) => return format!("{name}: took longer than {} s\n", TIMEOUT.as_secs()).into_bytes(),
+        Err(e) => return format!("{name}: {e}\n").into_bytes(),
     }
     let (out, err) = (out.join().unwrap_or_default(), err.join().unwrap_or_default());
     if out.is_empty() { err } else { out }

@@ -4,15 +4,16 @@
 //! for [`crate::config`] lets through only what fits there; a name and a password of Wi-Fi, which may be anything, are coded as iwd wants.
 
 use std::fmt::Write as _;
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 use toml::Spanned;
 
 use crate::config::{Config, Network, Wifi};
+use crate::sys::replace_file;
 
 /// systemd-networkd's folder, gone after a reboot.
 const NETWORKD: &str = "run/systemd/network";
@@ -208,19 +209,9 @@ fn put(root: &Path, file: &Rendered) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// Writes a file, whole or not at all. Its name while half written ends so that none of the readers takes it for theirs.
+/// Writes a file. None of its readers takes the name that it has until it is complete for one of theirs.
 fn place(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let new = path.with_file_name(name);
-    let _ = fs::remove_file(&new);
-    let write = || {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&new, path)
-    };
-    write().map_err(at(path))
+    replace_file(path, text.as_bytes(), mode).map_err(at(path))
 }
 
 /// Removes files of ours that are not among `wanted`.

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use caps::CapSet;
 use nix::libc;
@@ -19,13 +19,12 @@ use seccompiler::{
 };
 
 use super::evaluate::{Question, Verdict, evaluate};
+use crate::sys::wait_timeout;
 
 /// The hidden subcommand of the process within.
 pub const COMMAND: &str = "evaluate";
 /// Who takes longer is ended.
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// From one look to the next whether it has ended.
-const POLL_INTERVAL: Duration = Duration::from_millis(2);
 /// The longest question, in bytes: three files of 64 KiB, as numbers in JSON.
 const LONGEST_QUESTION: u64 = 4 * 1024 * 1024;
 /// The longest answer.
@@ -104,19 +103,8 @@ impl Sandbox {
             .stderr(Stdio::null())
             .spawn()
             .map_err(system("cannot start it"))?;
-        let end = Instant::now() + TIMEOUT;
-        let status = loop {
-            match child.try_wait().map_err(system("cannot wait for it"))? {
-                Some(status) => break Some(status),
-                None if Instant::now() >= end => break None,
-                None => std::thread::sleep(POLL_INTERVAL),
-            }
-        };
-        let Some(status) = status else {
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err(Error::Slow);
-        };
+        let status = wait_timeout(&mut child, TIMEOUT).map_err(system("cannot wait for it"))?;
+        let Some(status) = status else { return Err(Error::Slow) };
         if !status.success() {
             return Err(Error::Died(status.to_string()));
         }

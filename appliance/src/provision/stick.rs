@@ -7,9 +7,8 @@
 //! 5. Last, for it takes longest, an update is copied, and answered in the same way.
 
 use std::ffi::OsStr;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -27,6 +26,7 @@ use super::{confirm, reset, update};
 use crate::config::Config;
 use crate::health;
 use crate::pairing::Identity;
+use crate::sys::replace_file;
 
 /// What a factory reset's file is called when it has been done.
 const RESET_DONE: &str = "factory-reset.done";
@@ -302,10 +302,10 @@ fn leave_on(device: &Path, old: &Content, text: &str, logs: &[Log]) -> Result<()
     let mounted = Mounted::new(device, Access::Write).map_err(|e| locked(&e))?;
     let write = || {
         for (name, bytes) in logs {
-            put(&mounted.root().join(read::LOGS), name, bytes)?;
+            replace_file(&mounted.root().join(read::LOGS).join(name), bytes, 0o644)?;
         }
         if !same {
-            put(mounted.root(), read::RESULT, text.as_bytes())?;
+            replace_file(&mounted.root().join(read::RESULT), text.as_bytes(), 0o644)?;
         }
         mounted.sync()
     };
@@ -322,18 +322,6 @@ fn locked(error: &mount::Error) -> String {
         }
         error => error.to_string(),
     }
-}
-
-/// Writes a file, whole or not at all.
-fn put(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let new = folder.join(format!("{name}.new"));
-    let _ = fs::remove_file(&new);
-    // The mount follows no symbolic links (mount.rs), and what is made is new.
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).custom_flags(nix::libc::O_NOFOLLOW).open(&new)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&new, folder.join(name))
 }
 
 impl Answer {

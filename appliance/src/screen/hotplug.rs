@@ -5,9 +5,12 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket,
-};
+use nix::sys::socket::{MsgFlags, SockProtocol, recv};
+
+use crate::sys::netlink_socket;
+
+/// The group of the kernel's own events; others are udev's.
+const KERNEL: u32 = 1;
 
 /// A listener to device events.
 pub(super) struct Hotplug(OwnedFd);
@@ -16,11 +19,7 @@ impl Hotplug {
     /// # Errors
     /// When the kernel gives no netlink socket.
     pub(super) fn new() -> nix::Result<Self> {
-        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let fd =
-            socket(AddressFamily::Netlink, SockType::Datagram, flags, SockProtocol::NetlinkKObjectUEvent)?;
-        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 1))?;
-        Ok(Self(fd))
+        netlink_socket(SockProtocol::NetlinkKObjectUEvent, KERNEL).map(Self)
     }
 
     /// Reads what came; whether any of it was about screens.

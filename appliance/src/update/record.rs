@@ -6,6 +6,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::sys::replace_file;
+
 /// The file, in [`super::FOLDER`].
 const FILE: &str = "record.json";
 
@@ -45,11 +47,7 @@ impl Record {
     /// When the folder cannot be written.
     pub fn keep(&self, folder: &Path) -> io::Result<()> {
         fs::create_dir_all(folder)?;
-        let new = folder.join(format!(".{FILE}.new"));
-        let file = fs::File::create(&new)?;
-        serde_json::to_writer(&file, self).map_err(io::Error::other)?;
-        file.sync_all()?;
-        fs::rename(new, folder.join(FILE))
+        replace_file(&folder.join(FILE), &serde_json::to_vec(self)?, 0o644)
     }
 
     /// The record once a booth that runs `version` is well; nothing when it stays as it was.

@@ -7,7 +7,7 @@ use crate::media::picture::{Picture, Stamps};
 /// A film made of noise: blotches of all sizes that drift, with a disc of faster ones before them, and grain.
 pub(super) struct Film {
     blotches: Vec<u8>,
-    random: u32,
+    random: fastrand::Rng,
     speed: f64,
     grain: u32,
 }
@@ -17,11 +17,11 @@ const SIDE: usize = 512;
 impl Film {
     /// `speed` 0 stands still; `grain` is how many levels a pixel changes by.
     pub(super) fn new(speed: f64, grain: u32) -> Self {
-        let mut film = Self { blotches: Vec::new(), random: 1, speed, grain };
+        let mut film = Self { blotches: Vec::new(), random: fastrand::Rng::with_seed(1), speed, grain };
         let mut sum = vec![128.0f32; SIDE * SIDE];
         for size in [2, 4, 8, 16, 32, 64] {
             let n = SIDE / size;
-            let grid: Vec<f32> = (0..n * n).map(|_| film.random(256) as f32 - 128.0).collect();
+            let grid: Vec<f32> = (0..n * n).map(|_| film.random.u32(..256) as f32 - 128.0).collect();
             for (i, value) in sum.iter_mut().enumerate() {
                 let (x, y) = (i % SIDE, i / SIDE);
                 let at = |dx: usize, dy: usize| grid[(y / size + dy) % n * n + (x / size + dx) % n];
@@ -33,11 +33,6 @@ impl Film {
         }
         film.blotches = sum.iter().map(|v| v.clamp(16.0, 235.0) as u8).collect();
         film
-    }
-
-    fn random(&mut self, below: u32) -> u32 {
-        self.random = self.random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (self.random >> 16) % below
     }
 
     /// Its picture `number`, of 30 a second.
@@ -56,7 +51,7 @@ impl Film {
             let disc = (cx - half) as usize..(cx + half) as usize;
             for (x, pixel) in row[..width as usize].iter_mut().enumerate() {
                 let (u, v) = if disc.contains(&x) { (2 * x, 2 * y + fast) } else { (x + pan_x, y + pan_y) };
-                let grain = self.random(self.grain) as u8;
+                let grain = self.random.u32(..self.grain) as u8;
                 *pixel = self.blotches[v % SIDE * SIDE + u % SIDE].saturating_add(grain);
             }
         }

@@ -7,50 +7,37 @@ use std::ptr;
 
 use ffmpeg_next::{ffi, format::Pixel, frame};
 
+use super::buffer_ref::BufferRef;
 use super::error::Error;
-
-/// A reference to one of FFmpeg's counted buffers.
-struct Buffer(*mut ffi::AVBufferRef);
-
-// SAFETY: AVBufferRef's counter is atomic, and the contexts behind it may be used from any thread.
-unsafe impl Send for Buffer {}
-
-impl Drop for Buffer {
-    fn drop(&mut self) {
-        // SAFETY: this reference is ours, dropped once.
-        unsafe { ffi::av_buffer_unref(&mut self.0) }
-    }
-}
 
 fn check(call: &'static str, code: i32) -> Result<(), Error> {
     if code < 0 { Err(Error::Ffmpeg { call, source: code.into() }) } else { Ok(()) }
 }
 
 /// A device that codes in hardware.
-pub(super) struct Device(Buffer);
+pub(super) struct Device(BufferRef);
 
 impl Device {
     /// A new reference for FFmpeg to own.
     pub(super) fn reference(&self) -> *mut ffi::AVBufferRef {
-        // SAFETY: our reference is alive.
-        unsafe { ffi::av_buffer_ref(self.0.0) }
+        self.0.new_reference()
     }
 }
 
 /// Opens the machine's VAAPI device.
 pub(super) fn vaapi() -> Result<Device, Error> {
     let mut device = ptr::null_mut();
+    let call = "open the VAAPI device";
     // SAFETY: on success the out pointer is a reference that we own.
-    let code = unsafe {
+    unsafe {
         let kind = ffi::AVHWDeviceType::AV_HWDEVICE_TYPE_VAAPI;
-        ffi::av_hwdevice_ctx_create(&mut device, kind, ptr::null(), ptr::null_mut(), 0)
-    };
-    check("open the VAAPI device", code)?;
-    Ok(Device(Buffer(device)))
+        check(call, ffi::av_hwdevice_ctx_create(&mut device, kind, ptr::null(), ptr::null_mut(), 0))?;
+        BufferRef::from_raw(device, call).map(Device)
+    }
 }
 
 /// A pool of pictures in the memory of a device.
-pub(super) struct Frames(Buffer);
+pub(super) struct Frames(BufferRef);
 
 impl Frames {
     /// A pool of `hardware` pictures that hold `software` pixels.
@@ -61,30 +48,24 @@ impl Frames {
         width: u32,
         height: u32,
     ) -> Result<Self, Error> {
-        // SAFETY: the pool's context is ours until it is initialised; on failure the reference is dropped by `Buffer`.
+        // SAFETY: the pool's context is ours until it is initialised; on failure the reference is dropped by `BufferRef`.
         unsafe {
-            let pool = Buffer(ffi::av_hwframe_ctx_alloc(device.0.0));
-            if pool.0.is_null() {
-                return Err(Error::Ffmpeg {
-                    call: "make a picture pool",
-                    source: ffi::AVERROR(ffi::ENOMEM).into(),
-                });
-            }
-            let context = (*pool.0).data.cast::<ffi::AVHWFramesContext>();
+            let call = "make a picture pool";
+            let pool = BufferRef::from_raw(ffi::av_hwframe_ctx_alloc(device.0.as_ptr()), call)?;
+            let context = (*pool.as_ptr()).data.cast::<ffi::AVHWFramesContext>();
             (*context).format = hardware.into();
             (*context).sw_format = software.into();
             (*context).width = width as i32;
             (*context).height = height as i32;
             (*context).initial_pool_size = 4;
-            check("make a picture pool", ffi::av_hwframe_ctx_init(pool.0))?;
+            check(call, ffi::av_hwframe_ctx_init(pool.as_ptr()))?;
             Ok(Self(pool))
         }
     }
 
     /// A new reference for FFmpeg to own.
     pub(super) fn reference(&self) -> *mut ffi::AVBufferRef {
-        // SAFETY: our reference is alive.
-        unsafe { ffi::av_buffer_ref(self.0.0) }
+        self.0.new_reference()
     }
 
     /// Copies `picture` into the device's memory.
@@ -92,7 +73,10 @@ impl Frames {
         let mut on_device = frame::Video::empty();
         // SAFETY: both frames are alive; FFmpeg checks formats and sizes.
         unsafe {
-            check("take a device picture", ffi::av_hwframe_get_buffer(self.0.0, on_device.as_mut_ptr(), 0))?;
+            check(
+                "take a device picture",
+                ffi::av_hwframe_get_buffer(self.0.as_ptr(), on_device.as_mut_ptr(), 0),
+            )?;
             check("upload", ffi::av_hwframe_transfer_data(on_device.as_mut_ptr(), picture.as_ptr(), 0))?;
         }
         Ok(on_device)

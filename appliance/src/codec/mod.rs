@@ -3,6 +3,7 @@
 //!
 //! Source: ITU-T H.265 for the bitstream; FFmpeg's "encoders" and "decoders" documentation for options.
 
+mod buffer_ref;
 mod coder;
 mod converter;
 mod decode;

@@ -3,34 +3,23 @@
 //!
 //! Source: libavutil/frame.h, `AVRegionOfInterest`.
 
-use std::ptr;
-
 use ffmpeg_next::{ffi, frame};
 
+use super::buffer_ref::BufferRef;
 use super::error::Error;
 
 /// Offsets are told in parts of the whole range of quantisers: 51, for 8 bits.
 const RANGE: i32 = 51;
 
 /// The side data, used again for every picture.
-pub(super) struct Regions(*mut ffi::AVBufferRef);
-
-// SAFETY: AVBufferRef's counter is atomic, and the bytes behind it are written only while nobody else holds them.
-unsafe impl Send for Regions {}
-
-impl Drop for Regions {
-    fn drop(&mut self) {
-        // SAFETY: this reference is ours, dropped once.
-        unsafe { ffi::av_buffer_unref(&mut self.0) }
-    }
-}
+pub(super) struct Regions(Option<BufferRef>);
 
 type Pair = [ffi::AVRegionOfInterest; 2];
 const KIND: ffi::AVFrameSideDataType = ffi::AVFrameSideDataType::AV_FRAME_DATA_REGIONS_OF_INTEREST;
 
 impl Regions {
     pub(super) fn new() -> Self {
-        Self(ptr::null_mut())
+        Self(None)
     }
 
     /// Has `picture` quantised `offset` steps coarser than the encoder would on average, finer ones at the top, where faces are.
@@ -51,22 +40,21 @@ impl Regions {
         };
         // Where they overlap the first one counts.
         let pair: Pair = [region(split, fine), region(height, fine + 1.0)];
-        let none = || Error::Ffmpeg { call: "regions", source: ffi::AVERROR(ffi::ENOMEM).into() };
-        // SAFETY: the buffer is either ours alone or replaced by a new one; it holds exactly one `Pair`. The picture takes a
-        // reference of its own, which is dropped here when it does not.
+        let call = "regions";
+        // SAFETY: the buffer is either ours alone or replaced by a new one; it holds exactly one `Pair`. The picture
+        // takes a reference of its own, which is dropped here when it does not.
         unsafe {
-            if self.0.is_null() || ffi::av_buffer_is_writable(self.0) == 0 {
-                ffi::av_buffer_unref(&mut self.0);
-                self.0 = ffi::av_buffer_alloc(size_of::<Pair>());
-                if self.0.is_null() {
-                    return Err(none());
-                }
-            }
-            (*self.0).data.cast::<Pair>().write_unaligned(pair);
-            let mut reference = ffi::av_buffer_ref(self.0);
+            let free = self.0.take().filter(|buffer| ffi::av_buffer_is_writable(buffer.as_ptr()) != 0);
+            let buffer = match free {
+                Some(buffer) => buffer,
+                None => BufferRef::from_raw(ffi::av_buffer_alloc(size_of::<Pair>()), call)?,
+            };
+            let buffer = self.0.insert(buffer);
+            (*buffer.as_ptr()).data.cast::<Pair>().write_unaligned(pair);
+            let mut reference = buffer.new_reference();
             if ffi::av_frame_new_side_data_from_buf(picture.as_mut_ptr(), KIND, reference).is_null() {
                 ffi::av_buffer_unref(&mut reference);
-                return Err(none());
+                return Err(Error::Ffmpeg { call, source: ffi::AVERROR(ffi::ENOMEM).into() });
             }
         }
         Ok(())

@@ -252,13 +252,8 @@ mod tests {
     fn noise_around_any_rate_changes_the_plan_once_at_most() {
         for centre in (40..2_000u32).step_by(15) {
             let (mut steer, mut now) = (Steer::new(8_000), 0);
-            let mut random = centre;
-            let noise: Vec<u32> = (0..3000)
-                .map(|_| {
-                    random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                    centre * (875 + (random >> 16) % 250) / 1000
-                })
-                .collect();
+            let mut random = fastrand::Rng::with_seed(centre.into());
+            let noise: Vec<u32> = (0..3000).map(|_| centre * random.u32(875..1125) / 1000).collect();
             // The first seconds may still settle.
             let plans = run(&mut steer, &mut now, 90.0, |i| noise[i as usize]);
             assert!(changes(&plans[150..]) <= 1, "{centre}: {}", changes(&plans[150..]));

@@ -1,9 +1,11 @@
 //! What the screen says when there is no picture: SVG cards, drawn for any size of screen.
 
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use resvg::tiny_skia::{Pixmap, Transform};
 use resvg::usvg::{Options, Tree, fontdb::Database};
+use textwrap::{WordSeparator, WordSplitter, WrapAlgorithm};
 
 /// The occasions for a card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -207,28 +209,13 @@ fn rows(lines: &[String], width: f64) -> (f64, Vec<String>) {
     (size, rows)
 }
 
-/// A line in rows of at most so many characters; a word that is longer is cut.
-fn wrap(line: &str, characters: usize) -> Vec<String> {
-    let mut rows = vec![String::new()];
-    let mut length = 0;
-    for word in line.split_whitespace() {
-        let word: Vec<char> = word.chars().collect();
-        for part in word.chunks(characters) {
-            if length > 0 && length + 1 + part.len() > characters {
-                rows.push(String::new());
-                length = 0;
-            }
-            if let Some(row) = rows.last_mut() {
-                if length > 0 {
-                    row.push(' ');
-                    length += 1;
-                }
-                row.extend(part);
-            }
-            length += part.len();
-        }
-    }
-    rows
+/// Breaks text between words into lines of at most `columns` characters; a longer word is broken anywhere.
+pub fn wrap(text: &str, columns: usize) -> Vec<String> {
+    let options = textwrap::Options::new(columns)
+        .word_separator(WordSeparator::AsciiSpace)
+        .word_splitter(WordSplitter::NoHyphenation)
+        .wrap_algorithm(WrapAlgorithm::FirstFit);
+    textwrap::wrap(text, options).into_iter().map(Cow::into_owned).collect()
 }
 
 /// The booth's own font, so that a card needs nothing installed.

@@ -91,19 +91,12 @@ fn few<T>(key: &str, servers: &[Spanned<T>]) -> Result<(), Refusal> {
 fn own_address(address: &Spanned<Cidr>) -> Result<(), Refusal> {
     let cidr = address.get_ref();
     let refuse = |why: &str| Err((address.span(), format!("`network.address` is {cidr}; {why}")));
-    let ip = cidr.address;
-    if ip.is_unspecified() || ip.is_multicast() || ip.is_loopback() || cidr.prefix == 0 {
+    let ip = cidr.0.addr();
+    if ip.is_unspecified() || ip.is_multicast() || ip.is_loopback() || cidr.0.prefix_len() == 0 {
         return refuse("it must be this booth's own address, such as \"192.0.2.7/24\"");
     }
-    if let IpAddr::V4(ip) = ip
-        && cidr.prefix < 31
-    {
-        let host = u32::MAX >> cidr.prefix;
-        if ip.to_bits() & host == 0 || ip.to_bits() & host == host {
-            return refuse(
-                "the first and the last address of a network belong to nobody: take one between them",
-            );
-        }
+    if ip.is_ipv4() && cidr.0.prefix_len() < 31 && (ip == cidr.0.network() || ip == cidr.0.broadcast()) {
+        return refuse("the first and the last address of a network belong to nobody: take one between them");
     }
     Ok(())
 }
@@ -111,17 +104,17 @@ fn own_address(address: &Spanned<Cidr>) -> Result<(), Refusal> {
 fn router(gateway: &Spanned<IpAddr>, address: Option<&Spanned<Cidr>>) -> Result<(), Refusal> {
     let ip = *gateway.get_ref();
     let refuse = |why: &str| Err((gateway.span(), format!("`network.gateway` is {ip}; {why}")));
-    let Some(address) = address.map(Spanned::get_ref) else {
+    let Some(Cidr(network)) = address.map(Spanned::get_ref) else {
         return refuse(
             "DHCP brings the router's address itself: take it out, or add `address = \"192.0.2.7/24\"`",
         );
     };
-    let link_local = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local() && address.address.is_ipv6());
-    if ip == address.address {
+    let link_local = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local() && network.addr().is_ipv6());
+    if ip == network.addr() {
         return refuse("that is the booth's own address");
     }
-    if !address.contains(ip) && !link_local {
-        return refuse(&format!("it is not in the booth's network, {address}: one of the two has a slip"));
+    if !network.contains(&ip) && !link_local {
+        return refuse(&format!("it is not in the booth's network, {network}: one of the two has a slip"));
     }
     Ok(())
 }

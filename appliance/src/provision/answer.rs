@@ -1,5 +1,7 @@
 //! The answer to a stick: a card on the screen and a file on the stick, in the same words.
 
+use holobooth_card::wrap;
+
 use crate::health::Notice;
 
 use super::evaluate::Change;
@@ -75,7 +77,7 @@ impl Answer {
 
     pub(super) fn card(&self) -> Notice {
         let mut lines: Vec<String> =
-            self.lines.iter().flat_map(|line| wrapped(&plain(line, LONGEST))).collect();
+            self.lines.iter().flat_map(|line| wrap(&plain(line, LONGEST), CARD_COLUMNS)).collect();
         if lines.len() > CARD_LINES {
             let more = lines.len() - (CARD_LINES - 1);
             lines.truncate(CARD_LINES - 1);
@@ -104,29 +106,6 @@ impl Answer {
 /// A line for each change.
 pub(super) fn lines(changes: &[Change]) -> Vec<String> {
     changes.iter().map(|change| format!("{}: {}", change.key, change.what)).collect()
-}
-
-/// Lines that fit onto a card, broken at blanks; a word that is longer than one is broken anywhere.
-fn wrapped(text: &str) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    let mut room = 0;
-    for word in text.split(' ') {
-        let letters: Vec<char> = word.chars().collect();
-        for (n, piece) in letters.chunks(CARD_COLUMNS).enumerate() {
-            match lines.last_mut() {
-                Some(line) if n == 0 && piece.len() < room => {
-                    line.push(' ');
-                    line.extend(piece);
-                    room -= piece.len() + 1;
-                }
-                _ => {
-                    lines.push(piece.iter().collect());
-                    room = CARD_COLUMNS - piece.len();
-                }
-            }
-        }
-    }
-    lines
 }
 
 /// On one line, and no longer than it can be read: some of it came from a stick.
@@ -160,13 +139,13 @@ mod tests {
     #[test]
     fn nothing_is_lost_where_a_line_is_broken() {
         let text = "holobooth.toml:2:1: unknown field `widht`, expected one of `device`, `width`, `height`; did you mean `width`?";
-        let lines = wrapped(text);
+        let lines = wrap(text, CARD_COLUMNS);
         assert!(
             lines.len() == 2 && lines.iter().all(|line| line.chars().count() <= CARD_COLUMNS),
             "{lines:?}"
         );
         assert_eq!(lines.join(" "), text);
-        assert_eq!(wrapped(&"é".repeat(200)).concat(), "é".repeat(200));
+        assert_eq!(wrap(&"é".repeat(200), CARD_COLUMNS).concat(), "é".repeat(200));
     }
 
     #[test]

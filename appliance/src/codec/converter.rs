@@ -4,6 +4,7 @@
 use ffmpeg_next::{Error, ffi, format::Pixel, frame, software::scaling};
 
 use crate::media::picture::Picture;
+use crate::media::scaler::ScalerCache;
 
 /// A picture's pixel format, width and height.
 type Shape = (Pixel, u32, u32);
@@ -11,19 +12,16 @@ type Shape = (Pixel, u32, u32);
 /// Brings pictures into one pixel format.
 pub(super) struct Converter {
     to: Pixel,
-    /// With the shapes that it was made for: from, to.
-    scaler: Option<(scaling::Context, Shape, Shape)>,
+    /// For two shapes: from, to.
+    scaler: ScalerCache<(Shape, Shape)>,
     /// Reused from picture to picture, unless the encoder still holds it.
     out: frame::Video,
 }
 
-// SAFETY: the scaler is a plain block of memory used by one thread at a time; nothing in it belongs to the thread that made it.
-unsafe impl Send for Converter {}
-
 impl Converter {
     /// A converter to `format`.
     pub(super) fn to(format: Pixel) -> Self {
-        Self { to: format, scaler: None, out: frame::Video::empty() }
+        Self { to: format, scaler: ScalerCache::default(), out: frame::Video::empty() }
     }
 
     /// `picture` in the format of this converter: itself when it is in it already, otherwise a converted copy.
@@ -45,15 +43,14 @@ impl Converter {
         if shapes.0 == shapes.1 {
             return Ok(picture);
         }
-        if self.scaler.as_ref().is_none_or(|s| (s.1, s.2) != shapes) {
-            let (from, to) = shapes;
-            let same_size = (from.1, from.2) == size;
+        let scaler = self.scaler.get(shapes, |(from, to)| {
+            let same_size = (from.1, from.2) == (to.1, to.2);
             let flags = if same_size { scaling::Flags::POINT } else { scaling::Flags::BILINEAR };
-            let scaler = scaling::Context::get(from.0, from.1, from.2, to.0, to.1, to.2, flags)?;
-            self.scaler = Some((scaler, from, to));
-            self.out = frame::Video::new(to.0, to.1, to.2);
+            scaling::Context::get(from.0, from.1, from.2, to.0, to.1, to.2, flags)
+        })?;
+        if (self.out.format(), self.out.width(), self.out.height()) != shapes.1 {
+            self.out = frame::Video::new(shapes.1.0, size.0, size.1);
         }
-        let Some((scaler, ..)) = &mut self.scaler else { return Err(Error::Bug) };
         // SAFETY: the frame is ours; FFmpeg gives it new memory when somebody else still holds the old.
         let code = unsafe { ffi::av_frame_make_writable(self.out.as_mut_ptr()) };
         if code < 0 {

@@ -6,4 +6,5 @@ pub mod encoder_command;
 pub mod heartbeat;
 pub mod mailbox;
 pub mod picture;
+pub(crate) mod scaler;
 pub mod voice;

@@ -6,6 +6,7 @@ use drm::buffer::DrmFourcc;
 use ffmpeg_next::{Error, color, ffi, format::Pixel, frame, software::scaling};
 
 use super::buffer::Buffer;
+use crate::media::scaler::ScalerCache;
 
 /// x, y, width, height in pixels.
 pub(super) type Rect = (u32, u32, u32, u32);
@@ -43,9 +44,9 @@ fn full_range(frame: &frame::Video) -> bool {
     frame.color_range() == color::Range::JPEG || frame.format() == Pixel::YUVJ420P
 }
 
-/// What a scaler was made for.
+/// What a scaler is created for.
 #[derive(PartialEq, Clone, Copy)]
-struct Key {
+struct Parameters {
     from: (Pixel, u32, u32),
     to: (Pixel, u32, u32),
     space: color::Space,
@@ -54,7 +55,7 @@ struct Key {
 
 /// Puts pictures into framebuffers; keeps its scaler from picture to picture.
 #[derive(Default)]
-pub(super) struct Painter(Option<(scaling::Context, Key)>);
+pub(super) struct Painter(ScalerCache<Parameters>);
 
 impl Painter {
     /// Draws `frame` into `target` of `buffer`. Chroma is halved, so `target` begins on even pixels.
@@ -74,16 +75,13 @@ impl Painter {
             copy(frame, buffer, x as usize, y as usize);
             return Ok(());
         }
-        let key = Key {
+        let parameters = Parameters {
             from: (frame.format(), frame.width(), frame.height()),
             to: (to, width, height),
             space: frame.color_space(),
             full: full_range(frame),
         };
-        if self.0.as_ref().is_none_or(|(_, k)| *k != key) {
-            self.0 = Some((scaler(&key)?, key));
-        }
-        let Some((scaler, _)) = &mut self.0 else { return Err(Error::Bug) };
+        let scaler = self.0.get(parameters, scaler)?;
         let mut out = frame::Video::empty();
         out.set_format(to);
         out.set_width(width);
@@ -103,17 +101,24 @@ impl Painter {
     }
 }
 
-fn scaler(key: &Key) -> Result<scaling::Context, Error> {
+fn scaler(parameters: &Parameters) -> Result<scaling::Context, Error> {
     let flags = scaling::Flags::BILINEAR;
-    let mut scaler =
-        scaling::Context::get(key.from.0, key.from.1, key.from.2, key.to.0, key.to.1, key.to.2, flags)?;
-    let matrix = match key.space {
+    let mut scaler = scaling::Context::get(
+        parameters.from.0,
+        parameters.from.1,
+        parameters.from.2,
+        parameters.to.0,
+        parameters.to.1,
+        parameters.to.2,
+        flags,
+    )?;
+    let matrix = match parameters.space {
         color::Space::BT709 => ffi::SWS_CS_ITU709,
         color::Space::BT2020NCL => ffi::SWS_CS_BT2020,
         _ => ffi::SWS_CS_ITU601,
     };
-    let full = i32::from(key.full);
-    let to_full = if key.to.0 == Pixel::BGRZ { 1 } else { full };
+    let full = i32::from(parameters.full);
+    let to_full = if parameters.to.0 == Pixel::BGRZ { 1 } else { full };
     // SAFETY: the context is ours; the coefficient table is static.
     unsafe {
         let table = ffi::sws_getCoefficients(matrix);

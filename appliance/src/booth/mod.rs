@@ -1,4 +1,5 @@
-//! Wires the rooms into a booth: a thread for each device and each codec, one for the network, and what stands between them.
+//! Wires the rooms into a booth: a thread for each device and each codec, one for the network, and what
+//! stands between them.
 
 mod error;
 mod heartbeats;
@@ -69,7 +70,8 @@ fn link_config(config: &Config, identity: &Identity, name: &str, room: Option<&R
     }
 }
 
-/// Enters the code of the configuration until another booth has taken it. A booth that has a room gives that one, and needs no code.
+/// Enters the code of the configuration until another booth has taken it. A booth that has a room gives that
+/// one, and needs no code.
 fn enter(code: &Code, orders: &tokio::sync::mpsc::Sender<link::Order>, shared: &Shared) {
     let heartbeat = &shared.heartbeats.code;
     while !shared.stopping() {
@@ -117,8 +119,8 @@ fn announcement(link: &link::Config) -> Option<Announcement> {
     })
 }
 
-/// Runs a booth until `stop`. Whatever can be unplugged may be: this returns early only when the booth could not start, or
-/// after a bug.
+/// Runs a booth until `stop`. Whatever can be unplugged may be: this returns early only when the booth could
+/// not start, or after a bug.
 ///
 /// # Errors
 /// What kept it from starting.

@@ -94,7 +94,8 @@ fn total(shared: &Shared) -> PeerCounts {
     shared.link.peers.iter().fold(PeerCounts::default(), |sum, peer| sum.plus(&peer.counters.snapshot()))
 }
 
-/// Has the screen show one peer: of those that answer, the one that has been there longest; the one it shows already stays.
+/// Has the screen show one peer: of those that answer, the one that has been there longest; the one it shows
+/// already stays.
 fn choose_shown(shared: &Shared) {
     let list = shared.link.list();
     let answers = |slot: usize| list.peers.iter().any(|peer| peer.slot == slot && peer.connected);

@@ -1,4 +1,5 @@
-//! The threads: how they are started, how urgent they are, what becomes of the booth when one fails, and who watches over them.
+//! The threads: how they are started, how urgent they are, what becomes of the booth when one fails, and who
+//! watches over them.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -19,7 +20,8 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 /// How often the heartbeats are looked at.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Makes the calling thread urgent. Where the system does not allow it, the booth works all the same, with less even times.
+/// Makes the calling thread urgent. Where the system does not allow it, the booth works all the same, with
+/// less even times.
 fn set_realtime_priority(name: &str, priority: u8) {
     if let Err(e) = realtime::set_realtime_priority(priority) {
         log::info!("booth: no real-time scheduling for the {name} thread: {e}");
@@ -59,7 +61,8 @@ impl<'scope> Supervisor<'scope, '_> {
         let fail = move |error| {
             self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
             self.stop.store(true, Relaxed);
-            // A thread that is stuck in a driver would keep the others, and whoever restarts the booth, waiting for ever.
+            // A thread that is stuck in a driver would keep the others, and whoever restarts the booth,
+            // waiting for ever.
             std::thread::spawn(|| {
                 std::thread::sleep(LAST_WORDS);
                 std::process::exit(1);
@@ -80,8 +83,8 @@ impl<'scope> Supervisor<'scope, '_> {
     }
 }
 
-/// Tells the service manager how the booth is, for as long as it runs. Waits for no other thread: what it must know of them is read
-/// without a lock, or when the lock is free.
+/// Tells the service manager how the booth is, for as long as it runs. Waits for no other thread: what it
+/// must know of them is read without a lock, or when the lock is free.
 pub(super) fn watch_over(shared: &Shared) {
     let Heartbeats { booth, display, capture, encode, decode, status, discovery, code } = &shared.heartbeats;
     let others = [booth, display, capture, encode, status, discovery, code, &shared.link.heartbeat];

@@ -1,4 +1,5 @@
-//! What the booth knows about itself: where the milliseconds go, what was lost and why. Answers on a Unix socket.
+//! What the booth knows about itself: where the milliseconds go, what was lost and why. Answers on a Unix
+//! socket.
 
 mod counters;
 mod notice;

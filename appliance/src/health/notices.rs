@@ -1,4 +1,5 @@
-//! Which notice is to be shown, and for how long. Time is passed in; only the file, and its age, are looked at here.
+//! Which notice is to be shown, and for how long. Time is passed in; only the file, and its age, are looked
+//! at here.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -35,10 +36,12 @@ impl Notices {
         }
     }
 
-    /// Looks at `now_us`; true when there is another notice, or none any more. One look costs one call of the system.
+    /// Looks at `now_us`; true when there is another notice, or none any more. One look costs one call of the
+    /// system.
     pub fn look(&mut self, now_us: u64) -> bool {
         let metadata = fs::metadata(&self.file).ok();
-        // One that was there before this booth started has been shown for as long already, by the one before it.
+        // One that was there before this booth started has been shown for as long already, by the one before
+        // it.
         let modified = metadata.as_ref().filter(|_| !self.looked).and_then(|m| m.modified().ok());
         let age = modified.and_then(|left| left.elapsed().ok()).unwrap_or_default();
         self.looked = true;

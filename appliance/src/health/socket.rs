@@ -25,7 +25,8 @@ const LONGEST: usize = 512;
 /// The line that asks for the status.
 const STATUS: &str = "status";
 
-/// Answers on `path` until `stop`: the word `status` with what `status` gives, all else with what `order` makes of the line.
+/// Answers on `path` until `stop`: the word `status` with what `status` gives, all else with what `order`
+/// makes of the line.
 ///
 /// # Errors
 /// When the socket cannot be made.

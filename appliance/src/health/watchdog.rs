@@ -1,5 +1,5 @@
-//! What the service manager is told: that the booth is ready, how it is, and that every thread makes progress. Pure: time is passed in;
-//! whoever sends it stands apart.
+//! What the service manager is told: that the booth is ready, how it is, and that every thread makes
+//! progress. Pure: time is passed in; whoever sends it stands apart.
 //!
 //! Source: sd_notify(3), sd_watchdog_enabled(3).
 

@@ -1,4 +1,5 @@
-//! What a link is made of and told: its configuration, orders from somebody on site, and what discovery finds.
+//! What a link is made of and told: its configuration, orders from somebody on site, and what discovery
+//! finds.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -33,8 +34,9 @@ pub struct Relay {
 pub struct Config {
     /// UDP address to receive on.
     pub listen: SocketAddr,
-    /// Who belongs together; without one only TLS protects a meeting, and a relay could read it, so that there must be none. Without
-    /// one and without the peer's fingerprint, the booth shows a code and waits for somebody to enter it elsewhere.
+    /// Who belongs together; without one only TLS protects a meeting, and a relay could read it, so that
+    /// there must be none. Without one and without the peer's fingerprint, the booth shows a code and waits
+    /// for somebody to enter it elsewhere.
     pub room: Option<RoomKey>,
     /// Who we are.
     pub identity: Identity,

@@ -1,4 +1,5 @@
-//! What the link counts. Each number is declared here, and nowhere else: status, its JSON and doctor read the declaration.
+//! What the link counts. Each number is declared here, and nowhere else: status, its JSON and doctor read the
+//! declaration.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -34,7 +35,8 @@ counters! {
     queue_us: gauge "µs queue",
     /// Share of our datagrams that are lost on the path, in thousandths.
     loss_permille: gauge "‰ lost",
-    /// The largest datagram of ours that goes to the peer, in bytes, without what MoQ, QUIC and the seal put around it.
+    /// The largest datagram of ours that goes to the peer, in bytes, without what MoQ, QUIC and the seal put
+    /// around it.
     datagram_bytes: gauge "B datagrams",
     /// Times that the path came to carry smaller datagrams.
     mtu_drops: count "MTU drops",

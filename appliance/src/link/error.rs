@@ -4,7 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Reports come ten times a second: without one for so long, in µs, the other side is not there, whatever the connection says.
+/// Reports come ten times a second: without one for so long, in µs, the other side is not there, whatever the
+/// connection says.
 pub(crate) const UNHEARD_US: u64 = 3_000_000;
 /// From a connection to flowing tracks; through a relay, from a connection to a place at the relay.
 pub(crate) const SETUP_LIMIT: Duration = Duration::from_secs(3);

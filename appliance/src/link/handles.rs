@@ -12,12 +12,13 @@ use crate::media::picture::{AccessUnit, Incoming};
 use crate::media::voice::VoiceFrame;
 use crate::pairing::{Fingerprint, Member};
 
-/// Coded pictures from the encoder to the link: usually none or one; a few when the link was away for a moment. All are needed, for
-/// each refers to the one before.
+/// Coded pictures from the encoder to the link: usually none or one; a few when the link was away for a
+/// moment. All are needed, for each refers to the one before.
 const OUTGOING: usize = 4;
 /// Voice frames on their way to the link: 40 ms of them.
 const VOICE_OUT: usize = 4;
-/// Coded pictures from the link to a decoder: one at a time, until a repair sets free at once all that waited for it.
+/// Coded pictures from the link to a decoder: one at a time, until a repair sets free at once all that waited
+/// for it.
 const INCOMING: usize = 64;
 /// Voice frames from the link to whoever plays them: what one datagram brings, and some time to fetch it.
 const VOICE_IN: usize = 16;

@@ -1,14 +1,16 @@
-//! The wire between booths: MoQ tracks over QUIC, mutual TLS pinned by fingerprint, reconnecting for ever. Decodes nothing.
+//! The wire between booths: MoQ tracks over QUIC, mutual TLS pinned by fingerprint, reconnecting for ever.
+//! Decodes nothing.
 //!
 //! ```text
 //!  encoder ─► session ─► sender ─► scheduler ─► carrier ═══► carrier ─► receiver ─► session ─► decoder
 //!                          packetizer, fec        ║  crypto            arrivals, assembler      (one a peer)
 //!                          history, estimator ◄── feedback ◄────────────┘
 //! ```
-//! The folders are rows, and each uses only those before it: `error`, `sizes`, `track`, `counters`, `config`, `handles` · `crypto`
-//! (keys, sealing) · `rate` (how much, and when) · `media` (frames to datagrams and back) · `carrier` (what carries datagrams) · `net`
-//! (sockets, TLS, congestion, addresses) · `session` (one connection, all peers met there) · `peers` (who is met, over which
-//! connection) · `testkit`. What is in `rate` and `media` does no I/O and reads no clock.
+//! The folders are rows, and each uses only those before it: `error`, `sizes`, `track`, `counters`, `config`,
+//! `handles` · `crypto` (keys, sealing) · `rate` (how much, and when) · `media` (frames to datagrams and
+//! back) · `carrier` (what carries datagrams) · `net` (sockets, TLS, congestion, addresses) · `session` (one
+//! connection, all peers met there) · `peers` (who is met, over which connection) · `testkit`. What is in
+//! `rate` and `media` does no I/O and reads no clock.
 
 mod carrier;
 mod config;

@@ -6,9 +6,9 @@
 //!                     │   nothing but feedback goes                     │   frames and sound go both ways
 //!                     └────────────── no report for 3 s, tracks end, or leave ──────────► gone
 //! ```
-//! What a frame's life looks like: it is packetized once ([`Sender`]), leaves shard by shard as the scheduler admits, is repaired as long
-//! as it can come in time, and is forgotten half a second after its deadline. At the other end ([`Receiver`]) it is assembling, then
-//! whole or given up; whole ones leave in order.
+//! What a frame's life looks like: it is packetized once ([`Sender`]), leaves shard by shard as the scheduler
+//! admits, is repaired as long as it can come in time, and is forgotten half a second after its deadline. At
+//! the other end ([`Receiver`]) it is assembling, then whole or given up; whole ones leave in order.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -42,10 +42,12 @@ const UNITS: usize = 8;
 const VOICES: usize = 16;
 /// A voice frame that leaves later than this after it was put in, in µs, was delayed.
 const VOICE_DELAYED_US: u64 = 5_000;
-/// After a keyframe was asked for, frames that still refer to what never went do not ask again for so long, in µs.
+/// After a keyframe was asked for, frames that still refer to what never went do not ask again for so long,
+/// in µs.
 const ASKED_US: u64 = 500_000;
 
-/// What is to be sent over one connection: between the thread's own hand-over and the session, without waiting.
+/// What is to be sent over one connection: between the thread's own hand-over and the session, without
+/// waiting.
 #[derive(Default)]
 pub(crate) struct Feed {
     units: RefCell<VecDeque<AccessUnit>>,
@@ -122,8 +124,8 @@ struct Member {
     told_us: u64,
 }
 
-/// Sends what `feed` is given and takes what comes, from and to the peers that `control` brings, until the session ends. `notice` is
-/// told of peers.
+/// Sends what `feed` is given and takes what comes, from and to the peers that `control` brings, until the
+/// session ends. `notice` is told of peers.
 pub(crate) async fn drive<C: Carrier>(
     carrier: &mut C,
     plan: Plan,
@@ -156,7 +158,8 @@ struct Session<'a, N> {
     /// When a keyframe was last asked for because of what could not be sent, in µs.
     asked_us: u64,
     datagram: usize,
-    /// Voice frames on their way out: when each was put in, in µs, and what the carrier's count will be when it has left.
+    /// Voice frames on their way out: when each was put in, in µs, and what the carrier's count will be when
+    /// it has left.
     leaving: VecDeque<(u64, u64)>,
     /// As of the last turn.
     now_us: u64,
@@ -197,7 +200,7 @@ impl<N: FnMut(Slot, Notice)> Session<'_, N> {
         mut now: u64,
     ) -> Result<Infallible, Ended> {
         loop {
-            self.look(carrier, now);
+            self.tick(carrier, now);
             self.send(carrier, now)?;
             let next_us = |class, us: u64| {
                 if self.may_send(carrier, class) { us } else { us.max(now + BREATH_US) }
@@ -270,7 +273,7 @@ impl<N: FnMut(Slot, Notice)> Session<'_, N> {
     }
 
     /// What time brings: for the peers, for the sender, and for those who want to know.
-    fn look<C: Carrier>(&mut self, carrier: &mut C, now: u64) {
+    fn tick<C: Carrier>(&mut self, carrier: &mut C, now: u64) {
         self.now_us = now;
         self.count_left(carrier, now);
         let before = std::mem::replace(&mut self.datagram, carrier.datagram());
@@ -289,7 +292,7 @@ impl<N: FnMut(Slot, Notice)> Session<'_, N> {
             let (rtt_us, shortest_us) = (member.receiver.rtt_us(), member.receiver.shortest_us());
             self.sender.set_rtt_us(slot, rtt_us, shortest_us);
             self.hand_out(slot, now);
-            self.tell(slot, now);
+            self.publish(slot, now);
         }
         self.sender.tick(now);
         let unheard =
@@ -335,7 +338,7 @@ impl<N: FnMut(Slot, Notice)> Session<'_, N> {
     }
 
     /// What the encoder, status and the connection manager must know of the peer at `slot`.
-    fn tell(&mut self, slot: Slot, now: u64) {
+    fn publish(&mut self, slot: Slot, now: u64) {
         let peer = &self.context.handles.peers[slot];
         let Some(member) = &mut self.members[slot] else { return };
         let c = &peer.counters;

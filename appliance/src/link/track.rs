@@ -3,7 +3,8 @@
 /// What a track's datagrams are sealed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyContext {
-    /// The sender's own key, which every peer of its instance is given: one datagram for all of them, so that a relay can fan it out.
+    /// The sender's own key, which every peer of its instance is given: one datagram for all of them, so that
+    /// a relay can fan it out.
     Sender,
     /// The key between two instances: a datagram for one peer.
     Pair,

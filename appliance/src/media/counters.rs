@@ -1,4 +1,5 @@
-//! Counters that are declared once: the declaration makes the atomics, what status carries of them, and the table that it prints.
+//! Counters that are declared once: the declaration makes the atomics, what status carries of them, and the
+//! table that it prints.
 
 /// What a number of a counter table is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,8 +10,8 @@ pub enum Kind {
     Gauge,
 }
 
-/// Declares a struct of counters and its snapshot. Each field has a kind (`count` or `gauge`) and the label under which
-/// `holobooth status` prints it.
+/// Declares a struct of counters and its snapshot. Each field has a kind (`count` or `gauge`) and the label
+/// under which `holobooth status` prints it.
 macro_rules! counters {
     (@kind count) => { $crate::media::counters::Kind::Count };
     (@kind gauge) => { $crate::media::counters::Kind::Gauge };

@@ -15,7 +15,8 @@ pub struct EncoderCommand {
     pub keyframe: bool,
 }
 
-/// A mailbox of one in which newer commands replace older ones, but for a keyframe request: it stays until it is taken.
+/// A mailbox of one in which newer commands replace older ones, but for a keyframe request: it stays until it
+/// is taken.
 #[derive(Debug, Default)]
 pub struct CommandMailbox(Mutex<EncoderCommand>);
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::media::clock::now_us;
 
-/// How long a turn may take, in µs. Every thread that waits for something looks up several times a second; this is what a codec or a
-/// driver may need at its worst on a machine that has much else to do.
+/// How long a turn may take, in µs. Every thread that waits for something looks up several times a second;
+/// this is what a codec or a driver may need at its worst on a machine that has much else to do.
 const TURN_US: u64 = 10_000_000;
 
 /// The sign of life of one thread. It has one writer, and whoever watches reads it.

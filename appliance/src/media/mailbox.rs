@@ -1,8 +1,9 @@
 //! What stands between two threads: room for one, or for very few, and a file descriptor to wait on.
 //!
-//! A queue is latency, so there are just two ways through a door. A *mailbox* ([`Mailbox::latest`]) holds one thing
-//! and a newer one takes its place: pictures. A *hand-over* ([`Mailbox::bounded`]) keeps the order and refuses what
-//! does not fit: access units, each of which refers to the one before, so that losing any means starting afresh.
+//! A queue is latency, so there are just two ways through a door. A *mailbox* ([`Mailbox::latest`]) holds one
+//! thing and a newer one takes its place: pictures. A *hand-over* ([`Mailbox::bounded`]) keeps the order and
+//! refuses what does not fit: access units, each of which refers to the one before, so that losing any means
+//! starting afresh.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -60,12 +61,13 @@ impl<T> Mailbox<T> {
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<T>> {
-        // A thread that panicked while holding the lock left a whole queue behind: every operation on it is one step.
+        // A thread that panicked while holding the lock left a whole queue behind: every operation on it is
+        // one step.
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts `item` in. Gives back what had to leave for it: the older one ([`Mailbox::latest`]) or `item` itself
-    /// ([`Mailbox::bounded`]). Never blocks.
+    /// Puts `item` in. Gives back what had to leave for it: the older one ([`Mailbox::latest`]) or `item`
+    /// itself ([`Mailbox::bounded`]). Never blocks.
     pub fn put(&self, item: T) -> Option<T> {
         let mut inside = self.lock();
         let out = if inside.len() < self.capacity {
@@ -78,8 +80,8 @@ impl<T> Mailbox<T> {
         };
         inside.push_back(item);
         let depth = inside.len() as u64;
-        // Under the lock, so that the descriptor is readable exactly while something waits. Fails only when the counter
-        // is at its limit, and then the reader is awake already.
+        // Under the lock, so that the descriptor is readable exactly while something waits. Fails only when
+        // the counter is at its limit, and then the reader is awake already.
         let _ = self.wake.write(1);
         drop(inside);
         self.high_water.fetch_max(depth, Relaxed);

@@ -1,4 +1,5 @@
-//! What travels between the rooms: pictures, access units and their stamps, the clock, mailboxes and heartbeats. Touches no device.
+//! What travels between the rooms: pictures, access units and their stamps, the clock, mailboxes and
+//! heartbeats. Touches no device.
 
 pub mod clock;
 pub(crate) mod counters;

@@ -5,8 +5,8 @@ use ffmpeg_next::{Error, software::scaling::Context};
 /// The scaler used last, with the parameters that it was created for.
 pub(crate) struct ScalerCache<K>(Option<(K, Context)>);
 
-// SAFETY: a scaler is a plain block of memory used by one thread at a time; nothing in it belongs to the thread that
-// created it.
+// SAFETY: a scaler is a plain block of memory used by one thread at a time; nothing in it belongs to the
+// thread that created it.
 unsafe impl<K: Send> Send for ScalerCache<K> {}
 
 impl<K> Default for ScalerCache<K> {
@@ -16,7 +16,8 @@ impl<K> Default for ScalerCache<K> {
 }
 
 impl<K: PartialEq> ScalerCache<K> {
-    /// The scaler for these parameters: the last one, if it was created for the same, else one that `create` makes.
+    /// The scaler for these parameters: the last one, if it was created for the same, else one that `create`
+    /// makes.
     ///
     /// # Errors
     /// Those of `create`. The next call tries again.

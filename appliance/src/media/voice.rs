@@ -10,8 +10,8 @@ pub const VOICE_FRAME_US: u64 = 10_000;
 pub struct VoiceFrame {
     /// Counts the frames of one microphone without a gap.
     pub number: u32,
-    /// When its first sample was captured, in µs: on the clock of the booth that captured it, and at the receiving booth on its own
-    /// once the clocks have met.
+    /// When its first sample was captured, in µs: on the clock of the booth that captured it, and at the
+    /// receiving booth on its own once the clocks have met.
     pub capture_us: u64,
     /// The coded bytes, at most 255.
     pub data: Bytes,

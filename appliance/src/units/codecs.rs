@@ -1,4 +1,5 @@
-//! The names of the codecs that a booth tries, hardware first. FFmpeg's names, but for decoders on a VAAPI device, which have none there.
+//! The names of the codecs that a booth tries, hardware first. FFmpeg's names, but for decoders on a VAAPI
+//! device, which have none there.
 
 /// HEVC encoders, in the order of probing.
 pub const ENCODERS: [&str; 6] =

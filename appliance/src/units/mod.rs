@@ -1,5 +1,6 @@
-//! Values that the configuration file and the rooms share: what is asked of a camera, a codec and a screen, and the words for it.
-//! Depends on nothing, so that the file's schema knows no room and no room knows the schema.
+//! Values that the configuration file and the rooms share: what is asked of a camera, a codec and a screen,
+//! and the words for it. Depends on nothing, so that the file's schema knows no room and no room knows the
+//! schema.
 
 mod codecs;
 mod format;

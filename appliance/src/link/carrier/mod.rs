@@ -1,7 +1,8 @@
 //! What carries datagrams between booths.
 //!
-//! A session ([`super::session`]) knows this face alone. [`moq::MoqCarrier`] is MoQ over QUIC, [`sealed::Sealed`] encrypts on top of
-//! it, and the testkit has two ends in one process, with a clock and faults of its own.
+//! A session ([`super::session`]) knows this face alone. [`moq::MoqCarrier`] is MoQ over QUIC,
+//! [`sealed::Sealed`] encrypts on top of it, and the testkit has two ends in one process, with a clock and
+//! faults of its own.
 
 pub(crate) mod moq;
 pub(crate) mod sealed;

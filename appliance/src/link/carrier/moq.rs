@@ -1,7 +1,8 @@
 //! MoQ datagram tracks over one QUIC connection.
 //!
-//! Our broadcast has one track of each kind for all peers, and a `feedback` track for each peer, with its fingerprint in the name. At a
-//! relay all peers of the room subscribe to the same tracks of ours, so each datagram leaves once and the relay fans it out.
+//! Our broadcast has one track of each kind for all peers, and a `feedback` track for each peer, with its
+//! fingerprint in the name. At a relay all peers of the room subscribe to the same tracks of ours, so each
+//! datagram leaves once and the relay fans it out.
 
 use std::task::Poll;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Instances: one connection's broadcast each, with a key pair of its own (X25519, RFC 7748); see [`super::sealing`].
+//! Instances: one connection's broadcast each, with a key pair of its own (X25519, RFC 7748); see
+//! [`super::sealing`].
 
 use std::time::UNIX_EPOCH;
 

@@ -1,13 +1,15 @@
-//! Sealing: what booths say to each other is encrypted before it leaves and decrypted after it came (SFrame, RFC 9605), so that
-//! whoever carries it, a relay for one, can neither read it nor change, repeat or add anything.
+//! Sealing: what booths say to each other is encrypted before it leaves and decrypted after it came (SFrame,
+//! RFC 9605), so that whoever carries it, a relay for one, can neither read it nor change, repeat or add
+//! anything.
 //!
-//! An *instance* is one connection's broadcast, and its path holds a public key that is the instance's own. Each pair of instances has
-//! keys for each direction, derived from the room key, from what the two public keys agree on (X25519), and from both paths. What is
-//! for one peer goes under these ([`PairSeal`]). What is for all peers of an instance, sound and frames, goes under keys that the
-//! sender makes at random for that instance ([`SenderSeal`]) and gives to each peer under the keys of the pair, so that a relay can
-//! fan one datagram out. So no key is ever used a second time, restarts included, and counters begin at 0; what was recorded in one
-//! meeting decrypts in no other; and who learns the room key later, or has it and only listens, decrypts nothing. Within a meeting a
-//! counter passes once (RFC 9605, section 9.3).
+//! An *instance* is one connection's broadcast, and its path holds a public key that is the instance's own.
+//! Each pair of instances has keys for each direction, derived from the room key, from what the two public
+//! keys agree on (X25519), and from both paths. What is for one peer goes under these ([`PairSeal`]). What is
+//! for all peers of an instance, sound and frames, goes under keys that the sender makes at random for that
+//! instance ([`SenderSeal`]) and gives to each peer under the keys of the pair, so that a relay can fan one
+//! datagram out. So no key is ever used a second time, restarts included, and counters begin at 0; what was
+//! recorded in one meeting decrypts in no other; and who learns the room key later, or has it and only
+//! listens, decrypts nothing. Within a meeting a counter passes once (RFC 9605, section 9.3).
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -31,11 +33,13 @@ use crate::pairing::{RoomKey, derive};
 const SUITE: CipherSuite = CipherSuite::AesGcm128Sha256;
 /// What a sender's keys are derived for (RFC 5869, salt).
 const SENDER: &[u8] = b"holobooth sender";
-/// So many datagrams one may be behind the newest: what is sent again is sealed again, so only reordering counts.
+/// So many datagrams one may be behind the newest: what is sent again is sealed again, so only reordering
+/// counts.
 const WINDOW: usize = 2_048;
 /// Instances that one connection may meet. More is nonsense, and forgetting one could use a key twice.
 const PAIRS: usize = 256;
-/// Memory for datagrams is taken in blocks of so many bytes; a block comes back when all its datagrams are gone.
+/// Memory for datagrams is taken in blocks of so many bytes; a block comes back when all its datagrams are
+/// gone.
 const BLOCK: usize = 64 << 10;
 
 /// A sender's secret: whoever has it decrypts what the sender's instance says to all.
@@ -148,7 +152,8 @@ pub(crate) struct PairSeal {
 }
 
 impl PairSeal {
-    /// Between the instances at the paths `ours` and `theirs` of the room with `key`, when they agree on `agreed`.
+    /// Between the instances at the paths `ours` and `theirs` of the room with `key`, when they agree on
+    /// `agreed`.
     ///
     /// # Errors
     /// When no keys can be derived.

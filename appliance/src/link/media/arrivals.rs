@@ -1,4 +1,4 @@
-//! When the datagrams of the other booth came: what is told to it, and what turns away repetitions. Pure.
+//! When the datagrams of the other booth came: what is told to it, and what turns away repetitions. No I/O.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,4 @@
-//! Shards in, whole frames out, in order; and what to ask for again. Pure.
+//! Shards in, whole frames out, in order; and what to ask for again. No I/O.
 //!
 //! ```text
 //!            first shard                 any `data` of its shards              all before it are out
@@ -23,11 +23,12 @@ use crate::media::picture::AccessUnit;
 const OPEN: usize = 64;
 /// A frame so far ahead of the newest cannot be: a session in which so many are missing has long ended.
 const FAR_AHEAD: u32 = 1_000;
-/// A frame whose last shards are missing is thought to have ended after so long a silence, in µs, or after so many times the longest
-/// of late between two shards, but not after more.
+/// A frame whose last shards are missing is thought to have ended after so long a silence, in µs, or after so
+/// many times the longest of late between two shards, but not after more.
 const TAIL_US: std::ops::RangeInclusive<u64> = 5_000..=40_000;
 const TAIL_GAPS: u64 = 2;
-/// Access units that the decoder may still hold when their memory is looked for, and how much free memory is kept, in frames.
+/// Access units that the decoder may still hold when their memory is looked for, and how much free memory is
+/// kept, in frames.
 const LENT: usize = 16;
 const FREE: usize = 4;
 /// What frames under way may hold, in bytes: many times the largest keyframe.
@@ -42,7 +43,7 @@ pub(crate) enum Made {
     /// Nobody needs it any more.
     Late,
     /// It contradicts what came before.
-    Nonsense,
+    Malformed,
 }
 
 /// A frame that is out.
@@ -84,7 +85,7 @@ impl Assembler {
             return Made::Late;
         }
         if ahead > FAR_AHEAD {
-            return Made::Nonsense;
+            return Made::Malformed;
         }
         let deadline_us = now_us + shard.left_us.saturating_sub(way_us);
         let ahead = self.open(shard.frame, now_us, deadline_us);
@@ -95,7 +96,7 @@ impl Assembler {
         let most_bytes = HELD_BYTES - held_bytes.saturating_sub(frame.buffer.len()).min(HELD_BYTES);
         if frame.counts.0 == 0 {
             if (counts.0 + counts.1) * length > most_bytes {
-                return Made::Nonsense;
+                return Made::Malformed;
             }
             if frame.buffer.capacity() == 0 {
                 frame.buffer = self.free.pop().unwrap_or_default();
@@ -104,14 +105,14 @@ impl Assembler {
             frame.deadline_us = deadline_us;
         }
         if frame.counts != counts {
-            return Made::Nonsense;
+            return Made::Malformed;
         }
         if frame.whole.is_some() || frame.have.get(index) != Some(&false) {
             return Made::Late;
         }
         if length > frame.length && frame.only_last() {
             if (counts.0 + counts.1) * length > most_bytes {
-                return Made::Nonsense;
+                return Made::Malformed;
             }
             frame.stretch(length);
         }
@@ -119,7 +120,7 @@ impl Assembler {
         // The last of the data may be without the zeros behind the frame.
         let fits = size == place.len() || (size < place.len() && index + 1 == counts.0);
         if !fits || (shard.part != Part::Whole && length != frame.length) {
-            return Made::Nonsense;
+            return Made::Malformed;
         }
         // What was asked for says nothing of how the line delivers what is on its way.
         if frame.got > 0 && index > 0 && frame.asked.is_none() {
@@ -139,7 +140,7 @@ impl Assembler {
         if frame.got < counts.0 {
             return Made::Used;
         }
-        if self.complete(ahead) { Made::Used } else { Made::Nonsense }
+        if self.complete(ahead) { Made::Used } else { Made::Malformed }
     }
 
     /// Makes room for frame `number` and all before it; gives its place.
@@ -226,8 +227,8 @@ impl Assembler {
         Some(Out { unit, lost: std::mem::take(&mut self.lost) })
     }
 
-    /// The newest whole keyframe with a hole before it, and until when it waits for the hole to be filled. When what came before the hole
-    /// cannot be decoded, nor can what is in it.
+    /// The newest whole keyframe with a hole before it, and until when it waits for the hole to be filled.
+    /// When what came before the hole cannot be decoded, nor can what is in it.
     fn keyframe_behind_a_hole(&self, rtt_us: u64) -> Option<(usize, u64)> {
         let whole = |f: &Frame| f.whole.as_ref().is_some_and(|unit| unit.keyframe);
         let keyframe = self.frames.iter().rposition(whole)?;
@@ -236,8 +237,8 @@ impl Assembler {
         Some((keyframe, if self.sound { until_us } else { 0 }))
     }
 
-    /// What comes after a hole can be decoded from a keyframe on: gives up what stands before the newest whole one, unless the hole may
-    /// still be filled in time.
+    /// What comes after a hole can be decoded from a keyframe on: gives up what stands before the newest
+    /// whole one, unless the hole may still be filled in time.
     fn skip_to_keyframe(&mut self, now_us: u64, rtt_us: u64) {
         if let Some((keyframe, until_us)) = self.keyframe_behind_a_hole(rtt_us)
             && now_us >= until_us
@@ -246,8 +247,8 @@ impl Assembler {
         }
     }
 
-    /// Lets time pass: gives up what is beyond hope, and tells through `ask` what to ask for again, until that says that it is
-    /// enough for now. Whether it takes a keyframe to go on.
+    /// Lets time pass: gives up what is beyond hope, and tells through `ask` what to ask for again, until
+    /// that says that it is enough for now. Whether it takes a keyframe to go on.
     pub(crate) fn tick(&mut self, now_us: u64, rtt_us: u64, mut ask: impl FnMut(Nack) -> bool) -> bool {
         self.skip_to_keyframe(now_us, rtt_us);
         let mut broken = false;
@@ -309,7 +310,7 @@ mod tests {
     /// Pushes all, and takes what is ready.
     fn push(a: &mut Assembler, shards: impl IntoIterator<Item = Shard>, now_us: u64) -> Vec<(u32, u32)> {
         for shard in shards {
-            assert_ne!(a.push(shard, now_us, 0), Made::Nonsense);
+            assert_ne!(a.push(shard, now_us, 0), Made::Malformed);
         }
         std::iter::from_fn(|| a.take()).map(|out| (out.unit.number, out.lost)).collect()
     }
@@ -438,7 +439,7 @@ mod tests {
                         order.retain(|shard| usize::from(shard.index) != lost);
                     }
                     for shard in order {
-                        assert_ne!(a.push(shard, 0, 0), Made::Nonsense, "{size} {first} {lost:?}");
+                        assert_ne!(a.push(shard, 0, 0), Made::Malformed, "{size} {first} {lost:?}");
                     }
                     assert_eq!(a.take().map(|out| out.unit.data), Some(original.data.clone()));
                 }
@@ -455,30 +456,30 @@ mod tests {
             let piece = shard.piece.slice(bytes.start..bytes.end.min(shard.piece.len()));
             Shard { part, piece, length: 1_000, ..shard.clone() }
         };
-        let halves: Vec<Shard> = all[1..]
+        let split: Vec<Shard> = all[1..]
             .iter()
             .flat_map(|shard| [Part::First, Part::Second].map(|part| half(shard, part)))
             .collect();
         for seed in 0..20 {
             let mut a = Assembler::default();
-            let mut order = halves.clone();
+            let mut order = split.clone();
             order.push(all[0].clone());
             fastrand::Rng::with_seed(seed).shuffle(&mut order);
             let cut = Shard { piece: order[0].piece.slice(2..), ..order[0].clone() };
             if cut.part != Part::Whole && cut.index + 1 != cut.data {
-                assert_eq!(a.push(cut, 0, 0), Made::Nonsense);
+                assert_eq!(a.push(cut, 0, 0), Made::Malformed);
             }
             for (at, shard) in order.into_iter().enumerate() {
-                assert!(a.take().is_none(), "{seed}: whole with {at} of {}", halves.len() + 1);
+                assert!(a.take().is_none(), "{seed}: whole with {at} of {}", split.len() + 1);
                 assert_eq!(a.push(shard.clone(), 0, 0), Made::Used);
-                assert_ne!(a.push(shard, 0, 0), Made::Nonsense, "the same again");
+                assert_ne!(a.push(shard, 0, 0), Made::Malformed, "the same again");
             }
             assert_eq!(a.take().map(|out| out.unit.data), Some(original.data.clone()));
         }
     }
 
-    /// When keyframe 30 goes out, whole at 0, with what before it, when a shard of frame 29 is missing and comes on being asked for the
-    /// `answered`th time.
+    /// When keyframe 30 goes out, whole at 0, with what before it, when a shard of frame 29 is missing and
+    /// comes on being asked for the `answered`th time.
     fn keyframe_out(a: &mut Assembler, rtt_us: u64, answered: Option<usize>) -> (u64, Vec<(u32, u32)>) {
         let mut holed = shards(&unit(29, 2_900), 29, 0);
         let missing = holed.remove(1);
@@ -562,9 +563,9 @@ mod tests {
         s[1].data += 1;
         s[2].piece = s[2].piece.slice(2..);
         assert_eq!(a.push(s[0].clone(), 0, 0), Made::Used);
-        assert_eq!(a.push(s[1].clone(), 0, 0), Made::Nonsense);
-        assert_eq!(a.push(s[2].clone(), 0, 0), Made::Nonsense);
-        assert_eq!(a.push(Shard { frame: 1 << 30, ..s[3].clone() }, 0, 0), Made::Nonsense);
+        assert_eq!(a.push(s[1].clone(), 0, 0), Made::Malformed);
+        assert_eq!(a.push(s[2].clone(), 0, 0), Made::Malformed);
+        assert_eq!(a.push(Shard { frame: 1 << 30, ..s[3].clone() }, 0, 0), Made::Malformed);
         assert_eq!(push(&mut a, whole, 0), [(1, 0)]);
     }
 

@@ -1,6 +1,7 @@
-//! Reed-Solomon over shards: of `data + parity` any `data` give the rest. Pure; the mathematics is reed-solomon-simd's
-//! (S.-J. Lin, T. Y. Al-Naffouri, Y. S. Han, W.-H. Chung, "Novel Polynomial Basis With Fast Fourier Transform and Its
-//! Application to Reed–Solomon Erasure Codes", IEEE Trans. Inf. Theory 62(11), 2016).
+//! Reed-Solomon over shards: of `data + parity` any `data` give the rest. Pure; the mathematics is
+//! reed-solomon-simd's (S.-J. Lin, T. Y. Al-Naffouri, Y. S. Han, W.-H. Chung, "Novel Polynomial Basis With
+//! Fast Fourier Transform and Its Application to Reed–Solomon Erasure Codes", IEEE Trans. Inf. Theory 62(11),
+//! 2016).
 
 use reed_solomon_simd::{EncoderResult, Error, ReedSolomonDecoder, ReedSolomonEncoder};
 
@@ -38,7 +39,8 @@ impl Encoder {
 pub(crate) struct Decoder(Option<ReedSolomonDecoder>);
 
 impl Decoder {
-    /// Fills in the missing data pieces of `buffer`: `counts.0 + counts.1` slots of `length` bytes, of which those in `have` came.
+    /// Fills in the missing data pieces of `buffer`: `counts.0 + counts.1` slots of `length` bytes, of which
+    /// those in `have` came.
     ///
     /// # Errors
     /// When too few came.

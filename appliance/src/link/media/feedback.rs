@@ -1,16 +1,18 @@
-//! The `feedback` track: what goes back to the sender, and the clock that both booths share. Pure.
+//! The `feedback` track: what goes back to the sender, and the clock that both booths share. No I/O.
 //!
 //! ```text
-//! report:    kind:8=1  flags:8  track:8  sent_us:64  echo_us:64  held_us:32  newest:32  received:64  lost:64   (big endian)
+//! report:    kind:8=1  flags:8  track:8  sent_us:64  echo_us:64  held_us:32  newest:32  received:64  lost:64
 //! arrivals:  kind:8=2  base:32  base_us:64  count:16  {after:16}…
 //! nack:      kind:8=3  track:8  {frame:32  round:8  need:16  runs:8  {start:16  length:16}…}…
 //! key:       kind:8=4  secret:256
 //! ```
-//! `track` is the track that a message is about ([`TrackInfo::feedback_id`](crate::link::track::TrackInfo)). `arrivals` tells of the
-//! datagrams of all media tracks, which share their numbers, from `base` on when each came, in units of 8 µs after
-//! `base_us` on the receiver's clock, or 0xffff for not (yet). `nack` lists frames with how many shards they still need and
-//! which are missing; without runs nothing of the frame has come, and with `need` 0xffff not even its size is known. `key` gives
-//! the secret under which the sender encrypts what goes to all its peers; it only travels encrypted for one.
+//! All numbers are big endian. `track` is the track that a message is about
+//! ([`TrackInfo::feedback_id`](crate::link::track::TrackInfo)). `arrivals` tells of the datagrams of all
+//! media tracks, which share their numbers, from `base` on when each came, in units of 8 µs after `base_us`
+//! on the receiver's clock, or 0xffff for not (yet). `nack` lists frames with how many shards they still need
+//! and which are missing; without runs nothing of the frame has come, and with `need` 0xffff not even its
+//! size is known. `key` gives the secret under which the sender encrypts what goes to all its peers; it only
+//! travels encrypted for one.
 
 use std::collections::VecDeque;
 
@@ -30,7 +32,8 @@ const CAMERA: u8 = 2;
 const TOO_SLOW: u8 = 4;
 const MISSING: u16 = u16::MAX;
 const AFTER_UNIT_US: u64 = 8;
-/// The longest time from the earliest to the latest arrival that one `arrivals` can tell, in µs: about half a second.
+/// The longest time from the earliest to the latest arrival that one `arrivals` can tell, in µs: about half a
+/// second.
 pub(crate) const MAX_SPAN_US: u64 = (MISSING as u64 - 1) * AFTER_UNIT_US;
 /// The most datagrams that one `arrivals` tells of.
 pub(crate) const MAX_ARRIVALS: usize = 512;
@@ -152,8 +155,8 @@ pub(crate) struct Arrivals {
 }
 
 impl Arrivals {
-    /// `came`: the arrival of each from `base` on, in µs, up to [`MAX_ARRIVALS`] and within [`MAX_SPAN_US`]; what is later than that
-    /// is told too early.
+    /// `came`: the arrival of each from `base` on, in µs, up to [`MAX_ARRIVALS`] and within [`MAX_SPAN_US`];
+    /// what is later than that is told too early.
     pub(crate) fn write(base: u32, came: impl ExactSizeIterator<Item = Option<u64>> + Clone) -> Bytes {
         let base_us = came.clone().flatten().min().unwrap_or(0);
         let count = came.len().min(MAX_ARRIVALS);
@@ -260,13 +263,14 @@ impl Nack {
     }
 }
 
-/// How many exchanges the clock remembers: at ten a second, long enough to meet a quiet moment, short enough to follow drift.
+/// How many exchanges the clock remembers: at ten a second, long enough to meet a quiet moment, short enough
+/// to follow drift.
 const MEMORY: usize = 64;
 
 /// The other booth's clock, from exchanges of reports.
 ///
-/// The exchange with the shortest round trip met the least queueing, so its two ways are the most alike and its offset is the
-/// best (RFC 5905, section 10, the clock filter).
+/// The exchange with the shortest round trip met the least queueing, so its two ways are the most alike and
+/// its offset is the best (RFC 5905, section 10, the clock filter).
 #[derive(Debug, Default)]
 pub(crate) struct PeerClock {
     /// (round trip, offset) in µs.
@@ -274,7 +278,8 @@ pub(crate) struct PeerClock {
 }
 
 impl PeerClock {
-    /// A report that answers one of ours came at `now_us`. Returns the round trip in µs; `None` when its times are absurd.
+    /// A report that answers one of ours came at `now_us`. Returns the round trip in µs; `None` when its
+    /// times are absurd.
     pub(crate) fn exchange(&mut self, report: &Report, now_us: u64) -> Option<u64> {
         if report.echo_us == 0 {
             return None;
@@ -303,7 +308,8 @@ impl PeerClock {
         self.exchanges.iter().map(|e| e.0).min()
     }
 
-    /// The round trip as it is now, in µs: the median of the last few, so that one late report does not count.
+    /// The round trip as it is now, in µs: the median of the last few, so that one late report does not
+    /// count.
     pub(crate) fn rtt_us(&self) -> Option<u64> {
         let mut last: [u64; 5] = [u64::MAX; 5];
         let recent = self.exchanges.iter().rev().take(5);

@@ -1,4 +1,4 @@
-//! What was sent, datagram by datagram, until the other booth has told what became of it. Pure.
+//! What was sent, datagram by datagram, until the other booth has told what became of it. No I/O.
 
 use std::collections::VecDeque;
 
@@ -69,8 +69,8 @@ impl History {
         self.sent.get_mut(number.wrapping_sub(self.base) as usize)
     }
 
-    /// Takes a report: gives the datagrams that arrived and were not known to, and how many turned out lost; settled fates go
-    /// to `meter`, trains to `train`. `None` when it tells of what was never sent.
+    /// Takes a report: gives the datagrams that arrived and were not known to, and how many turned out lost;
+    /// settled fates go to `meter`, trains to `train`. `None` when it tells of what was never sent.
     pub(crate) fn settle(
         &mut self,
         report: &Arrivals,
@@ -126,7 +126,8 @@ impl History {
         {
             train(done);
         }
-        // What the report before had passed over and this one still does not have is lost. What neither tells of is unknown.
+        // What the report before had passed over and this one still does not have is lost. What neither tells
+        // of is unknown.
         let mut lost = 0;
         let mut number = if ahead(report.base, self.settled) > 0 { report.base } else { self.settled };
         while ahead(self.newest, number) > 0 && ahead(end, number) > 0 {

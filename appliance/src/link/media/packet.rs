@@ -1,16 +1,17 @@
-//! What travels on the `hologram` track: one shard of a frame a datagram, or padding. Pure.
+//! What travels on the `hologram` track: one shard of a frame a datagram, or padding. No I/O.
 //!
 //! ```text
-//! shard:    kind:8=2  packet:32  frame:32  part:2  index:14  data:16  parity:16  left:16  piece…      (big endian)
+//! shard:    kind:8=2  packet:32  frame:32  part:2  index:14  data:16  parity:16  left:16  piece…
 //! half:     the same, with length:16 before the piece
 //! padding:  kind:8=3  packet:32  zeros…
-//! frame:    flags:8  length:32  capture_us:64  dequeued:32  staged:32  encoded:32  sent:32  access unit…  zeros…
+//! frame:    flags:8  length:32  capture_us:64  dequeued:32  staged:32  encoded:32  sent:32  unit…  zeros…
 //! ```
-//! `packet` numbers the datagrams of the track in the order of sending, whatever they carry. Of a frame's `data + parity`
-//! shards any `data` give it back (see [`crate::link::media::fec`]). All are of one length, but the last data shard may go without the zeros
-//! behind the access unit. A shard that was cut for a path which has become narrower since goes in two halves, `part` 1 and 2;
-//! `length` is that of the frame's whole shards. `left` is what remained of the frame's deadline when the datagram was sent, in
-//! tenths of a millisecond. The frame's four last times are µs since `capture_us`.
+//! `packet` numbers the datagrams of the track in the order of sending, whatever they carry. Of a frame's
+//! `data + parity` shards any `data` give it back (see [`crate::link::media::fec`]). All are of one length,
+//! but the last data shard may go without the zeros behind the access unit. A shard that was cut for a path
+//! which has become narrower since goes in two halves, `part` 1 and 2; `length` is that of the frame's whole
+//! shards. `left` is what remained of the frame's deadline when the datagram was sent, in tenths of a
+//! millisecond. The frame's four last times are µs since `capture_us`.
 
 use std::ops::Range;
 
@@ -23,11 +24,13 @@ use crate::media::picture::{AccessUnit, Stamps};
 pub(crate) const SHARD_HEADER: usize = 17;
 /// Bytes of a frame before its access unit.
 pub(crate) const FRAME_HEADER: usize = 29;
-/// The most data shards of one frame: 4 MB, above any keyframe at the highest rate that the configuration allows.
+/// The most data shards of one frame: 4 MB, above any keyframe at the highest rate that the configuration
+/// allows.
 pub(crate) const MAX_DATA: u16 = 4096;
 /// The most parity shards of one frame.
 pub(crate) const MAX_PARITY: u16 = 2048;
-/// The latest time that can be meant, in µs: a century of uptime. Beyond it, arithmetic with times could overflow.
+/// The latest time that can be meant, in µs: a century of uptime. Beyond it, arithmetic with times could
+/// overflow.
 pub(crate) const MAX_TIME_US: u64 = 1 << 52;
 
 const SHARD: u8 = 2;
@@ -87,7 +90,8 @@ pub(crate) struct Shard {
     pub(crate) parity: u16,
     /// What was left of the deadline at sending, in µs.
     pub(crate) left_us: u64,
-    /// The bytes, an even number; as many in every whole shard of a frame, and no more in the last of its data.
+    /// The bytes, an even number; as many in every whole shard of a frame, and no more in the last of its
+    /// data.
     pub(crate) piece: Bytes,
 }
 
@@ -126,7 +130,8 @@ impl Datagram {
     }
 }
 
-/// Writes the [`SHARD_HEADER`] bytes before a piece; before that of a half, its shard's length has still to come.
+/// Writes the [`SHARD_HEADER`] bytes before a piece; before that of a half, its shard's length has still to
+/// come.
 pub(crate) fn put_header(
     mut out: impl BufMut,
     packet: u32,
@@ -166,7 +171,8 @@ pub(crate) fn frame_header(unit: &AccessUnit) -> [u8; FRAME_HEADER] {
     header
 }
 
-/// The access unit in a whole frame, with the sender's stamps on the sender's clock; `None` when there is none.
+/// The access unit in a whole frame, with the sender's stamps on the sender's clock; `None` when there is
+/// none.
 pub(crate) fn read_frame(number: u32, mut frame: Bytes) -> Option<AccessUnit> {
     if frame.len() < FRAME_HEADER {
         return None;

@@ -1,4 +1,5 @@
-//! A frame, split into datagrams: how long, how many, and how many more to stand in for those that are lost. Pure.
+//! A frame, split into datagrams: how long, how many, and how many more to stand in for those that are lost.
+//! No I/O.
 
 use bytes::{Buf, BufMut, BytesMut};
 
@@ -8,19 +9,23 @@ use crate::link::media::redundancy::{Loss, Redundancy};
 use crate::link::sizes::{self, AROUND};
 use crate::media::picture::AccessUnit;
 
-/// Above this share of losses datagrams are no larger than any path carries. QUIC takes several losses of large packets for a path that has
-/// become narrower (RFC 8899, section 4.3): quinn, when four that do not follow one another show at once and the largest packet that has
-/// arrived is older. What was cut for more then goes in halves (see [`crate::link::media::sender`]), which costs more than small datagrams do.
+/// Above this share of losses datagrams are no larger than any path carries. QUIC takes several losses of
+/// large packets for a path that has become narrower (RFC 8899, section 4.3): quinn, when four that do not
+/// follow one another show at once and the largest packet that has arrived is older. What was cut for more
+/// then goes as split shards (see [`crate::link::media::sender`]), which costs more than small datagrams do.
 const LOSSY: f32 = 0.03;
-/// So it is where losses come so many in a row, and above this share: a burst takes a number of datagrams, and fewer bytes of small ones.
+/// So it is where losses come so many in a row, and above this share: a burst takes a number of datagrams,
+/// and fewer bytes of small ones.
 const BURSTY: (f32, f32) = (2.0, 0.01);
-/// A frame of so many data shards is cut into datagrams as large as the path allows, so that those of all such frames are of one size:
-/// one that has arrived clears nearly all that were lost before it (a packet also holds its number, of one or two bytes, and at times an
-/// acknowledgement). Frames of fewer shards go in datagrams that any path carries.
+/// A frame of so many data shards is cut into datagrams as large as the path allows, so that those of all
+/// such frames are of one size: one that has arrived clears nearly all that were lost before it (a packet
+/// also holds its number, of one or two bytes, and at times an acknowledgement). Frames of fewer shards go in
+/// datagrams that any path carries.
 const MANY: usize = 8;
 /// How often a frame may be beyond its own parity, when a repair comes in time, and when none does.
 const MISS: (f32, f32) = (3e-3, 1e-4);
-/// Where repairs come in time, parity is at most a third of the data and this: against long bursts they are the cheaper way.
+/// Where repairs come in time, parity is at most a third of the data and this: against long bursts they are
+/// the cheaper way.
 const MORE: usize = 3;
 
 /// How a frame is laid out in datagrams.
@@ -46,9 +51,9 @@ pub(crate) struct Packetizer {
 }
 
 impl Packetizer {
-    /// Writes the datagrams of `unit` into `into`, one after another, the place for each one's header left free. `datagram` is what the
-    /// path carries, in bytes; `repairable` says whether what is lost could be sent again in time. `None` when no frame may be that
-    /// large.
+    /// Writes the datagrams of `unit` into `into`, one after another, the place for each one's header left
+    /// free. `datagram` is what the path carries, in bytes; `repairable` says whether what is lost could be
+    /// sent again in time. `None` when no frame may be that large.
     pub(crate) fn packetize(
         &mut self,
         unit: &AccessUnit,

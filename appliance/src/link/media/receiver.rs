@@ -17,7 +17,8 @@ use crate::link::media::voice::{VoiceDatagram, VoiceReceiver};
 use crate::media::picture::AccessUnit;
 use crate::media::voice::VoiceFrame;
 
-/// The least time between keyframes that the other side asks for, in µs and round trips: one must have had time to arrive.
+/// The least time between keyframes that the other side asks for, in µs and round trips: one must have had
+/// time to arrive.
 const KEYFRAME_SPACING: (u64, u64) = (250_000, 2);
 /// A report older than the newest is an overtaken one, unless nothing newer came for so long, in µs.
 const OVERTAKEN_US: u64 = 1_000_000;
@@ -31,7 +32,7 @@ const REPORT_EVERY_US: u64 = 100_000;
 const URGENT_EVERY_US: u64 = 30_000;
 /// A question is sent twice, so far apart in µs.
 const MIN_SPACING_US: u64 = 3_000;
-/// After so many shards in a row that are of no use, and so long, in µs, numbers are believed anew.
+/// After so many shards in a row that are of no use, and so long, in µs, numbers are believed again.
 pub(crate) const ASTRAY_US: u64 = 500_000;
 pub(crate) const ASTRAY: u32 = 500;
 /// The round trip before it is known, in µs.
@@ -180,7 +181,7 @@ impl Receiver {
         let way_us = self.clock.shortest_us().unwrap_or(0) / 2;
         match self.assembler.push(shard, now_us, way_us) {
             Made::Used | Made::Late => {}
-            Made::Nonsense => self.tally.malformed += 1,
+            Made::Malformed => self.tally.malformed += 1,
         }
     }
 
@@ -222,7 +223,8 @@ impl Receiver {
         number == Number::New
     }
 
-    /// Lets time pass and makes what is ready available; to be called after datagrams and at [`Receiver::next_us`].
+    /// Lets time pass and makes what is ready available; to be called after datagrams and at
+    /// [`Receiver::next_us`].
     pub(crate) fn tick(&mut self, now_us: u64) {
         let rtt_us = self.rtt_us();
         loop {

@@ -1,8 +1,8 @@
-//! How much parity a frame gets: from the loss that was measured, random or in bursts. Pure.
+//! How much parity a frame gets: from the loss that was measured, random or in bursts. No I/O.
 //!
-//! Losses are taken for a chain of two states (E. N. Gilbert, "Capacity of a Burst-Noise Channel", Bell Syst. Tech. J. 39,
-//! 1960): in the good one everything arrives, in the bad one nothing. Its two numbers, the share of lost datagrams and the
-//! mean length of a loss, are what a sender can count.
+//! Losses are taken for a chain of two states (E. N. Gilbert, "Capacity of a Burst-Noise Channel", Bell Syst.
+//! Tech. J. 39, 1960): in the good one everything arrives, in the bad one nothing. Its two numbers, the share
+//! of lost datagrams and the mean length of a loss, are what a sender can count.
 
 /// The line, as far as losses show it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -28,7 +28,8 @@ pub(crate) struct Redundancy {
 }
 
 impl Redundancy {
-    /// The fewest parity shards with which a frame of `data` shards is beyond repair by itself at most `miss` of the time.
+    /// The fewest parity shards with which a frame of `data` shards is beyond repair by itself at most `miss`
+    /// of the time.
     pub(crate) fn parity(&mut self, data: usize, loss: Loss, miss: f32) -> usize {
         if let Some((d, l, m, parity)) = self.known
             && (d, l, m) == (data, loss, miss)

@@ -1,4 +1,4 @@
-//! A frame that comes in: where its shards lie, and when it is asked for, waited for and given up. Pure.
+//! A frame that comes in: where its shards lie, and when it is asked for, waited for and given up. No I/O.
 
 use bytes::BytesMut;
 
@@ -8,11 +8,13 @@ use crate::media::picture::AccessUnit;
 
 /// How much earlier than in the order of sending a datagram may come, in µs.
 pub(crate) const REORDER_US: u64 = 2_000;
-/// A frame of which nothing came is due at least so much before the one that showed its absence, in µs: a picture of 30 a second.
+/// A frame of which nothing came is due at least so much before the one that showed its absence, in µs: a
+/// picture of 30 a second.
 pub(crate) const UNSEEN_US: u64 = 33_000;
 /// What an answer may take beyond the round trip, in µs.
 pub(crate) const ANSWER_US: u64 = 6_000;
-/// How long past its deadline a frame is still worth repairing, in round trips and µs: starting afresh takes longer.
+/// How long past its deadline a frame is still worth repairing, in round trips and µs: starting afresh takes
+/// longer.
 const OVERTIME: (u64, u64) = (2, 30_000);
 /// A frame of which nothing came for so long beyond a round trip is not coming in any more, in µs.
 const SILENCE_US: u64 = 20_000;
@@ -29,7 +31,7 @@ pub(crate) struct Frame {
     pub(crate) buffer: BytesMut,
     pub(crate) have: Vec<bool>,
     /// Shards of which one half has come.
-    pub(crate) halves: Vec<(usize, Part)>,
+    pub(crate) split: Vec<(usize, Part)>,
     pub(crate) got: usize,
     /// One past the last shard that has come in the first sending.
     pub(crate) reached: usize,
@@ -51,7 +53,7 @@ impl Frame {
             length: 0,
             buffer: BytesMut::new(),
             have: Vec::new(),
-            halves: Vec::new(),
+            split: Vec::new(),
             got: 0,
             reached: 0,
             heard_us: 0,
@@ -68,21 +70,21 @@ impl Frame {
 
     /// Whether the last data shard alone has come, so that it is not known how long the others are.
     pub(crate) fn only_last(&self) -> bool {
-        self.got == 1 && self.have[self.counts.0 - 1] && self.halves.is_empty()
+        self.got == 1 && self.have[self.counts.0 - 1] && self.split.is_empty()
     }
 
     /// A part of shard `index` has come. Whether the shard is whole with it.
     pub(crate) fn whole_with(&mut self, index: usize, part: Part) -> bool {
-        let other = self.halves.iter().position(|&(of, _)| of == index);
+        let other = self.split.iter().position(|&(of, _)| of == index);
         match other {
             _ if part == Part::Whole => true,
-            Some(at) if self.halves[at].1 != part => {
-                self.halves.swap_remove(at);
+            Some(at) if self.split[at].1 != part => {
+                self.split.swap_remove(at);
                 true
             }
             Some(_) => false,
             None => {
-                self.halves.push((index, part));
+                self.split.push((index, part));
                 false
             }
         }
@@ -94,12 +96,13 @@ impl Frame {
         (self.counts, self.length) = (counts, length);
         self.have.clear();
         self.have.resize(total, false);
-        self.halves.clear();
+        self.split.clear();
         self.buffer.clear();
         self.buffer.resize(total * length, 0);
     }
 
-    /// Makes places for shards of `length` bytes, where the last data shard alone has come, which was shorter.
+    /// Makes places for shards of `length` bytes, where the last data shard alone has come, which was
+    /// shorter.
     pub(crate) fn stretch(&mut self, length: usize) {
         let last = self.counts.0 - 1;
         let (was, short) = (last * self.length, self.length);
@@ -118,7 +121,8 @@ pub(crate) fn given_up_us(frame: &Frame, rtt_us: u64) -> u64 {
     hope.max(silence).min(frame.deadline_us.saturating_add(TIMEOUT_US))
 }
 
-/// Until when a whole keyframe waits for `frame` before it: while a question about it can be answered before its deadline.
+/// Until when a whole keyframe waits for `frame` before it: while a question about it can be answered before
+/// its deadline.
 pub(crate) fn waited_for_until_us(frame: &Frame, rtt_us: u64) -> u64 {
     let ahead_us = if frame.counts.0 == 0 { UNSEEN_US } else { 0 };
     let deadline_us = frame.deadline_us.saturating_sub(ahead_us);
@@ -132,11 +136,13 @@ pub(crate) fn waited_for_until_us(frame: &Frame, rtt_us: u64) -> u64 {
     }
 }
 
-/// When `frame` is to be asked for (again); `followed` when a later one has begun, otherwise after `tail_us` of silence.
+/// When `frame` is to be asked for (again); `followed` when a later one has begun, otherwise after `tail_us`
+/// of silence.
 pub(crate) fn due_us(frame: &Frame, followed: bool, tail_us: u64, rtt_us: u64) -> u64 {
     let answer_us = rtt_us + ANSWER_US;
     let due = match frame.asked {
-        // A doubled wait every other time: an answer may be lost, but whoever cannot answer is not helped by more questions.
+        // A doubled wait every other time: an answer may be lost, but whoever cannot answer is not helped by
+        // more questions.
         Some((asked_us, round)) => asked_us + (answer_us << u32::from((round - 1) / 2).min(4)),
         None if followed => frame.heard_us + REORDER_US,
         None => {

@@ -1,7 +1,9 @@
-//! The sending half of a connection: access units and voice frames in, datagrams out, each at its time; what peers answer in. No I/O.
+//! The sending half of a connection: access units and voice frames in, datagrams out, each at its time; what
+//! peers answer in. No I/O.
 //!
-//! One sender serves all peers that are met over its connection: one directly, several where a relay fans out. What was sent is the same
-//! for all; what became of it, the path and its rate are each peer's own ([`Destination`]).
+//! One sender serves all peers that are met over its connection: one directly, several where a relay fans
+//! out. What was sent is the same for all; what became of it, the path and its rate are each peer's own
+//! ([`Destination`]).
 
 use std::collections::VecDeque;
 
@@ -36,12 +38,14 @@ const FULL_US: u64 = 300_000;
 const REPAIRS: usize = 1_024;
 /// The least that a line is taken to carry, in kbit/s.
 const FLOOR_KBPS: u32 = 150;
-/// A session begins with this, or less where less is asked for, in kbit/s: what any line carries. The first trains of padding find the
-/// rest within a second.
+/// A session begins with this, or less where less is asked for, in kbit/s: what any line carries. The first
+/// trains of padding find the rest within a second.
 const START_KBPS: u32 = 4_000;
-/// Bytes of padding that go before the first frame: the first datagrams of a connection find everything asleep.
+/// Bytes of padding that go before the first frame: the first datagrams of a connection find everything
+/// asleep.
 const WARM_UP: usize = 12_000;
-/// What video at its highest rate takes with parity, headers and repairs, over the video alone: against bursts, two thirds more and some.
+/// What video at its highest rate takes with parity, headers and repairs, over the video alone: against
+/// bursts, two thirds more and some.
 const EXTRA: f32 = 2.0;
 /// What a full line is planned with, in frames a second.
 const PLANNED_FPS: usize = 30;
@@ -173,7 +177,8 @@ impl Sender {
         }
     }
 
-    /// Peer `at` is served from now on, over a path with a round trip of `rtt_us`. The path is first warmed with a little padding.
+    /// Peer `at` is served from now on, over a path with a round trip of `rtt_us`. The path is first warmed
+    /// with a little padding.
     pub(crate) fn add(&mut self, at: usize, rtt_us: u64, now_us: u64) {
         let ceiling_kbps = ((self.plan.max_kbps as f32 * EXTRA) as u32).max(FLOOR_KBPS);
         let limits = Limits { start_kbps: self.start_kbps(), floor_kbps: FLOOR_KBPS, ceiling_kbps };
@@ -321,12 +326,13 @@ impl Sender {
         Ok(())
     }
 
-    /// The path carries `datagram` bytes at once from now on. What was cut for more goes in halves.
+    /// The path carries `datagram` bytes at once from now on. What was cut for more goes as split shards.
     pub(crate) fn fit(&mut self, datagram: usize) {
         self.datagram = datagram;
     }
 
-    /// Whether what is found missing of a frame, the last of `bytes` to be sent, can come in time when `left_us` are left.
+    /// Whether what is found missing of a frame, the last of `bytes` to be sent, can come in time when
+    /// `left_us` are left.
     fn repairable(&self, bytes: usize, left_us: u64) -> bool {
         self.pacer.span_us(bytes) + self.rtt_us() * 3 / 2 + REPAIR_US < left_us
     }
@@ -377,8 +383,9 @@ impl Sender {
         self.pacer.kbps() as u32
     }
 
-    /// What may be under way, in bytes: the line's rate, as high as it was of late, for a round trip and some queue. What waits outside
-    /// waits as long as what waits in the line's queue; this does not let a keyframe or a repair wait twice.
+    /// What may be under way, in bytes: the line's rate, as high as it was of late, for a round trip and some
+    /// queue. What waits outside waits as long as what waits in the line's queue; this does not let a
+    /// keyframe or a repair wait twice.
     pub(crate) fn in_flight_bytes(&mut self, now_us: u64) -> u64 {
         let passed_us = now_us.saturating_sub(self.remembered_us) as f32;
         self.remembered_us = now_us;
@@ -387,7 +394,8 @@ impl Sender {
         (self.remembered_kbps * (self.rtt_us() + SLACK_US) as f32 / 8_000.0) as u64
     }
 
-    /// The path to peer `at`: its estimated queue in µs, its rate in kbit/s, and the share of datagrams lost, 0 to 1.
+    /// The path to peer `at`: its estimated queue in µs, its rate in kbit/s, and the share of datagrams lost,
+    /// 0 to 1.
     pub(crate) fn path(&self, at: usize) -> Option<(u64, u32, f32)> {
         let Destination { estimator, meter, .. } = self.destinations.get(at)?.as_ref()?;
         Some((estimator.queue_us(), estimator.target_kbps(), meter.loss().share))
@@ -418,7 +426,8 @@ impl Sender {
         if pace_kbps < before_kbps
             && let Some(capacity_kbps) = capacity_kbps
         {
-            // A target below the capacity is to let a queue drain; what was coded before may go as fast as it drains.
+            // A target below the capacity is to let a queue drain; what was coded before may go as fast as it
+            // drains.
             self.pacer.at_most(capacity_kbps.max(pace_kbps));
         }
         self.pacer.at_least(pace_kbps);
@@ -447,7 +456,8 @@ impl Sender {
             .flat_map(|r| u32::from(r.start)..(u32::from(r.start) + u32::from(r.length)).min(total))
             .filter(|&i| gone(i));
         let need = usize::from(nack.need).min(frame.counts.0.into());
-        // Of what is missing, enough, and as much again as the loss makes wise; then all of it once more, a little later.
+        // Of what is missing, enough, and as much again as the loss makes wise; then all of it once more, a
+        // little later.
         let spare = self.packetizer.spare(need, loss);
         let chosen = missing.take((need + spare).min(REPAIRS - self.repairs.len()));
         let first = self.repairs.len();

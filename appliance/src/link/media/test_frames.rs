@@ -23,7 +23,8 @@ pub(crate) fn unit(number: u32, size: usize) -> AccessUnit {
     }
 }
 
-/// The shards of `unit` as frame `number` with `parity` of them parity, the last of the data as short as it may be.
+/// The shards of `unit` as frame `number` with `parity` of them parity, the last of the data as short as it
+/// may be.
 pub(crate) fn shards(unit: &AccessUnit, number: u32, parity: usize) -> Vec<Shard> {
     let length = 1_000;
     let mut whole = frame_header(unit).to_vec();

@@ -1,4 +1,4 @@
-//! A frame that goes out: its shards, those that wait and those that went, whole or in halves. Pure.
+//! A frame that goes out: its shards, those that wait and those that went, whole or as split shards. No I/O.
 
 use bytes::{BufMut, Bytes, BytesMut};
 

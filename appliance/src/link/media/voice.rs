@@ -1,11 +1,12 @@
-//! The `voice` track: each datagram carries a voice frame and the two before it, so that losses of up to two in a row cost nothing.
-//! No I/O.
+//! The `voice` track: each datagram carries a voice frame and the two before it, so that losses of up to two
+//! in a row cost nothing. No I/O.
 //!
 //! ```text
-//! voice:  kind:8=4  packet:32  number:32  capture_us:64  {length:8  bytes…}…       (big endian, the newest first)
+//! voice:  kind:8=4  packet:32  number:32  capture_us:64  {length:8  bytes…}…
 //! ```
-//! `packet` numbers the datagrams of all media tracks (see [`super::packet`]); `number` and `capture_us` are the newest frame's, each
-//! further one is [`VOICE_FRAME_US`] older.
+//! All numbers are big endian; the newest frame comes first. `packet` numbers the datagrams of all media
+//! tracks (see [`super::packet`]); `number` and `capture_us` are the newest frame's, each further one is
+//! [`VOICE_FRAME_US`] older.
 
 use std::collections::VecDeque;
 

@@ -31,7 +31,8 @@ impl Network {
         Self(listener.ok())
     }
 
-    /// Waits for a change. May tell of one where there was none: addresses are also told of when only their lifetime changes.
+    /// Waits for a change. May tell of one where there was none: addresses are also told of when only their
+    /// lifetime changes.
     pub(crate) async fn changed(&self) {
         let Some(fd) = &self.0 else { return pending().await };
         let Ok(mut ready) = fd.readable().await else { return pending().await };

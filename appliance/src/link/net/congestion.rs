@@ -1,9 +1,11 @@
-//! The outer congestion of a connection: quinn's BBR, which never holds back what our own estimate of the line allows.
+//! The outer congestion of a connection: quinn's BBR, which never holds back what our own estimate of the
+//! line allows.
 //!
-//! BBR (draft-cardwell-iccrg-bbr-congestion-control) keeps a connection from flooding a line of which it knows nothing else. A
-//! conversation cannot live with two of its habits: every ten seconds it stops for a fifth of one to see the shortest round trip, and
-//! after any loss it sends only what has arrived. The estimator above it (see [`crate::link::rate::estimator`]) knows the line better, so what
-//! that plans may always be in flight.
+//! BBR (draft-cardwell-iccrg-bbr-congestion-control) keeps a connection from flooding a line of which it
+//! knows nothing else. A conversation cannot live with two of its habits: every ten seconds it stops for a
+//! fifth of one to see the shortest round trip, and after any loss it sends only what has arrived. The
+//! estimator above it (see [`crate::link::rate::estimator`]) knows the line better, so what that plans may
+//! always be in flight.
 
 use std::any::Any;
 use std::sync::Arc;

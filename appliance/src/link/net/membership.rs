@@ -1,4 +1,5 @@
-//! Who is at the other end of a new connection: what TLS has shown, and in a room what is proved after it (see [`crate::pairing`]).
+//! Who is at the other end of a new connection: what TLS has shown, and in a room what is proved after it
+//! (see [`crate::pairing`]).
 
 use std::time::Duration;
 
@@ -35,7 +36,8 @@ pub(crate) mod code {
     pub(crate) const BUSY: VarInt = VarInt::from_u32(7);
 }
 
-/// A connection that is up, and which booth has proved to be at its other end, under which name; a relay has not.
+/// A connection that is up, and which booth has proved to be at its other end, under which name; a relay has
+/// not.
 pub(crate) struct Up {
     pub(crate) connection: Connection,
     pub(crate) min_window: MinWindow,
@@ -51,7 +53,8 @@ pub(crate) struct Membership {
 }
 
 impl Membership {
-    /// Which booth is at the other end. Without a room it is the one that TLS let in, under the name that follows from its key.
+    /// Which booth is at the other end. Without a room it is the one that TLS let in, under the name that
+    /// follows from its key.
     ///
     /// # Errors
     /// [`Failed::Unproven`], or what the other side closed the connection with.

@@ -1,4 +1,5 @@
-//! The one UDP socket, and dialling from it. Booth and relay differ only in where they are and whom they must prove to be.
+//! The one UDP socket, and dialling from it. Booth and relay differ only in where they are and whom they must
+//! prove to be.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -25,10 +26,12 @@ const INCOMING: usize = 64;
 const SOCKET_BUFFER: usize = 4 << 20;
 /// What waits for a line slower than the encoder, in bytes: a keyframe, and no more. A queue is latency.
 pub(crate) const SEND_BUFFER: usize = 512 << 10;
-/// How long a path is taken to be narrower once QUIC thinks so: losses of a few large packets can look like it.
+/// How long a path is taken to be narrower once QUIC thinks so: losses of a few large packets can look like
+/// it.
 const NARROW: Duration = Duration::from_secs(5);
-/// How long a dial may take. One that starts while the way is broken repeats its first packet ever more seldom, so a new one is
-/// sooner through when the way is back; every so many, one is patient, for ways with a long round trip.
+/// How long a dial may take. One that starts while the way is broken repeats its first packet ever more
+/// seldom, so a new one is sooner through when the way is back; every so many, one is patient, for ways with
+/// a long round trip.
 const IMPATIENT: Duration = Duration::from_secs(1);
 const PATIENT: Duration = Duration::from_secs(3);
 const PATIENT_EVERY: u32 = 4;

@@ -17,8 +17,8 @@ const PAIR: &[u8] = b"holobooth-pair-1";
 /// What a dialler calls the other side; certificates carry it, nobody relies on it.
 pub(crate) const NAME: &str = "holobooth";
 
-/// Lets in the one certificate with the pinned fingerprint, and remembers the last that it turned away. Where none is pinned, lets in
-/// all: who they are is to be proved afterwards.
+/// Lets in the one certificate with the pinned fingerprint, and remembers the last that it turned away. Where
+/// none is pinned, lets in all: who they are is to be proved afterwards.
 #[derive(Debug)]
 pub(crate) struct Pin {
     expected: Option<Fingerprint>,
@@ -184,7 +184,8 @@ pub(crate) fn server(identity: &Identity, pin: &Arc<Pin>, open: bool) -> Result<
     Ok(server)
 }
 
-/// TLS towards a relay: it is evaluated, by its certificate's fingerprint or by this system's roots; we show nothing.
+/// TLS towards a relay: it is evaluated, by its certificate's fingerprint or by this system's roots; we show
+/// nothing.
 ///
 /// # Errors
 /// [`NoRoots`](crate::link::Error::NoRoots) without a fingerprint on a system that trusts nobody.

@@ -1,7 +1,8 @@
 //! Announcements: which instances of which booths are there, and which of a booth's is the newest. No I/O.
 //!
-//! An instance's path is `<room>/<fingerprint>/<epoch>-<public key>`, and in a room with a key `-<tag>` after that, a MAC over the rest:
-//! at a relay where others may announce too, nobody outside the room makes an instance of ours.
+//! An instance's path is `<room>/<fingerprint>/<epoch>-<public key>`, and in a room with a key `-<tag>` after
+//! that, a MAC over the rest: at a relay where others may announce too, nobody outside the room makes an
+//! instance of ours.
 
 use std::collections::{BTreeMap, BTreeSet};
 

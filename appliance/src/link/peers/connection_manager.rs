@@ -1,9 +1,9 @@
-//! The connections, and which booths are met over them: the input and output around each peer's [`Route`](super::route::Route),
-//! which decides.
+//! The connections, and which booths are met over them: the input and output around each peer's
+//! [`Route`](super::route::Route), which decides.
 //!
-//! Booths dial and listen both, so that either can be restarted and neither waits for the other's timeout. What is dialled and what
-//! carries is each route's choice; here are the sockets, the tasks and the log, and in [`callers`] who is there, who is let in and who
-//! is turned away.
+//! Booths dial and listen both, so that either can be restarted and neither waits for the other's timeout.
+//! What is dialled and what carries is each route's choice; here are the sockets, the tasks and the log, and
+//! in [`callers`] who is there, who is let in and who is turned away.
 //!
 //! ```text
 //!   encoder ─► hand-over ─► feed of each connection's session ─► … ─► session ─► the peer's own mailboxes
@@ -70,7 +70,8 @@ const UNSEALED: &str = "direct";
 /// Runs the link until `stop`; outlives every connection.
 ///
 /// # Errors
-/// Only at start: [`Error::Bind`], [`Error::Tls`], [`Error::NoRoots`], [`Error::Unsealed`], [`Error::System`].
+/// Only at start: [`Error::Bind`], [`Error::Tls`], [`Error::NoRoots`], [`Error::Unsealed`],
+/// [`Error::System`].
 pub fn run(
     mut config: Config,
     inbox: &mut Inbox,
@@ -128,7 +129,7 @@ impl<'a> Source<'a> {
 
 /// Whom a connection leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Far {
+enum Remote {
     Booth(Fingerprint),
     Relay,
 }
@@ -139,7 +140,7 @@ type PeerControl<'a> = Control<<Sealed<MoqCarrier<'a>> as Carrier>::Peer>;
 struct Line<'a> {
     connection: Connection,
     min_window: MinWindow,
-    far: Far,
+    remote: Remote,
     /// What follows the other booths' instances on it.
     attending: AbortHandle,
     /// What its session is to send.
@@ -168,7 +169,7 @@ enum Origin {
     Relay,
 }
 
-type Shaken = (Origin, Result<Up, Failed>);
+type Handshake = (Origin, Result<Up, Failed>);
 type SessionFuture<'a> = Pinned<Box<dyn Future<Output = (Id, Ended)> + 'a>>;
 
 /// The configured address, while nobody is known to be there.
@@ -200,7 +201,7 @@ struct ConnectionManager<'a> {
     sessions: FuturesUnordered<SessionFuture<'a>>,
     notice: mpsc::UnboundedSender<(Id, Slot, Notice)>,
     notices: mpsc::UnboundedReceiver<(Id, Slot, Notice)>,
-    handshakes: JoinSet<Shaken>,
+    handshakes: JoinSet<Handshake>,
     attending: JoinSet<(Id, Ended)>,
     meet: mpsc::Sender<(Id, Happened)>,
     happened: mpsc::Receiver<(Id, Happened)>,
@@ -288,7 +289,7 @@ impl<'a> ConnectionManager<'a> {
                     }
                 },
                 Some((id, slot, notice)) = self.notices.recv() => self.noticed(id, slot, notice),
-                Some(Ok((origin, result))) = self.handshakes.join_next() => self.shaken(origin, result),
+                Some(Ok((origin, result))) = self.handshakes.join_next() => self.handshake_over(origin, result),
                 Some((id, happened)) = self.happened.recv() => match happened {
                     Happened::Met(who, met) => self.met(id, who, *met),
                     Happened::Seen(who, there) => self.at_relay(who, there),
@@ -311,7 +312,7 @@ impl<'a> ConnectionManager<'a> {
                     log::debug!("link: this machine's network changed");
                     self.network_changed(now_us());
                 }
-                _ = tick.tick() => self.look(),
+                _ = tick.tick() => self.tick(),
             }
         }
         self.sessions.clear();
@@ -348,7 +349,7 @@ impl<'a> ConnectionManager<'a> {
     }
 
     /// What time brings.
-    fn look(&mut self) {
+    fn tick(&mut self) {
         let now = now_us();
         self.context.handles.heartbeat.beat_at(now);
         if self.socket.is_none() && self.rebound.is_none_or(|at| at.elapsed() >= REBIND) {
@@ -380,7 +381,7 @@ impl<'a> ConnectionManager<'a> {
         self.take_at_relay(now);
         self.dial_peers(now);
         self.dial_address(now);
-        self.tidy();
+        self.close_unneeded();
     }
 
     /// The relay is dialled when there is no connection to it, or all that it carries has fallen silent.
@@ -525,7 +526,7 @@ impl<'a> ConnectionManager<'a> {
         }
     }
 
-    fn shaken(&mut self, origin: Origin, result: Result<Up, Failed>) {
+    fn handshake_over(&mut self, origin: Origin, result: Result<Up, Failed>) {
         let now = now_us();
         if origin == Origin::Address {
             self.address.under_way = false;
@@ -574,7 +575,7 @@ impl<'a> ConnectionManager<'a> {
             self.relay.up(id, now);
             log::debug!("link: {id} is up: the relay, {}", connection.remote_address());
             let targets = self.targets.subscribe();
-            self.add_line(id, connection, min_window, Far::Relay, Role::Relay, targets);
+            self.add_line(id, connection, min_window, Remote::Relay, Role::Relay, targets);
             return;
         };
         if let Origin::Booth(dialled) = origin
@@ -594,8 +595,8 @@ impl<'a> ConnectionManager<'a> {
         let role = if dialled { Role::Dialled } else { Role::Accepted };
         log::debug!("link: {id} is up: {role:?}, {}", connection.remote_address());
         let targets = watch::channel(BTreeSet::from([who])).1;
-        self.add_line(id, connection, min_window, Far::Booth(who), role, targets);
-        self.tidy();
+        self.add_line(id, connection, min_window, Remote::Booth(who), role, targets);
+        self.close_unneeded();
     }
 
     fn add_line(
@@ -603,14 +604,14 @@ impl<'a> ConnectionManager<'a> {
         id: Id,
         connection: Connection,
         min_window: MinWindow,
-        far: Far,
+        remote: Remote,
         role: Role,
         targets: Targets,
     ) {
         let attending = attend(id, connection.clone(), role, self.names.clone(), targets, self.meet.clone());
         let attending = self.attending.spawn(attending);
         let feed = Rc::new(Feed::default());
-        self.lines.insert(id, Line { connection, min_window, far, attending, feed, session: None });
+        self.lines.insert(id, Line { connection, min_window, remote, attending, feed, session: None });
     }
 
     /// The tracks of booth `who` flow through connection `id`.
@@ -618,7 +619,7 @@ impl<'a> ConnectionManager<'a> {
         let now = now_us();
         let Some(peer) = self.peers.get_mut(&who) else { return };
         if !self.lines.contains_key(&id) || !peer.route.met(id, now) {
-            return self.tidy();
+            return self.close_unneeded();
         }
         log::debug!("link: {id} is the session with {}", self.roster.name(who));
         self.met_count += 1;
@@ -644,7 +645,7 @@ impl<'a> ConnectionManager<'a> {
             let (control, controls) = mpsc::unbounded_channel();
             let _ = control.send(join);
             line.session = Some(control);
-            let (connection, direct) = (line.connection.clone(), line.far != Far::Relay);
+            let (connection, direct) = (line.connection.clone(), line.remote != Remote::Relay);
             let (min_window, feed) = (line.min_window.clone(), line.feed.clone());
             let (context, notice) = (self.context, self.notice.clone());
             self.sessions.push(Box::pin(async move {
@@ -662,7 +663,7 @@ impl<'a> ConnectionManager<'a> {
                 (id, ended)
             }));
         }
-        self.tidy();
+        self.close_unneeded();
     }
 
     /// A session tells of the peer at `slot`.
@@ -679,7 +680,7 @@ impl<'a> ConnectionManager<'a> {
             Notice::Over(ended) => {
                 log::debug!("link: {id}: over with {}: {ended}", self.roster.name(who));
                 peer.session = None;
-                let relay = self.lines.get(&id).is_some_and(|line| line.far == Far::Relay);
+                let relay = self.lines.get(&id).is_some_and(|line| line.remote == Remote::Relay);
                 if !relay {
                     // Whoever dropped its tracks is done with the connection.
                     self.gone(id, &ended);
@@ -718,7 +719,7 @@ impl<'a> ConnectionManager<'a> {
         log::debug!("link: session over, {id}: {ended}");
         let Some(line) = self.lines.get_mut(&id) else { return };
         line.session = None;
-        if line.far != Far::Relay || line.connection.close_reason().is_some() {
+        if line.remote != Remote::Relay || line.connection.close_reason().is_some() {
             return self.gone(id, ended);
         }
         let now = now_us();
@@ -737,9 +738,9 @@ impl<'a> ConnectionManager<'a> {
         }
         let line = self.lines.remove(&id);
         if let (Some(line), Ended::Connection(ConnectionError::ApplicationClosed(close))) = (&line, ended) {
-            let origin = match line.far {
-                Far::Booth(who) => Origin::Booth(who),
-                Far::Relay => Origin::Relay,
+            let origin = match line.remote {
+                Remote::Booth(who) => Origin::Booth(who),
+                Remote::Relay => Origin::Relay,
             };
             self.turned_away(origin, close.error_code);
         }
@@ -751,16 +752,16 @@ impl<'a> ConnectionManager<'a> {
             log::debug!("link: {id} is gone: {ended}");
             line.close(b"over");
         }
-        self.tidy();
+        self.close_unneeded();
     }
 
     /// Closes what is of no more use.
-    fn tidy(&mut self) {
+    fn close_unneeded(&mut self) {
         let now = now_us();
         let (peers, relay) = (&self.peers, self.relay.connection());
-        let unneeded = |id: Id, line: &Line<'_>| match line.far {
-            Far::Booth(who) => !peers.get(&who).is_some_and(|peer| peer.route.keeps(id, now)),
-            Far::Relay => relay != Some(id) && !peers.values().any(|peer| peer.session == Some(id)),
+        let unneeded = |id: Id, line: &Line<'_>| match line.remote {
+            Remote::Booth(who) => !peers.get(&who).is_some_and(|peer| peer.route.keeps(id, now)),
+            Remote::Relay => relay != Some(id) && !peers.values().any(|peer| peer.session == Some(id)),
         };
         self.lines.extract_if(.., |&id, line| unneeded(id, line)).for_each(|(id, line)| {
             log::debug!("link: {id} is not needed");

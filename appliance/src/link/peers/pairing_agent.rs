@@ -1,4 +1,5 @@
-//! Pairing by code over a connection: the caller, at whom the code was entered, gives the callee, which shows it, a room key.
+//! Pairing by code over a connection: the caller, at whom the code was entered, gives the callee, which shows
+//! it, a room key.
 //!
 //! ```text
 //!  caller                                   callee
@@ -10,7 +11,8 @@
 //!    and gives it, sealed    ─────────────►  keeps it
 //!                            ◄─────────────  done
 //! ```
-//! The caller keeps a new key before it gives it: were it lost on the way, the callee would still show a code.
+//! The caller keeps a new key before it gives it: were it lost on the way, the callee would still show a
+//! code.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -61,7 +63,8 @@ pub(crate) struct Pairing {
 }
 
 impl Pairing {
-    /// Calls: gives `room`, or a new key, to the booth at the other end of `connection`, which shows `code`. What was given.
+    /// Calls: gives `room`, or a new key, to the booth at the other end of `connection`, which shows `code`.
+    /// What was given.
     pub(crate) async fn call(
         &self,
         connection: &Connection,
@@ -269,7 +272,8 @@ impl PairingAgent {
     /// Calls booths that have come into sight, and gives up in time.
     pub(crate) fn look(&mut self, socket: Option<&Socket>, now_us: u64) {
         let Some(order) = &mut self.order else { return };
-        // Who was called has answered, and it is wrong there: others that come into sight later will not know it either.
+        // Who was called has answered, and it is wrong there: others that come into sight later will not know
+        // it either.
         if now_us >= order.until_us || (order.wrong && order.calling == 0) {
             let why = if order.wrong {
                 "the code is not the one that the other booth shows now; read it again"

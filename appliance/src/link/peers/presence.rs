@@ -1,8 +1,9 @@
 //! Our presence on one connection: our broadcast out, the broadcasts of other booths in.
 //!
-//! A booth publishes `<room>/<booth>/<instance>`, with a new instance for each connection (see [`super::announcement`]). At a relay a dead
-//! instance stays announced until the relay's timeout, so the newest counts, and a newer one is followed as soon as it is announced. All
-//! booths of the room are seen there; the tracks of those are taken that a [`watch`] names.
+//! A booth publishes `<room>/<booth>/<instance>`, with a new instance for each connection (see
+//! [`super::announcement`]). At a relay a dead instance stays announced until the relay's timeout, so the
+//! newest counts, and a newer one is followed as soon as it is announced. All booths of the room are seen
+//! there; the tracks of those are taken that a [`watch`] names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
@@ -276,7 +277,8 @@ async fn changed(targets: &mut Targets) {
     }
 }
 
-/// Subscribes to the tracks of the broadcast at `path`, in the order of [`TRACKS`]; feedback to the one for us, who are `own`.
+/// Subscribes to the tracks of the broadcast at `path`, in the order of [`TRACKS`]; feedback to the one for
+/// us, who are `own`.
 async fn join(
     theirs: &origin::Producer,
     path: &str,

@@ -1,7 +1,7 @@
 //! When to dial the relay. No I/O: the time is passed in.
 //!
-//! A booth with a relay stays connected to it, for that is where it sees booths that no multicast reaches. A connection that carries
-//! meetings and has fallen silent is not waited for: another is dialled beside it.
+//! A booth with a relay stays connected to it, for that is where it sees booths that no multicast reaches. A
+//! connection that carries meetings and has fallen silent is not waited for: another is dialled beside it.
 
 use crate::link::peers::route::Id;
 
@@ -26,8 +26,8 @@ impl RelayDial {
         self.newest
     }
 
-    /// Whether to dial now; `silent` says that all meetings over the relay have fallen silent. If so, it counts as being dialled until
-    /// [`RelayDial::up`] or [`RelayDial::failed`].
+    /// Whether to dial now; `silent` says that all meetings over the relay have fallen silent. If so, it
+    /// counts as being dialled until [`RelayDial::up`] or [`RelayDial::failed`].
     pub(crate) fn dial(&mut self, silent: bool, now_us: u64) -> bool {
         let due = now_us >= self.next_us && self.dialled_us.is_none_or(|us| now_us >= us + BETWEEN_US);
         if self.dialling || !due || (self.newest.is_some() && !silent) {

@@ -1,5 +1,5 @@
-//! Which connection carries the meeting: what to dial now, and which of those that came up becomes the session. Pure; the time
-//! is passed in.
+//! Which connection carries the meeting: what to dial now, and which of those that came up becomes the
+//! session. Pure; the time is passed in.
 //!
 //! ```text
 //!            ┌──────────────┐  a connection of either way has met the peer   ┌────────────┐
@@ -13,10 +13,11 @@
 //!                                 carried, but quiet     both are dialled beside it
 //! ```
 //!
-//! A connection is first *up* (its handshake is done), then has *met* (the peer's tracks flow through it); only then may it take
-//! the place of what carries, so that a switch costs no more than what is under way. A direct one always may, the relay's only
-//! when nothing carries or what carries is quiet. Of two direct ones that cross each other, both booths keep the same; of two
-//! that do not, the newer, for it was dialled because the older failed somebody.
+//! A connection is first *up* (its handshake is done), then has *met* (the peer's tracks flow through it);
+//! only then may it take the place of what carries, so that a switch costs no more than what is under way. A
+//! direct one always may, the relay's only when nothing carries or what carries is quiet. Of two direct ones
+//! that cross each other, both booths keep the same; of two that do not, the newer, for it was dialled
+//! because the older failed somebody.
 
 use crate::link::handles::Way;
 
@@ -145,8 +146,8 @@ impl Route {
         self.looked_us = now_us;
     }
 
-    /// Whether `way` is to be dialled now. If so, it counts as being dialled until [`Route::up`] or [`Route::dial_failed`]; a
-    /// dial still under way is given up for the new one.
+    /// Whether `way` is to be dialled now. If so, it counts as being dialled until [`Route::up`] or
+    /// [`Route::dial_failed`]; a dial still under way is given up for the new one.
     pub(crate) fn dial(&mut self, way: Way, now_us: u64) -> bool {
         let line = self.line(way);
         let (last_us, mut next_us) = (line.dialled_us.unwrap_or(0), line.next_us);
@@ -166,7 +167,8 @@ impl Route {
     /// Whether a connection on `way` would be of use.
     pub(crate) fn wants(&self, way: Way, now_us: u64) -> bool {
         let line = self.line(way);
-        // One that is up and has not met yet may still do: directly soon or never, at the relay whenever the peer comes there.
+        // One that is up and has not met yet may still do: directly soon or never, at the relay whenever the
+        // peer comes there.
         let waiting = line.newest.is_some_and(|up| {
             let hopeful = way == Way::Relay || now_us < up.since_us + HOPE_US;
             hopeful && self.session.is_none_or(|session| session.id != up.id)
@@ -185,8 +187,8 @@ impl Route {
         self.rest(way, now_us);
     }
 
-    /// A connection on `way` is up, `dialled` by us or not; `stays` says whether it stays when another crosses it. Whether to go
-    /// on with it; if not, it is to be closed.
+    /// A connection on `way` is up, `dialled` by us or not; `stays` says whether it stays when another
+    /// crosses it. Whether to go on with it; if not, it is to be closed.
     pub(crate) fn up(&mut self, id: Id, way: Way, dialled: bool, stays: bool, now_us: u64) -> bool {
         if dialled {
             self.rest(way, now_us);
@@ -207,8 +209,9 @@ impl Route {
         welcome
     }
 
-    /// The peer's tracks flow through connection `id`. Whether it becomes the session, in the place of whatever was. A connection
-    /// that is the session already becomes it anew: another run of the peer was met there.
+    /// The peer's tracks flow through connection `id`. Whether it becomes the session, in the place of
+    /// whatever was. A connection that is the session already becomes it again: another run of the peer was
+    /// met there.
     pub(crate) fn met(&mut self, id: Id, now_us: u64) -> bool {
         let Some(way) = self.way_of(id) else { return false };
         let holds = self.session.is_some_and(|s| s.way == Way::Direct) && !self.is_quiet(now_us);
@@ -218,7 +221,7 @@ impl Route {
         }
         if way == Way::Relay {
             self.evaluate_direct(now_us);
-            // What was given up is dialled anew, and not waited for.
+            // What was given up is dialled again, and not waited for.
             let given_up = self.session.map(|session| session.id);
             self.direct.newest = self.direct.newest.filter(|up| Some(up.id) != given_up);
         }
@@ -230,7 +233,8 @@ impl Route {
         true
     }
 
-    /// The session is over, its connection perhaps not: `id` stands on, and may meet the peer's next instance.
+    /// The session is over, its connection perhaps not: `id` stands on, and may meet the peer's next
+    /// instance.
     pub(crate) fn session_over(&mut self, id: Id, now_us: u64) {
         let Some(session) = self.session.filter(|session| session.id == id) else { return };
         if self.direct.newest.is_none_or(|up| up.id == id) {

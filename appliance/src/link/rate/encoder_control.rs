@@ -1,13 +1,14 @@
 //! What the one encoder is told on behalf of all peers. No I/O.
 //!
-//! The encoder follows the slowest *participant*. A peer whose path carries far less than every other's would take the picture from
-//! all of them: it is no participant while that lasts, is told so, and gets fewer pictures.
+//! The encoder follows the slowest *participant*. A peer whose path carries far less than every other's would
+//! take the picture from all of them: it is no participant while that lasts, is told so, and gets fewer
+//! pictures.
 
 use crate::link::sizes::MAX_PEERS;
 use crate::media::encoder_command::EncoderCommand;
 
-/// A peer is too slow for the meeting below this share of the next slowest peer's rate, and below [`HOPELESS_KBPS`], for
-/// [`HOLD_US`]; it takes part again above [`BACK_SHARE`] of it for as long.
+/// A peer is too slow for the meeting below this share of the next slowest peer's rate, and below
+/// [`HOPELESS_KBPS`], for [`HOLD_US`]; it takes part again above [`BACK_SHARE`] of it for as long.
 const HOPELESS_SHARE: f32 = 0.25;
 const BACK_SHARE: f32 = 0.4;
 /// A path that carries this is never hopeless: at this rate there is a picture worth looking at, in kbit/s.

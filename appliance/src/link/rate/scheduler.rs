@@ -1,8 +1,8 @@
 //! Who may send now on a connection. No I/O.
 //!
-//! Voice goes first, then feedback, then video (repairs before new shards), then bulk: padding. The transport below sends in the order
-//! in which it is given datagrams, so what is urgent must never find much waiting there: video is given to it only while next to
-//! nothing waits, and bulk only while nothing does.
+//! Voice goes first, then feedback, then video (repairs before new shards), then bulk: padding. The transport
+//! below sends in the order in which it is given datagrams, so what is urgent must never find much waiting
+//! there: video is given to it only while next to nothing waits, and bulk only while nothing does.
 
 /// Classes of datagrams, the most urgent first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,10 +19,12 @@ pub(crate) enum Class {
 
 /// What may wait in the transport when video is given to it, in µs of the pace.
 const VIDEO_WAIT_US: u64 = 3_000;
-/// And in bytes, within these bounds: two datagrams at least, so that a slow path never runs dry between two looks.
+/// And in bytes, within these bounds: two datagrams at least, so that a slow path never runs dry between two
+/// looks.
 const VIDEO_WAIT_BYTES: (usize, usize) = (3_000, 32 << 10);
 
-/// Whether a datagram of `class` may be given to a transport in which `waiting_bytes` wait, at a pace of `pace_kbps`.
+/// Whether a datagram of `class` may be given to a transport in which `waiting_bytes` wait, at a pace of
+/// `pace_kbps`.
 pub(crate) fn admits(class: Class, waiting_bytes: usize, pace_kbps: u32) -> bool {
     match class {
         Class::Voice | Class::Feedback => true,

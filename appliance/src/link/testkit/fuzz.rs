@@ -1,5 +1,5 @@
-//! What a peer or a relay can throw at a link. Each function takes any bytes, and panics only where the link is wrong: it is
-//! run by `cargo fuzz` (see `appliance/fuzz/`) and by property tests.
+//! What a peer or a relay can throw at a link. Each function takes any bytes, and panics only where the link
+//! is wrong: it is run by `cargo fuzz` (see `appliance/fuzz/`) and by property tests.
 
 use bytes::Bytes;
 
@@ -13,10 +13,12 @@ use crate::link::track::TRACKS;
 use crate::media::picture::{AccessUnit, Stamps};
 use crate::pairing::RoomKey;
 
-/// What one end may hold of what a peer sends, in bytes. See the assembler's limits: frames under way, of the largest size.
+/// What one end may hold of what a peer sends, in bytes. See the assembler's limits: frames under way, of the
+/// largest size.
 const HELD: usize = 128 << 20;
 
-/// Cuts `data` into things of up to 64 kB, each behind two bytes of length and one of the milliseconds that pass before it.
+/// Cuts `data` into things of up to 64 kB, each behind two bytes of length and one of the milliseconds that
+/// pass before it.
 fn things(mut data: &[u8]) -> impl Iterator<Item = (u64, Bytes)> {
     std::iter::from_fn(move || {
         let (&[high, low, ms], rest) = data.split_first_chunk()?;
@@ -126,7 +128,7 @@ mod tests {
     fn shard(number: u8, index: u8, packet: u16) -> Vec<u8> {
         let shards = shards(&unit(number.into(), 4_000), number.into(), 2);
         let s = &shards[usize::from(index) % shards.len()];
-        // Two of three in halves, but for the last, which is short.
+        // Two of three as split shards, but for the last, which is short.
         let part = [Part::Whole, Part::First, Part::Second][usize::from(packet % 3)];
         let mut out = Vec::new();
         put_header(&mut out, packet.into(), s.frame, (s.index, part), (s.data, s.parity), s.left_us);

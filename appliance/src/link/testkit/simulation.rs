@@ -1,7 +1,7 @@
 //! Two links over a carrier in memory, for hours in seconds, under faults by seed.
 //!
-//! What stands at the ends is as much of a booth as the link can tell: an encoder that obeys its signals, and a decoder that
-//! wants every frame it refers to.
+//! What stands at the ends is as much of a booth as the link can tell: an encoder that obeys its signals, and
+//! a decoder that wants every frame it refers to.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -98,7 +98,8 @@ pub struct VoiceOutcome {
     pub received: u64,
     /// Of these, more than 60 ms after they were put in.
     pub late: u64,
-    /// From putting a frame in until its datagram went to the transport, in µs: the 99th percentile and the most.
+    /// From putting a frame in until its datagram went to the transport, in µs: the 99th percentile and the
+    /// most.
     pub send_p99_us: u64,
     /// See [`VoiceOutcome::send_p99_us`].
     pub send_max_us: u64,
@@ -407,7 +408,8 @@ pub fn simulate(seed: u64, seconds: u64) -> nix::Result<Outcome> {
 
 const START_US: u64 = 10_000_000;
 
-/// The same with video of up to `max_kbps`, over the lines of `script`, each both ways and until its end in µs, and then under faults.
+/// The same with video of up to `max_kbps`, over the lines of `script`, each both ways and until its end in
+/// µs, and then under faults.
 fn run(
     seed: u64,
     seconds: u64,
@@ -458,8 +460,8 @@ fn play(mut stage: Stage, seconds: u64) -> nix::Result<(Outcome, Stage)> {
     Ok((outcome, stage))
 }
 
-/// Sound beside video at the limit of a line of `kbps` with `loss` (0 to 1) and 20 ms each way, for `seconds`; a keyframe is asked for
-/// every second. What became of one end's.
+/// Sound beside video at the limit of a line of `kbps` with `loss` (0 to 1) and 20 ms each way, for
+/// `seconds`; a keyframe is asked for every second. What became of one end's.
 ///
 /// # Errors
 /// As [`simulate`].

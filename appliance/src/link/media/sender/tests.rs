@@ -70,7 +70,8 @@ fn what_is_asked_for_is_sent_again_with_some_to_spare_and_once() {
     let mut runs = [Run::default(); MAX_RUNS];
     runs[0] = Run { start: 3, length: 4 };
     let nack = Nack { frame: 0, round: 1, need: 3, runs, count: 1 };
-    // What was sent less than a round trip ago cannot be missed yet, and asking for it does not use up the question.
+    // What was sent less than a round trip ago cannot be missed yet, and asking for it does not use up the
+    // question.
     sender.nack(0, &nack, now);
     assert!(drain(&mut sender, &mut now, 5).is_empty());
     now += 40_000;
@@ -125,7 +126,7 @@ fn what_was_cut_for_a_wider_path_goes_as_split_shards_and_so_do_repairs() {
         let received = |datagrams: &[Bytes]| {
             let mut assembler = Assembler::default();
             for shard in datagrams.iter().filter_map(|d| Datagram::parse(d.clone())?.shard) {
-                assert_ne!(assembler.push(shard, now, 0), Made::Nonsense);
+                assert_ne!(assembler.push(shard, now, 0), Made::Malformed);
             }
             assembler.take().map(|out| out.unit.data)
         };

@@ -15,8 +15,8 @@ use crate::link::session::Control;
 use crate::media::clock::now_us;
 use crate::pairing::{Fingerprint, Sighting, Taken};
 
-/// Where there are more booths than places, each that does not answer gives way to the next after so long, at least and at most: were
-/// it the same everywhere, booths could chase each other for ever.
+/// Where there are more booths than places, each that does not answer gives way to the next after so long, at
+/// least and at most: were it the same everywhere, booths could chase each other for ever.
 const TURN_US: (u64, u64) = (1_500_000, 3_000_000);
 /// A peer that is seen nowhere and does not answer is forgotten after this.
 const FORGET_US: u64 = 30_000_000;
@@ -26,8 +26,8 @@ const ACCESS_DENIED: u8 = 49;
 const TELL_AGAIN: Duration = Duration::from_secs(30);
 
 impl ConnectionManager<'_> {
-    /// All booths of the room that are here become peers while there is a place; where there is none, those that do not answer give way
-    /// to the others in turn.
+    /// All booths of the room that are here become peers while there is a place; where there is none, those
+    /// that do not answer give way to the others in turn.
     pub(super) fn choose_peers(&mut self, now: u64) {
         let wanted = self.config.peer.fingerprint;
         let forgotten: Vec<_> = self

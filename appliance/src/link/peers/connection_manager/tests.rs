@@ -399,7 +399,8 @@ fn a_stranger_is_refused_and_counted() {
     threads.into_iter().for_each(|t| t.join().unwrap());
 }
 
-/// A relay as small as can be: what one connection publishes, all others find. Ends with the runtime it runs in.
+/// A relay as small as can be: what one connection publishes, all others find. Ends with the runtime it runs
+/// in.
 async fn relay(identity: &Identity, listen: SocketAddr) {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut tls = rustls::ServerConfig::builder_with_provider(provider)
@@ -465,7 +466,7 @@ fn booths_that_cannot_reach_each_other_meet_at_a_relay() {
         };
         assert_eq!((0..10).find_map(|_| send()).expect("a frame").data.len(), 20_000);
     }
-    // One of them starts anew and is told of a direct way: both take it.
+    // One of them starts again and is told of a direct way: both take it.
     a.stop.store(true, Relaxed);
     let [ta, tb] = threads;
     ta.join().unwrap();

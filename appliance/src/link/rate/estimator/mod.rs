@@ -1,17 +1,18 @@
-//! How much fits through the link: a sender-side bandwidth estimator fed by receive times. Pure: no clock, no I/O, and no
-//! allocation.
+//! How much fits through the link: a sender-side bandwidth estimator fed by receive times. Pure: no clock, no
+//! I/O, and no allocation.
 //!
-//! It listens for a queue. The *base delay* is the least one-way delay of ten seconds, the *standing queue* is the least delay of
-//! the last 35 ms above it: longer than a frame, so that a frame's own burst does not count
-//! (RFC 8698, sections 4.2 and 5.1.1; RFC 8298, section 4.1.2). A queue that stands and does not fall, or that rises steeply, is
-//! overuse (draft-ietf-rmcat-gcc-02, sections 5.4 and 5.5). Then whatever comes out of the link is its capacity, and the rate
-//! goes below that by as much as drains the queue in a quarter of a second. After that it stays just below, and grows slowly near
-//! what is known to be full, faster elsewhere. Trains of padding find room that video alone would not
-//! (section 5.5's increase is slow; libwebrtc probes for the same reason).
+//! It listens for a queue. The *base delay* is the least one-way delay of ten seconds, the *standing queue*
+//! is the least delay of the last 35 ms above it: longer than a frame, so that a frame's own burst does not
+//! count (RFC 8698, sections 4.2 and 5.1.1; RFC 8298, section 4.1.2). A queue that stands and does not fall,
+//! or that rises steeply, is overuse (draft-ietf-rmcat-gcc-02, sections 5.4 and 5.5). Then whatever comes out
+//! of the link is its capacity, and the rate goes below that by as much as drains the queue in a quarter of a
+//! second. After that it stays just below, and grows slowly near what is known to be full, faster elsewhere.
+//! Trains of padding find room that video alone would not (section 5.5's increase is slow; libwebrtc probes
+//! for the same reason).
 //!
-//! Where it parts from them: a queue which does not fall although less was sent than comes out is no queue but a longer way, and
-//! becomes the base. Loss without a queue lowers the rate only where it is heavy, or where growth brought it
-//! (gcc-02, section 6): parity and repair live with the rest.
+//! Where it parts from them: a queue which does not fall although less was sent than comes out is no queue
+//! but a longer way, and becomes the base. Loss without a queue lowers the rate only where it is heavy, or
+//! where growth brought it (gcc-02, section 6): parity and repair live with the rest.
 
 mod arrival;
 mod path;
@@ -125,8 +126,8 @@ impl Estimator {
         }
     }
 
-    /// Takes in a report: arrivals in the order of sending, and how many datagrams of the same span never came.
-    /// Reports should come every 15 to 50 ms. Nonsense changes nothing.
+    /// Takes in a report: arrivals in the order of sending, and how many datagrams of the same span never
+    /// came. Reports should come every 15 to 50 ms. Malformed changes nothing.
     pub(crate) fn report(&mut self, arrivals: &[Arrival], lost: u32, now_us: u64) {
         let mut newest_us = 0;
         let prober = &mut self.prober;
@@ -151,8 +152,8 @@ impl Estimator {
         self.target_kbps = self.target_kbps.clamp(self.floor_kbps, self.ceiling_kbps);
     }
 
-    /// Time passes. `unanswered_us`: when the oldest datagram was sent of which no report has spoken yet; `None` when there is
-    /// none. Long silence lowers the rate step by step.
+    /// Time passes. `unanswered_us`: when the oldest datagram was sent of which no report has spoken yet;
+    /// `None` when there is none. Long silence lowers the rate step by step.
     pub(crate) fn tick(&mut self, now_us: u64, unanswered_us: Option<u64>) {
         let Some(sent_us) = unanswered_us else { return };
         let patience_us = SILENCE_US.max(self.lag_us.saturating_mul(2).saturating_add(75_000)).min(1_000_000);

@@ -4,11 +4,11 @@ use super::arrival::Arrival;
 
 /// Reports remembered: nearly two seconds at 15 ms.
 const SPANS: usize = 128;
-/// The base delay is the least of this many seconds: long enough to meet an empty queue, short enough that clocks which drift
-/// 100 ppm apart part by one millisecond.
+/// The base delay is the least of this many seconds: long enough to meet an empty queue, short enough that
+/// clocks which drift 100 ppm apart part by one millisecond.
 const BASE_SECONDS: usize = 10;
-/// More than one frame interval at 30 frames a second, so that the least delay in it is that of a queue which stands, not that
-/// of a burst.
+/// More than one frame interval at 30 frames a second, so that the least delay in it is that of a queue which
+/// stands, not that of a burst.
 const STANDING_US: i64 = 35_000;
 /// Fewer datagrams say little about the least delay.
 const STANDING_COUNT: u32 = 5;
@@ -96,7 +96,8 @@ impl Path {
         }
     }
 
-    /// Takes in a report; `each` sees every datagram that makes sense and its delay. False when nothing made sense.
+    /// Takes in a report; `each` sees every datagram that makes sense and its delay. False when nothing made
+    /// sense.
     pub(crate) fn add(
         &mut self,
         arrivals: &[Arrival],
@@ -190,7 +191,8 @@ impl Path {
         (1..=self.len).map(|back| &self.spans[(self.next + SPANS - back) % SPANS])
     }
 
-    /// Spans from the `skip`th back until they are long enough to tell a standing queue from a burst, and how many.
+    /// Spans from the `skip`th back until they are long enough to tell a standing queue from a burst, and how
+    /// many.
     fn standing(&self, skip: usize) -> Option<(Span, usize)> {
         self.window(skip, |whole| {
             whole.last_received_us - whole.first_received_us >= STANDING_US && whole.count >= STANDING_COUNT
@@ -225,7 +227,8 @@ impl Path {
         self.newest_first().next().map_or(0, |span| self.above_base(span.least_delay_us))
     }
 
-    /// By how much the least delay of the newest report is above that of every one of the three before, in µs; 0 after a stall.
+    /// By how much the least delay of the newest report is above that of every one of the three before, in
+    /// µs; 0 after a stall.
     pub(crate) fn sudden_us(&self) -> u64 {
         let mut spans = self.newest_first().take(4);
         let Some(newest) = spans.next().filter(|span| !span.after_stall) else { return 0 };
@@ -245,7 +248,8 @@ impl Path {
         (apart_us > 5_000).then(|| (now.least_delay_us - before.least_delay_us) as f64 / apart_us as f64)
     }
 
-    /// How fast datagrams came in over about the last `least_us`, never across a stall; `None` when there were too few.
+    /// How fast datagrams came in over about the last `least_us`, never across a stall; `None` when there
+    /// were too few.
     pub(crate) fn delivered_kbps(&self, least_us: i64) -> Option<f64> {
         let (whole, _) = self.window(0, |whole| {
             whole.after_stall || whole.last_received_us - whole.first_received_us >= least_us

@@ -8,11 +8,13 @@ const QUICK: u8 = 4;
 const PAUSE_US: u64 = 1_000_000;
 const LONGEST_IDLE_US: u64 = 4_000_000;
 const LONGEST_MISLED_US: u64 = 6_000_000;
-/// A train lasts about this long, within these bounds: long enough to see a slope, short enough to hurt nobody.
+/// A train lasts about this long, within these bounds: long enough to see a slope, short enough to hurt
+/// nobody.
 const TRAIN_US: f64 = 8_000.0;
 const LEAST_BYTES: f64 = 6.0 * 1_100.0;
 const MOST_BYTES: f64 = 24.0 * 1_100.0;
-/// A train whose delay grows by more than this share of its length was held up; less is the clocks' and the schedulers'.
+/// A train whose delay grows by more than this share of its length was held up; less is the clocks' and the
+/// schedulers'.
 const HELD_UP: f64 = 0.1;
 /// A train that finds room for so many times the rate was worth it, held up or not.
 const FOUND: f64 = 1.15;
@@ -110,8 +112,8 @@ impl Prober {
         Some(Probe { kbps: kbps as u32, bytes })
     }
 
-    /// A datagram came in, in the order of sending. Others that lie between those of the train took their part of the link, so
-    /// they count.
+    /// A datagram came in, in the order of sending. Others that lie between those of the train took their
+    /// part of the link, so they count.
     pub(crate) fn arrived(&mut self, arrival: &Arrival, delay_us: i64) {
         let Some(train) = &mut self.train else { return };
         if arrival.sent_us < train.asked_us || (train.first.is_none() && !arrival.probe) {
@@ -127,8 +129,8 @@ impl Prober {
         }
     }
 
-    /// What the train found, once it is through, when the rate is `target_kbps`. `newest_us`: when the newest datagram known of was
-    /// sent.
+    /// What the train found, once it is through, when the rate is `target_kbps`. `newest_us`: when the newest
+    /// datagram known of was sent.
     pub(crate) fn verdict(&mut self, newest_us: u64, target_kbps: f64, now_us: u64) -> Option<Verdict> {
         let train = self.train.as_ref()?;
         let (first_us, _, first_bytes) = train.first?;

@@ -245,7 +245,8 @@ fn at_the_ceiling_and_while_a_queue_stands_there_is_no_padding() {
 
 #[test]
 fn the_rest_of_a_queue_that_drained_gives_no_rate_back() {
-    // As wide as before it may be for a longer way that came alone, not for one under a queue that has fallen.
+    // As wide as before it may be for a longer way that came alone, not for one under a queue that has
+    // fallen.
     for longer_ms in [6.0, 8.0, 12.0] {
         let trace = step(|world| world.delay = vec![(0.0, 20.0), (10.0, 20.0 + longer_ms)]);
         let most = trace.most(11.0, 30.0, target);

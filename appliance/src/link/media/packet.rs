@@ -6,7 +6,8 @@
 //! padding:  kind:8=3  packet:32  zeros…
 //! frame:    flags:8  length:32  capture_us:64  dequeued:32  staged:32  encoded:32  sent:32  unit…  zeros…
 //! ```
-//! `packet` numbers the datagrams of the track in the order of sending, whatever they carry. Of a frame's
+//! `packet` numbers the datagrams of all media tracks of a connection in the order of sending, whatever they
+//! carry. Of a frame's
 //! `data + parity` shards any `data` give it back (see [`crate::link::media::fec`]). All are of one length,
 //! but the last data shard may go without the zeros behind the access unit. A shard that was cut for a path
 //! which has become narrower since goes in two halves, `part` 1 and 2; `length` is that of the frame's whole

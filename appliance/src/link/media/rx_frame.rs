@@ -1,4 +1,14 @@
 //! A frame that comes in: where its shards lie, and when it is asked for, waited for and given up. No I/O.
+//!
+//! ```text
+//!   a shard                     enough shards             all before it are out
+//!  ─────────► assembling ──────────────────────► whole ─────────────────────────► out
+//!              │    ▲
+//!              │    │ something is missing and can still come in time: NACK, a repair
+//!              │    └──────┐
+//!              ├───────────┘
+//!              └─► given up: nothing decodes before a keyframe, which is asked for
+//! ```
 
 use bytes::BytesMut;
 

@@ -1,4 +1,10 @@
 //! A frame that goes out: its shards, those that wait and those that went, whole or as split shards. No I/O.
+//!
+//! ```text
+//!   packetized              the pacer admits           a NACK                half a second after
+//!  ────────────► waiting ──────────────────► sent ◄─────────────► repaired ────────────────────► forgotten
+//!                shard by shard                     as often as asked        the deadline
+//! ```
 
 use bytes::{BufMut, Bytes, BytesMut};
 

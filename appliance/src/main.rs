@@ -20,7 +20,8 @@ use crate::exit::fail;
 
 /// The firmware of a projection booth: camera to far screen, both ways, light to light.
 ///
-/// Log lines go to standard error; RUST_LOG=debug says more. Exit status: 0 fine, 1 failed, 2 wrong usage or configuration.
+/// Log lines go to standard error; RUST_LOG=debug says more. Exit status: 0 fine, 1 failed, 2 wrong usage or
+/// configuration.
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
@@ -42,7 +43,8 @@ enum Command {
     },
     /// Print a configuration file with every key, what it means, and its default or an example.
     Reference,
-    /// Print this booth's fingerprint, for peer.fingerprint at the other booth; make the identity if there is none.
+    /// Print this booth's fingerprint, for peer.fingerprint at the other booth; make the identity if there is
+    /// none.
     Identity {
         #[command(flatten)]
         origin: Origin,
@@ -55,7 +57,8 @@ enum Command {
         #[command(subcommand)]
         command: Room,
     },
-    /// Give the booth that shows this code the room that this booth belongs to; a new one when it belongs to none.
+    /// Give the booth that shows this code the room that this booth belongs to; a new one when it belongs to
+    /// none.
     Pair {
         /// The eight digits on the other booth's screen.
         code: String,
@@ -74,7 +77,8 @@ enum Command {
         #[arg(long, default_value = STATUS_SOCKET)]
         socket: PathBuf,
     },
-    /// Show the starting card until the booth itself is started; a unit of the appliance calls this as soon as there is a screen.
+    /// Show the starting card until the booth itself is started; a unit of the appliance calls this as soon
+    /// as there is a screen.
     #[command(hide = true)]
     Card {
         /// The image's configuration: what came by stick is not there yet.
@@ -94,7 +98,8 @@ enum Command {
         #[arg(long, default_value_t = 180)]
         timeout_s: u64,
     },
-    /// Count a start without the data partition, and make it anew at the third; the appliance does it instead of an emergency shell.
+    /// Count a start without the data partition, and recreate it at the third; the appliance does it instead
+    /// of an emergency shell.
     #[command(hide = true)]
     Rescue {
         /// Where they are counted.
@@ -109,13 +114,15 @@ enum Command {
         #[command(flatten)]
         origin: Origin,
     },
-    /// End the running booth in good order, so that whoever runs it starts it again with the configuration as it is now.
+    /// End the running booth in good order, so that whoever runs it starts it again with the configuration as
+    /// it is now.
     Reload {
         /// The socket on which the booth answers.
         #[arg(long, default_value = STATUS_SOCKET)]
         socket: PathBuf,
     },
-    /// Look at everything under the booth, from the kernel to the other booth: what is wrong, and what to do. Takes less than 10 s.
+    /// Look at everything under the booth, from the kernel to the other booth: what is wrong, and what to do.
+    /// Takes less than 10 s.
     Doctor {
         /// One JSON object instead of a line a layer.
         #[arg(long)]
@@ -149,7 +156,8 @@ enum Command {
         #[command(flatten)]
         system: System,
     },
-    /// Watch over a network that a stick has changed: keep it once the booth reaches again what it reached before, else take it back.
+    /// Watch over a network that a stick has changed: keep it once the booth reaches again what it reached
+    /// before, else take it back.
     Confirm {
         #[command(flatten)]
         system: System,
@@ -230,7 +238,7 @@ struct System {
     /// Where notices for the screen are left.
     #[arg(long, default_value = NOTICES)]
     notices: PathBuf,
-    /// The root below which the network's files are written; unless it is `/`, no service is told.
+    /// The root below which the network's files are written; unless it is `/`, no service is notified.
     #[arg(long, default_value = "/", value_name = "DIR")]
     into: PathBuf,
 }
@@ -243,14 +251,15 @@ impl System {
 
 #[derive(Subcommand)]
 enum Room {
-    /// Make a room key and print it, as text and as a QR code; nothing is kept. Whoever has it belongs to the room.
+    /// Make a room key and print it, as text and as a QR code; nothing is kept. Whoever has it belongs to the
+    /// room.
     New {
         /// One JSON object instead.
         #[arg(long)]
         json: bool,
     },
-    /// Make a new room key and print the configuration with it in the place of the old, for the sticks of all booths that stay. Who keeps
-    /// the old key is no member any more.
+    /// Make a new room key and print the configuration with it in the place of the old, for the sticks of all
+    /// booths that stay. Who keeps the old key is no member any more.
     Rotate {
         /// The configuration to start from; it is not changed.
         #[arg(long, default_value = provision::IMAGE)]
@@ -304,7 +313,8 @@ fn room(command: &Room) -> Result<(), ExitCode> {
     } else {
         println!("{}", qr(&text).map_err(|e| fail(1, &e))?);
         println!(
-            "# Room {id}: the same lines in the configuration of every booth of this room, and in nobody else's hands."
+            "# Room {id}: the same lines in the configuration of every booth of this room, and in nobody \
+             else's hands."
         );
         println!("[room]\nkey = \"{text}\"");
     }
@@ -316,7 +326,7 @@ fn no_answer(socket: &Path, error: &std::io::Error) -> ExitCode {
     ExitCode::from(1)
 }
 
-/// Has the running booth do something, and prints what came of it.
+/// Has the running booth do something, and prints the result.
 fn order(socket: &Path, line: &str) -> Result<(), ExitCode> {
     match health::order(socket, line).map_err(|e| no_answer(socket, &e))? {
         Ok(done) => {
@@ -343,7 +353,8 @@ fn run(cli: Cli) -> Result<(), ExitCode> {
             if config.room.as_ref().is_some_and(|room| room.key.is_some()) {
                 for path in origin.files().iter().filter(|path| others_read(path)) {
                     log::warn!(
-                        "config: {} may hold a room key and can be read by everybody here; chmod 0640 it, and belong to its group",
+                        "config: {} may hold a room key and can be read by everybody here; chmod 0640 it, \
+                         and belong to its group",
                         path.display()
                     );
                 }
@@ -471,7 +482,8 @@ mod tests {
     fn the_qr_code_says_what_the_text_says() {
         let text = RoomKey::of([7; 32]).text();
         let drawn: Vec<Vec<char>> = qr(&text).unwrap().lines().map(|line| line.chars().collect()).collect();
-        // Each character is two modules, one above the other, and what is drawn is light; a module is three pixels here.
+        // Each character is two modules, one above the other, and what is drawn is light; a module is three
+        // pixels here.
         let dark = |x: usize, y: usize| match drawn[y / 6][x / 3] {
             '█' => false,
             '▀' => y / 3 % 2 == 1,

@@ -1,5 +1,6 @@
-//! How urgent threads are that must not wait for a core: their priorities under SCHED_FIFO (sched(7)). The more urgent, the less there is
-//! to do. Encoding is not among them: in software it can fill a core, and nothing else would run.
+//! How urgent threads are that must not wait for a core: their priorities under SCHED_FIFO (sched(7)). The
+//! more urgent, the less there is to do. Encoding is not among them: in software it can fill a core, and
+//! nothing else would run.
 
 use std::io;
 
@@ -17,7 +18,8 @@ pub const DECODE: u8 = 30;
 /// The link.
 pub const LINK: u8 = 20;
 
-/// Gives the calling thread, and every thread and program that it starts from here on, a core whenever there is something to do.
+/// Gives the calling thread, and every thread and program that it starts from here on, a core whenever there
+/// is something to do.
 ///
 /// # Errors
 /// When the system does not allow it.

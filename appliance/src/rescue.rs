@@ -1,8 +1,9 @@
-//! The data partition cannot be had: lost with its TPM, or beyond what fsck repairs. The booth is started again, and after three such
-//! starts in a row, or twenty where a TPM has the key, the partition is made anew. What goes with it is what came after the flashing: the booth's key, what sticks brought.
+//! The data partition cannot be had: lost with its TPM, or beyond what fsck repairs. The booth is started
+//! again, and after three such starts in a row, or twenty where a TPM has the key, the partition is
+//! recreated. What goes with it is what came after the flashing: the booth's key, what sticks brought.
 //!
-//! The starts are counted on the EFI system partition, the only other place that can be written; a good start leaves that alone, so a count
-//! that is an hour old is over.
+//! The starts are counted on the EFI system partition, the only other place that can be written; a good start
+//! leaves that alone, so a count that is an hour old is over.
 
 use std::fs;
 use std::io;
@@ -23,7 +24,8 @@ const TRIES_SEALED: u32 = 20;
 const MIN_SPACING_S: u64 = 3600;
 /// What the TPM is to unlock.
 const SEALED: &str = "/dev/holobooth/sealed";
-/// While a version is on trial: that may be why, and systemd-boot goes back by itself (The Boot Loader Interface).
+/// While a version is on trial: that may be why, and systemd-boot goes back by itself (The Boot Loader
+/// Interface).
 const ON_TRIAL: &str = "/sys/firmware/efi/efivars/LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 /// What has to be mounted, and where the system says so (proc_pid_mountinfo(5)).
 const DATA: &str = "/var";
@@ -39,10 +41,10 @@ enum Step {
     /// This was a start without data; so many were there now.
     Count(u32),
     /// Enough of them.
-    Anew,
+    Recreate,
 }
 
-/// Counts this start, or makes the partition anew.
+/// Counts this start, or recreates the partition.
 pub(crate) fn rescue(count: &Path) -> Result<(), ExitCode> {
     let mounts = fs::read_to_string(MOUNTS).map_err(|e| fail(1, &e))?;
     let blameless = is_mounted(&mounts, DATA) || Path::new(ON_TRIAL).exists();
@@ -52,12 +54,12 @@ pub(crate) fn rescue(count: &Path) -> Result<(), ExitCode> {
     match step(blameless, before, now_s, tries) {
         Step::Nothing => println!("the data is there, or a version on trial does not find it"),
         Step::Count(starts) => {
-            println!("start {starts} of {tries} without data; then its partition is made anew");
+            println!("start {starts} of {tries} without data; then its partition is recreated");
             write(count, Count { starts, last_s: now_s }).map_err(|e| fail(1, &e))?;
         }
-        Step::Anew => {
-            println!("{tries} starts without data: its partition is made anew");
-            anew().map_err(|e| fail(1, &e))?;
+        Step::Recreate => {
+            println!("{tries} starts without data: its partition is recreated");
+            recreate().map_err(|e| fail(1, &e))?;
             let _ = fs::remove_file(count);
             println!("the data partition was made anew; the booth is as it was flashed");
         }
@@ -85,7 +87,7 @@ fn step(blameless: bool, before: Option<Count>, now_s: u64, tries: u32) -> Step 
     }
     let in_a_row = before.filter(|count| count.last_s.abs_diff(now_s) < MIN_SPACING_S);
     let starts = in_a_row.map_or(0, |count| count.starts).saturating_add(1);
-    if starts < tries { Step::Count(starts) } else { Step::Anew }
+    if starts < tries { Step::Count(starts) } else { Step::Recreate }
 }
 
 /// Whether something is mounted at `place`, the fifth word of a line.
@@ -98,7 +100,7 @@ fn write(path: &Path, count: Count) -> io::Result<()> {
 }
 
 /// Has systemd-repart(8) remove the partition that a factory reset removes, and make it again.
-fn anew() -> io::Result<()> {
+fn recreate() -> io::Result<()> {
     // A partition that is in use stays; this one was unlocked, perhaps.
     let _ =
         Command::new("systemd-cryptsetup").args(["detach", "holobooth-data"]).stderr(Stdio::null()).status();
@@ -119,8 +121,8 @@ mod tests {
         let after = |starts, last_s| step(false, Some(Count { starts, last_s }), 10_000, TRIES);
         assert_eq!(step(false, None, 10_000, TRIES), Step::Count(1));
         assert_eq!(after(1, 9_900), Step::Count(2));
-        assert_eq!(after(2, 9_900), Step::Anew);
-        assert_eq!(after(u32::MAX, 10_100), Step::Anew, "a clock that went back a little");
+        assert_eq!(after(2, 9_900), Step::Recreate);
+        assert_eq!(after(u32::MAX, 10_100), Step::Recreate, "a clock that went back a little");
         assert_eq!(after(2, 10_000 - MIN_SPACING_S), Step::Count(1));
         assert_eq!(after(2, 99_999), Step::Count(1));
         let two = Some(Count { starts: 2, last_s: 10_000 });

@@ -1,4 +1,4 @@
-//! Commands that units of the appliance run around the booth: is it well, and what became of an update.
+//! Commands that units of the appliance run around the booth: is it well, and the result of an update.
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -16,13 +16,13 @@ use holobooth::update::{self, Folders, Outcome, Record};
 
 use crate::exit::fail;
 
-/// How long the booth must answer without having been started anew.
+/// How long the booth must answer without having been restarted.
 const STEADY: Duration = Duration::from_secs(10);
 /// From one question to the next.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How soon the screen is given to the booth.
 const HAND_OVER: Duration = Duration::from_millis(20);
-/// Seconds that a person gets to read what became of an update.
+/// Seconds that a person gets to read the result of an update.
 const SHOWN_S: u32 = 60;
 
 /// `holobooth update`
@@ -32,7 +32,7 @@ pub(crate) enum Update {
     Fetch,
     /// Say to systemd-sysupdate where the bundle is that waits; exit status 1 when none does.
     Prepare,
-    /// Tell what became of the installation, and start what was installed.
+    /// Show the result of the installation, and start what was installed.
     Finish,
     /// Tell whether the last update runs or went back.
     Settle,
@@ -103,7 +103,8 @@ pub(crate) fn update(
             Ok(())
         }
         Update::Prepare => {
-            // systemd.service(5) takes 255 for a failure, and anything below for a condition that does not hold.
+            // systemd.service(5) takes 255 for a failure, and anything below for a condition that does not
+            // hold.
             if folders.prepare().map_err(|e| fail(255, &e))? { Ok(()) } else { Err(ExitCode::from(1)) }
         }
         Update::Finish => finish(&folders),
@@ -132,7 +133,7 @@ fn finish(folders: &Folders) -> Result<(), ExitCode> {
     let trouble = result != "success";
     // A server without news at night is no news for anybody.
     if from_stick || installed.is_some() {
-        tell(title, line, trouble);
+        show(title, line, trouble);
     }
     let (Some(to), false) = (installed, trouble) else { return Ok(()) };
     let record = Record { from, to, outcome: Outcome::Installed };
@@ -146,11 +147,11 @@ fn settle(folders: &Folders) -> Result<(), ExitCode> {
     let Some(settled) = record.settled(&update::running().unwrap_or_default()) else { return Ok(()) };
     settled.keep(&folders.data).map_err(|e| fail(1, &e))?;
     let back = settled.outcome == Outcome::WentBack;
-    tell(if back { "The update went back" } else { "Update done" }, settled.line(), back);
+    show(if back { "The update went back" } else { "Update done" }, settled.line(), back);
     Ok(())
 }
 
-fn tell(title: &str, line: String, trouble: bool) {
+fn show(title: &str, line: String, trouble: bool) {
     println!("{title}: {line}");
     let notice = Notice { title: title.to_owned(), lines: vec![line], trouble, shown_s: SHOWN_S };
     if let Err(e) = notice.leave(Path::new(NOTICES)) {

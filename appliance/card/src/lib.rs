@@ -15,7 +15,8 @@ pub enum Kind {
     Starting,
     /// This booth's own camera gives nothing.
     NoCamera,
-    /// The booth belongs to no room; its detail is the code that is to be entered at another booth, or nothing while none is taken.
+    /// The booth belongs to no room; its detail is the code that is to be entered at another booth, or
+    /// nothing while none is taken.
     Pairing,
     /// No other booth has been seen yet.
     Looking,
@@ -94,8 +95,8 @@ impl Card {
         }
     }
 
-    /// The card as SVG for a screen of `width` x `height` pixels. Black is no light on a hologram screen, so the card is
-    /// little else.
+    /// The card as SVG for a screen of `width` x `height` pixels. Black is no light on a hologram screen, so
+    /// the card is little else.
     fn svg(&self, width: u32, height: u32) -> String {
         let (w, h) = (f64::from(width), f64::from(height));
         let unit = w.min(h * 16.0 / 9.0).min(h).min(w * 1.2) / 100.0;
@@ -152,8 +153,8 @@ impl Card {
         )
     }
 
-    /// Draws the card into rows of XRGB8888 (`stride` bytes each, blue first in memory). False when it cannot be drawn; the
-    /// rows are black then.
+    /// Draws the card into rows of XRGB8888 (`stride` bytes each, blue first in memory). False when it cannot
+    /// be drawn; the rows are black then.
     pub fn draw(&self, rows: &mut [u8], stride: usize, width: u32, height: u32) -> bool {
         rows.fill(0);
         let Ok(tree) = Tree::from_str(&self.svg(width, height), options()) else { return false };
@@ -169,7 +170,8 @@ impl Card {
     }
 }
 
-/// A QR code of `words`, `size` pixels wide with its quiet zone, around a centre; nothing when there are too many.
+/// A QR code of `words`, `size` pixels wide with its quiet zone, around a centre; nothing when there are too
+/// many.
 fn qr(words: &str, x: f64, y: f64, size: f64) -> String {
     let Ok(code) = qrcode::QrCode::new(words) else { return String::new() };
     let modules = code.width();
@@ -191,8 +193,8 @@ const SIZES: [f64; 4] = [4.0, 3.4, 2.9, 2.5];
 /// How much room there is for them, likewise.
 const ROOM: f64 = 68.0;
 
-/// `lines` cut between words into rows for a card of a width in hundredths of its height, and the size at which all of them have room. What
-/// has none even at the smallest is left out, and that is shown.
+/// `lines` cut between words into rows for a card of a width in hundredths of its height, and the size at
+/// which all of them have room. What has none even at the smallest is left out, and that is shown.
 fn rows(lines: &[String], width: f64) -> (f64, Vec<String>) {
     let mut fallback = (SIZES[0], Vec::new());
     for size in SIZES {

@@ -1,5 +1,6 @@
-//! `holobooth-card`: the starting card, while the system is not up yet. It runs in the initrd, and draws on whatever the kernel has for a
-//! console: the firmware's own framebuffer on a PC, as long as no driver has taken it over. It ends when the initrd does.
+//! `holobooth-card`: the starting card, while the system is not up yet. It runs in the initrd, and draws on
+//! whatever the kernel has for a console: the firmware's own framebuffer on a PC, as long as no driver has
+//! taken it over. It ends when the initrd does.
 //!
 //! Source: Linux, Documentation/fb/framebuffer.rst; Documentation/ABI/testing/sysfs-class-graphics.
 

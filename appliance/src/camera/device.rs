@@ -22,7 +22,8 @@ pub struct Device {
     pub(super) fd: OwnedFd,
     /// The device node.
     pub path: PathBuf,
-    /// The port that it is plugged into, as the driver reports it (`usb-0000:00:14.0-1`, `platform:vivid-000`).
+    /// The port that it is plugged into, as the driver reports it (`usb-0000:00:14.0-1`,
+    /// `platform:vivid-000`).
     pub bus: String,
     /// The model, as the driver reports it.
     pub card: String,
@@ -113,7 +114,8 @@ impl Device {
     }
 
     pub(super) fn try_ioctl<T>(&self, request: vidioc::_IOC_TYPE, argument: &mut T) -> io::Result<()> {
-        // SAFETY: every caller pairs `request` with its own structure, which lives through the call; the descriptor is open.
+        // SAFETY: every caller pairs `request` with its own structure, which lives through the call; the
+        // descriptor is open.
         unsafe { v4l2_ioctl(self.fd.as_raw_fd(), request, std::ptr::from_mut(argument).cast()) }
     }
 
@@ -191,8 +193,8 @@ impl Device {
         rates
     }
 
-    /// Sets the mode closest to `request`, in the format `cheapest` where that makes no difference, and returns what the driver made of it, with the driver's own description of
-    /// the pixels.
+    /// Sets the mode closest to `request`, in the format `cheapest` where that makes no difference, and
+    /// returns what the driver made of it, with the driver's own description of the pixels.
     ///
     /// # Errors
     /// [`Error::NoMode`], or [`Error::Driver`] when the driver refuses its own mode.

@@ -1,5 +1,5 @@
-//! Cameras through V4L2: the right device and mode, buffers lent without a copy, and recovery from whatever a cable does.
-//! Looks at no pixel.
+//! Cameras through V4L2: the right device and mode, buffers lent without a copy, and recovery from whatever a
+//! cable does. Looks at no pixel.
 //!
 //! Source: Linux Media Infrastructure userspace API, part I (Video for Linux).
 

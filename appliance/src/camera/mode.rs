@@ -1,4 +1,4 @@
-//! Which of a camera's modes comes closest to what was asked for. Pure: no device here.
+//! Which of a camera's modes comes closest to what was asked for. No I/O: no device here.
 
 use std::fmt;
 
@@ -20,8 +20,9 @@ pub struct Mode {
 impl Mode {
     /// How far this mode is from `request`; smaller is closer.
     ///
-    /// Motion before sharpness before convenience: a picture rate below the request weighs most, then pixels that are missing,
-    /// then pixels too many, then the work of converting the format to `cheapest`, which the encoder takes as it is.
+    /// Motion before sharpness before convenience: a picture rate below the request weighs most, then pixels
+    /// that are missing, then pixels too many, then the work of converting the format to `cheapest`, which
+    /// the encoder takes as it is.
     fn distance(&self, request: &CameraRequest, cheapest: Format) -> f64 {
         let short = |have: f64, want: f64| ((want - have) / want).max(0.0);
         let over = |have: f64, want: f64| ((have - want) / want).max(0.0);

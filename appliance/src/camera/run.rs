@@ -14,8 +14,8 @@ use crate::units::{CameraRequest, Format};
 
 /// How long a picture is waited for before `stop` is looked at, in ms.
 const POLL_INTERVAL_MS: u16 = 100;
-/// What opening a camera may take: one that hangs answers none of a dozen requests, and the kernel waits 5 s for each (uvcvideo.h,
-/// UVC_CTRL_CONTROL_TIMEOUT).
+/// What opening a camera may take: one that hangs answers none of a dozen requests, and the kernel waits 5 s
+/// for each (uvcvideo.h, UVC_CTRL_CONTROL_TIMEOUT).
 const OPENING: Duration = Duration::from_secs(60);
 /// How often a missing camera is looked for.
 const RETRY: Duration = Duration::from_millis(250);
@@ -49,8 +49,8 @@ pub struct Handles<'a> {
     pub stop: &'a AtomicBool,
 }
 
-/// Runs the camera that `request` names until it is stopped, in the format `cheapest` where the request leaves the choice; survives
-/// every unplugging.
+/// Runs the camera that `request` names until it is stopped, in the format `cheapest` where the request
+/// leaves the choice; survives every unplugging.
 pub fn run(request: &CameraRequest, cheapest: Format, handles: Handles<'_>, mut on_event: impl FnMut(Event)) {
     let Handles { samples, heartbeat, stop } = handles;
     let (mut number, mut lost) = (0, 0);

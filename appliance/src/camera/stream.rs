@@ -1,4 +1,5 @@
-//! A running camera: memory-mapped buffers, lent to the pipeline without a copy and given back when their frame is dropped.
+//! A running camera: memory-mapped buffers, lent to the pipeline without a copy and given back when their
+//! frame is dropped.
 //!
 //! Source: V4L2 API, "Streaming I/O (Memory Mapping)".
 
@@ -32,8 +33,9 @@ struct Buffers {
     maps: Vec<(NonNull<c_void>, usize)>,
 }
 
-// SAFETY: the mappings are shared memory owned by this value; a buffer is written by the driver only between QBUF and
-// DQBUF, and read by us only between DQBUF and QBUF; ioctls on one descriptor may come from any thread.
+// SAFETY: the mappings are shared memory owned by this value; a buffer is written by the driver only between
+// QBUF and DQBUF, and read by us only between DQBUF and QBUF; ioctls on one descriptor may come from any
+// thread.
 unsafe impl Send for Buffers {}
 // SAFETY: as above.
 unsafe impl Sync for Buffers {}
@@ -82,8 +84,8 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Sets the mode closest to `request`, in the format `cheapest` where that makes no difference, and starts streaming; frames
-    /// are numbered on from `number`.
+    /// Sets the mode closest to `request`, in the format `cheapest` where that makes no difference, and
+    /// starts streaming; frames are numbered on from `number`.
     ///
     /// # Errors
     /// [`Error::NoMode`] or [`Error::Driver`].
@@ -207,9 +209,9 @@ impl Stream {
         Ok(Some(Sample { picture, jpeg: self.mode.format == Format::Mjpg, fps: self.mode.fps }))
     }
 
-    /// When the picture was taken, by the driver's word if that can be: on our clock, after the picture before, not in the
-    /// future and not long ago. Some drivers stamp late, or with the time at which the picture's last line would leave a
-    /// sensor.
+    /// When the picture was taken, by the driver's word if that can be: on our clock, after the picture
+    /// before, not in the future and not long ago. Some drivers stamp late, or with the time at which the
+    /// picture's last line would leave a sensor.
     fn capture_us(&mut self, buffer: &v4l2_buffer, dequeued_us: u64) -> u64 {
         let monotonic = buffer.flags & V4L2_BUF_FLAG_TIMESTAMP_MASK == V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC;
         let driver_us = (buffer.timestamp.tv_sec as u64)
@@ -234,7 +236,8 @@ impl Stream {
         }
     }
 
-    /// Stride and rows of each plane, as the V4L2 formats document them: no gap between planes, chroma strides from luma's.
+    /// Stride and rows of each plane, as the V4L2 formats document them: no gap between planes, chroma
+    /// strides from luma's.
     fn planes(&self, jpeg_bytes: usize) -> [(usize, usize); 3] {
         let (stride, height) = (self.pix.bytesperline as usize, self.mode.height as usize);
         let half = height.div_ceil(2);
@@ -257,7 +260,8 @@ impl Stream {
         }
     }
 
-    /// Wraps buffer `index` as a frame that gives it back when dropped. `None` when the driver's numbers do not fit its buffer.
+    /// Wraps buffer `index` as a frame that gives it back when dropped. `None` when the driver's numbers do
+    /// not fit its buffer.
     fn lend(&self, index: u32, used: usize) -> Option<frame::Video> {
         let &(address, length) = self.buffers.maps.get(index as usize)?;
         let planes = self.planes(used);
@@ -273,8 +277,8 @@ impl Stream {
             return None;
         }
         let mut frame = frame::Video::empty();
-        // SAFETY: the buffer is ours until `give_back`, which the AVBuffer calls when its last reference goes; the planes lie
-        // within the mapping (checked above); the mapping lives as long as the loan.
+        // SAFETY: the buffer is ours until `give_back`, which the AVBuffer calls when its last reference
+        // goes; the planes lie within the mapping (checked above); the mapping lives as long as the loan.
         unsafe {
             let raw = frame.as_mut_ptr();
             let mut data = address.as_ptr().cast::<u8>();

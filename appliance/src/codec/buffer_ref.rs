@@ -9,8 +9,8 @@ use super::error::Error;
 /// A reference of our own; the buffer is freed with the last one.
 pub(super) struct BufferRef(*mut ffi::AVBufferRef);
 
-// SAFETY: the reference counter is atomic. What the buffer holds is accessed through `as_ptr` alone: by FFmpeg, which
-// locks its contexts, or in unsafe code that sees to it.
+// SAFETY: the reference counter is atomic. What the buffer holds is accessed through `as_ptr` alone: by
+// FFmpeg, which locks its contexts, or in unsafe code that sees to it.
 unsafe impl Send for BufferRef {}
 
 impl BufferRef {

@@ -7,14 +7,14 @@ use super::steer::{Hysteresis, Plan, Steer};
 use crate::media::clock::now_us;
 use crate::media::picture::{AccessUnit, Picture};
 
-/// An encoder, with what it was opened for and the rate that it was last told: kbit/s, pictures a second.
+/// An encoder, with what it was opened for and the rate that it was last given: kbit/s, pictures a second.
 struct Open {
     encoder: Encoder,
     spec: Spec,
     rate: (u32, f64),
 }
 
-/// Scales, converts and codes pictures as planned; opens the encoder for it, and opens it anew when it has to be.
+/// Scales, converts and codes pictures as planned; opens the encoder for it, and reopens it when necessary.
 pub(super) struct Coder<'a> {
     name: &'a str,
     base: &'a Spec,
@@ -61,7 +61,8 @@ impl<'a> Coder<'a> {
         self.last.is_none_or(|last| number.wrapping_sub(last) >= self.plan.every)
     }
 
-    /// Plans for pictures like `picture`, `camera_fps` a second, when the line gives `target_kbps` (0: not known) at `now_us`.
+    /// Plans for pictures like `picture`, `camera_fps` a second, when the line gives `target_kbps` (0: not
+    /// known) at `now_us`.
     pub(super) fn plan(&mut self, picture: &Picture, camera_fps: f64, target_kbps: u32, now_us: u64) -> Plan {
         let size = (picture.frame.width(), picture.frame.height());
         self.plan = self.steer.plan(target_kbps, size, camera_fps, now_us);
@@ -72,8 +73,8 @@ impl<'a> Coder<'a> {
         self.plan
     }
 
-    /// Brings `picture` into the planned shape, and has the encoder open for it. The encoder, the picture, and whether the encoder
-    /// is new.
+    /// Brings `picture` into the planned shape, and has the encoder open for it. The encoder, the picture,
+    /// and whether the encoder is new.
     ///
     /// # Errors
     /// When the picture cannot be converted or the encoder not opened.
@@ -106,7 +107,7 @@ impl<'a> Coder<'a> {
         };
         if open.rate != rate {
             open.rate = rate;
-            // One that cannot be told was opened for this rate.
+            // One that takes no new rate was opened for this one.
             open.encoder.set_rate(rate.0, rate.1);
         }
         Ok((&mut open.encoder, picture, fresh))
@@ -194,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn another_rate_alone_opens_nothing_anew() {
+    fn another_rate_alone_reopens_nothing() {
         init().unwrap();
         let base = base();
         let mut coder = Coder::new("libx265", &base);
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn an_encoder_that_takes_no_rate_is_opened_anew_for_large_changes_only() {
+    fn an_encoder_that_takes_no_rate_is_reopened_for_large_changes_only() {
         init().unwrap();
         let base = base();
         let mut coder = Coder::new("libx265", &base);

@@ -1,5 +1,5 @@
-//! The camera's pictures in the encoder's pixel format, and in the size that the line allows. What is unsafe here are calls into
-//! FFmpeg that ffmpeg-next has no safe face for.
+//! The camera's pictures in the encoder's pixel format, and in the size that the line allows. What is unsafe
+//! here are calls into FFmpeg that ffmpeg-next has no safe face for.
 
 use ffmpeg_next::{Error, ffi, format::Pixel, frame, software::scaling};
 
@@ -24,7 +24,8 @@ impl Converter {
         Self { to: format, scaler: ScalerCache::default(), out: frame::Video::empty() }
     }
 
-    /// `picture` in the format of this converter: itself when it is in it already, otherwise a converted copy.
+    /// `picture` in the format of this converter: itself when it is in it already, otherwise a converted
+    /// copy.
     ///
     /// # Errors
     /// When FFmpeg knows no way from one format to the other.
@@ -58,7 +59,8 @@ impl Converter {
         }
         scaler.run(from, &mut self.out)?;
         self.out.set_color_space(from.color_space());
-        // Of the formats that we take only JPEG's are full range by name; the scaler makes limited range of them.
+        // Of the formats that we take only JPEG's are full range by name; the scaler makes limited range of
+        // them.
         let jpeg = matches!(from.format(), Pixel::YUVJ420P | Pixel::YUVJ422P | Pixel::YUVJ444P);
         self.out.set_color_range(if jpeg { ffmpeg_next::color::Range::MPEG } else { from.color_range() });
         let frame = self.out.clone_ref()?;

@@ -56,7 +56,7 @@ impl Decoder {
         self.name
     }
 
-    /// Forgets every picture: the next unit begins anew.
+    /// Drops all reference pictures: the next unit must be a keyframe.
     pub fn reset(&mut self) {
         self.inner.flush();
     }

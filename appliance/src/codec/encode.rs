@@ -16,7 +16,8 @@ use crate::media::picture::{AccessUnit, Sample};
 
 /// How long a picture is waited for before `stop` is looked at, in ms.
 const POLL_INTERVAL_MS: u16 = 100;
-/// After so many failures in a row the encoder is given up, and with it this run of the booth: the next one tries them all again.
+/// After so many failures in a row the encoder is given up, and with it this run of the booth: the next one
+/// tries them all again.
 const FAILURES: u32 = 100;
 
 /// What the encoding loop reports.

@@ -19,7 +19,7 @@ pub enum Steering {
     Seamless,
     /// A keyframe, which the encoder makes unasked.
     Keyframe,
-    /// It cannot be changed: the encoder has to be opened anew.
+    /// It cannot be changed: the encoder has to be reopened.
     Reopening,
 }
 
@@ -37,11 +37,12 @@ struct Candidate {
 ///
 /// Steering, from FFmpeg's libavcodec (5.1 to 7.1):
 /// - nvenc.c, `reconfig_encoder`: a changed `bit_rate` is taken between two pictures, with `forceIDR`.
-/// - qsvenc.c, `update_parameters`, from 6.0 on: a changed `bit_rate` is taken by `MFXVideoENCODE_Reset`. For HEVC it leaves
-///   HRD conformance to the driver, and then a keyframe follows (Intel VPL, appendix C, "Dynamic Bitrate Change").
-/// - vaapi_encode.c, v4l2_m2m_enc.c, libkvazaar.c: the rate is told once, at opening.
-/// - libx265.c: likewise, but regions of interest are told with every picture (`libx265_encode_set_roi`): the encoder runs
-///   at one quantiser and [`Rate`] moves every picture from there.
+/// - qsvenc.c, `update_parameters`, from 6.0 on: a changed `bit_rate` is taken by `MFXVideoENCODE_Reset`. For
+///   HEVC it leaves HRD conformance to the driver, and then a keyframe follows (Intel VPL, appendix C,
+///   "Dynamic Bitrate Change").
+/// - vaapi_encode.c, v4l2_m2m_enc.c, libkvazaar.c: the rate is set once, at opening.
+/// - libx265.c: likewise, but regions of interest come with every picture (`libx265_encode_set_roi`): the
+///   encoder runs at one quantiser and [`Rate`] moves every picture from there.
 const CANDIDATES: [Candidate; 6] = [
     Candidate {
         name: "hevc_vaapi",
@@ -91,9 +92,9 @@ pub struct Spec {
     pub bitrate_kbps: u32,
     /// Threads of a software encoder.
     pub threads: u32,
-    /// Y'CbCr matrix, told to the decoder in the VUI.
+    /// Y'CbCr matrix, signalled to the decoder in the VUI.
     pub space: color::Space,
-    /// Limited or full range, told to the decoder in the VUI.
+    /// Limited or full range, signalled to the decoder in the VUI.
     pub range: color::Range,
 }
 
@@ -112,8 +113,8 @@ impl Spec {
     }
 }
 
-/// The quantiser that libx265 runs at, which [`Rate`]'s is told as a distance from: in the middle, for FFmpeg allows 51 steps
-/// either way and HEVC codes 26.
+/// The quantiser that libx265 runs at, from which [`Rate`]'s is given as a distance: in the middle, for
+/// FFmpeg allows 51 steps either way and HEVC codes 26.
 const BASE_QP: f64 = 28.0;
 
 /// What moves the quantiser of every picture.
@@ -190,15 +191,17 @@ impl Encoder {
                 "pools=none:wpp=0".to_owned()
             };
             dictionary.set("crf", &BASE_QP.to_string());
-            // `rskip=2` stops splitting blocks that have no edges: at the same picture quality a frame takes little more than half
-            // the time. `qcomp=1:ipratio=1` makes `crf` one quantiser for all pictures. Regions are heard only with adaptive
-            // quantisation on, and at strength 0 it is off; at a thousandth it changes no block. `info=0` saves 2 KiB a keyframe.
-            // Without `open-gop=0` keyframes are CRA pictures, which do not begin the count of pictures anew.
+            // `rskip=2` stops splitting blocks that have no edges: at the same picture quality a frame takes
+            // little more than half the time. `qcomp=1:ipratio=1` makes `crf` one quantiser for all pictures.
+            // Regions are heard only with adaptive quantisation on, and at strength 0 it is off; at a
+            // thousandth it changes no block. `info=0` saves 2 KiB a keyframe. Without `open-gop=0` keyframes
+            // are CRA pictures, which do not reset the picture order count.
             dictionary.set(
                 "x265-params",
                 &format!(
-                    "{threads}:frame-threads=1:bframes=0:ref=1:rc-lookahead=0:scenecut=0:keyint=-1:open-gop=0:\
-                     repeat-headers=1:rskip=2:qcomp=1:ipratio=1:aq-mode=1:aq-strength=0.001:info=0:log-level=none"
+                    "{threads}:frame-threads=1:bframes=0:ref=1:rc-lookahead=0:scenecut=0:keyint=-1:\
+                     open-gop=0:repeat-headers=1:rskip=2:qcomp=1:ipratio=1:aq-mode=1:aq-strength=0.001:\
+                     info=0:log-level=none"
                 ),
             );
         } else if name == "libkvazaar" {
@@ -226,13 +229,14 @@ impl Encoder {
         steering.filter(|_| !old_qsv).unwrap_or(Steering::Reopening)
     }
 
-    /// From the next picture on, `kbps` kbit/s at `fps` pictures a second, at the price of [`Encoder::steering_of`]; false when the
-    /// encoder has to be opened anew for it.
+    /// From the next picture on, `kbps` kbit/s at `fps` pictures a second, at the price of
+    /// [`Encoder::steering_of`]; false when the encoder has to be reopened for it.
     pub fn set_rate(&mut self, kbps: u32, fps: f64) -> bool {
         match (&mut self.quantiser, self.steering) {
             (Some(quantiser), _) => quantiser.rate.set(kbps, fps),
             (None, Steering::Reopening) => return false,
-            // SAFETY: the context is ours; these are the fields that FFmpeg's encoders look at between pictures.
+            // SAFETY: the context is ours; these are the fields that FFmpeg's encoders look at between
+            // pictures.
             (None, _) => unsafe { tell_rate(&mut *self.inner.as_mut_ptr(), kbps, fps, self.spec.fps) },
         }
         true
@@ -252,7 +256,8 @@ impl Encoder {
         self.name
     }
 
-    /// Codes `picture`, which has the format [`Encoder::input_of`] this encoder; with `keyframe`, so that decoding can begin at it.
+    /// Codes `picture`, which has the format [`Encoder::input_of`] this encoder; with `keyframe`, so that
+    /// decoding can begin at it.
     ///
     /// # Errors
     /// [`Error::Delays`] when no access unit comes for it, [`Error::Ffmpeg`] otherwise.
@@ -301,8 +306,9 @@ impl Encoder {
     }
 }
 
-/// Tells an encoder that keeps the rate itself: constant, with room for a keyframe of [`rate::KEYFRAME_WORTH`] pictures. It
-/// counts `nominal_fps` pictures a second however many come, so it is told the rate that makes each the right size.
+/// Tells an encoder that keeps the rate itself: constant, with room for a keyframe of
+/// [`rate::KEYFRAME_WORTH`] pictures. It counts `nominal_fps` pictures a second however many come, so it is
+/// given the rate that makes each the right size.
 fn tell_rate(context: &mut ffi::AVCodecContext, kbps: u32, fps: f64, nominal_fps: f64) {
     let bits = f64::from(kbps) * 1000.0 / fps.max(1.0);
     context.bit_rate = (bits * nominal_fps) as i64;
@@ -331,7 +337,8 @@ mod tests {
         Encoder::open("libx265", &spec).unwrap()
     }
 
-    /// Codes `count` pictures from `film`, and gives their sizes in budgets of `kbps` at 30 a second. No keyframe but at `key`.
+    /// Codes `count` pictures from `film`, and gives their sizes in budgets of `kbps` at 30 a second. No
+    /// keyframe but at `key`.
     fn code(encoder: &mut Encoder, film: &mut Film, count: u32, kbps: u32, key: Option<u32>) -> Vec<f64> {
         assert!(encoder.set_rate(kbps, 30.0));
         let sizes = (0..count).map(|i| {

@@ -50,7 +50,8 @@ pub(super) fn failed(call: &'static str) -> impl FnOnce(ffmpeg_next::Error) -> E
     move |source| Error::Ffmpeg { call, source }
 }
 
-/// Prepares FFmpeg; once, before anything else in this room. Its own messages go nowhere: every failure comes back as an
+/// Prepares FFmpeg; once, before anything else in this room. Its own messages go nowhere: every failure comes
+/// back as an
 /// [`Error`], and a probe that fails is no news.
 ///
 /// # Errors

@@ -1,5 +1,5 @@
-//! FFmpeg's hardware contexts, which ffmpeg-next has no safe face for. Only VAAPI needs them; the other hardware codecs
-//! take and give host memory by themselves.
+//! FFmpeg's hardware contexts, which ffmpeg-next has no safe face for. Only VAAPI needs them; the other
+//! hardware codecs take and give host memory by themselves.
 //!
 //! Source: libavutil/hwcontext.h.
 
@@ -48,7 +48,8 @@ impl Frames {
         width: u32,
         height: u32,
     ) -> Result<Self, Error> {
-        // SAFETY: the pool's context is ours until it is initialised; on failure the reference is dropped by `BufferRef`.
+        // SAFETY: the pool's context is ours until it is initialised; on failure the reference is dropped by
+        // `BufferRef`.
         unsafe {
             let call = "make a picture pool";
             let pool = BufferRef::from_raw(ffi::av_hwframe_ctx_alloc(device.0.as_ptr()), call)?;

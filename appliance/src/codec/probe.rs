@@ -1,4 +1,5 @@
-//! Which codecs this machine really has: each candidate codes a few pictures, and what comes back is compared.
+//! Which codecs this machine really has: each candidate codes a few pictures, and what comes back is
+//! compared.
 
 use ffmpeg_next::{color, format::Pixel};
 
@@ -15,8 +16,8 @@ const KEYFRAMES: [u32; 2] = [0, 2];
 /// How far the decoded picture may be from the original, as a mean over its pixels, of 255.
 const TOLERANCE: u32 = 12;
 
-/// Pictures up to this many pixels are coded on one thread: handing rows of blocks from thread to thread costs more time
-/// than it saves.
+/// Pictures up to this many pixels are coded on one thread: handing rows of blocks from thread to thread
+/// costs more time than it saves.
 const ONE_THREAD_PIXELS: u32 = 1280 * 720;
 
 impl Spec {
@@ -54,8 +55,8 @@ pub struct Choice {
     pub decoders_tried: Vec<String>,
 }
 
-/// Tries encoders and decoders in order, hardware first, on pictures as `spec` has them. `encoder` and `decoder` are `auto`
-/// or the name of the only candidate.
+/// Tries encoders and decoders in order, hardware first, on pictures as `spec` has them. `encoder` and
+/// `decoder` are `auto` or the name of the only candidate.
 ///
 /// # Errors
 /// [`Error::NoneUsable`] with the reason of every candidate.

@@ -1,23 +1,27 @@
-//! How coarsely a picture is to be quantised, so that its bytes follow a rate that changes from picture to picture.
+//! How coarsely a picture is to be quantised, so that its bytes follow a rate that changes from picture to
+//! picture.
 //!
-//! For encoders whose own rate control cannot be given another rate while they are open. Pure: sizes go in, quantisers come
-//! out.
+//! For encoders whose own rate control cannot be given another rate while they are open. No I/O: sizes go in,
+//! quantisers come out.
 //!
-//! Model: the bits of a picture halve every so many steps of the quantiser (QP), bits ≈ c·2^(−QP/s). The quantiser's step size
-//! doubles every 6 QP (ITU-T H.265, equation 8-309), so s would be 6; a picture that refers to one before falls faster, because
-//! ever more blocks are skipped. c is corrected after every picture. What was spent beyond the rate is a debt that the next pictures
-//! pay back: a line that is full drains in a few pictures, not in seconds.
+//! Model: the bits of a picture halve every so many steps of the quantiser (QP), bits ≈ c·2^(−QP/s). The
+//! quantiser's step size doubles every 6 QP (ITU-T H.265, equation 8-309), so s would be 6; a picture that
+//! refers to one before falls faster, because ever more blocks are skipped. c is corrected after every
+//! picture. What was spent beyond the rate is a debt that the next pictures pay back: a line that is full
+//! drains in a few pictures, not in seconds.
 
 use std::ops::RangeInclusive;
 
-/// Quantisers used. Finer ones only code a camera's grain, and cost time; coarser ones there are none (8 bits).
+/// Quantisers used. Finer ones only code a camera's grain, and cost time; coarser ones there are none (8
+/// bits).
 const QP: RangeInclusive<f64> = 14.0..=51.0;
-/// Pictures' worth of bits that a keyframe may cost: long enough to be recognisable, short enough on the line for the
-/// screen's timeout.
+/// Pictures' worth of bits that a keyframe may cost: long enough to be recognisable, short enough on the line
+/// for the screen's timeout.
 pub(super) const KEYFRAME_WORTH: f64 = 3.5;
 /// The least that a keyframe costs, in pictures' worth, even when there is debt.
 const KEYFRAME_LEAST: f64 = 2.0;
-/// Most debt, in pictures' worth: a keyframe's. What is spent beyond is forgiven, or a change of scene would blur the next seconds.
+/// Most debt, in pictures' worth: a keyframe's. What is spent beyond is forgiven, or a change of scene would
+/// blur the next seconds.
 const DEBT_MOST: f64 = 3.0;
 /// Most savings, in pictures' worth. More would be a burst when a still picture begins to move.
 const SAVINGS_MOST: f64 = 0.5;
@@ -25,23 +29,25 @@ const SAVINGS_MOST: f64 = 0.5;
 const PAYBACK: f64 = 3.0;
 /// …but every picture keeps this share of its budget, and gets no more than that one.
 const SHARE: RangeInclusive<f64> = 0.4..=1.3;
-/// Steps of QP that halve a keyframe. Measured with libx265 on textures, 320x240 to 1280x720: 6 when clean, 3.5 when noisy.
+/// Steps of QP that halve a keyframe. Measured with libx265 on textures, 320x240 to 1280x720: 6 when clean,
+/// 3.5 when noisy.
 const INTRA_STEP: f64 = 6.0;
-/// Steps of QP that halve a picture that refers to one before. Measured as above: 1.5 (noise) to 5 (clean); a value in the middle
-/// converges for all.
+/// Steps of QP that halve a picture that refers to one before. Measured as above: 1.5 (noise) to 5 (clean); a
+/// value in the middle converges for all.
 const INTER_STEP: f64 = 3.5;
 /// Bits of a keyframe at QP 0 for each pixel and each unit of [`detail`]. Measured as above, 0.9 to 1.2.
 const INTRA_BITS: f64 = 1.1;
-/// How much of what a keyframe's size says is believed: where INTRA_STEP is right the rest goes with the next one, and where noise makes it
-/// 3.5 this much is already a little too much.
+/// How much of what a keyframe's size says is believed: where INTRA_STEP is right the rest goes with the next
+/// one, and where noise makes it 3.5 this much is already a little too much.
 const INTRA_LEARNING: f64 = 0.7;
-/// Most steps of QP from one picture to the next: up at once, for the line cannot wait; down gently, for the first picture
-/// after a coarse one pays for all that was left out.
+/// Most steps of QP from one picture to the next: up at once, for the line cannot wait; down gently, for the
+/// first picture after a coarse one pays for all that was left out.
 const DOWN: f64 = 2.0;
 const UP: f64 = 10.0;
-/// How far c may move after a picture, in octaves. Up by no more than it takes together with the debt, so that one change of
-/// scene does not blur what follows it. Down slowly: under grain that stands still a picture costs nothing until the quantiser is fine
-/// enough to see the grain, and then all of it at once; who comes down fast swings between the two.
+/// How far c may move after a picture, in octaves. Up by no more than it takes together with the debt, so
+/// that one change of scene does not blur what follows it. Down slowly: under grain that stands still a
+/// picture costs nothing until the quantiser is fine enough to see the grain, and then all of it at once; who
+/// comes down fast swings between the two.
 const RISE: f64 = 1.0;
 const FALL: f64 = 0.1;
 /// The least size of a picture that says anything about c, in bits: under it are headers only.
@@ -133,8 +139,8 @@ impl Rate {
     }
 }
 
-/// How much there is to code in a picture of `width` pixels a row, rows `stride` bytes apart: the mean step of `luma` from
-/// pixel to pixel, across and down, on every eighth row.
+/// How much there is to code in a picture of `width` pixels a row, rows `stride` bytes apart: the mean step
+/// of `luma` from pixel to pixel, across and down, on every eighth row.
 pub(super) fn detail(luma: &[u8], stride: usize, width: usize) -> f64 {
     let (mut sum, mut count) = (0u64, 0u64);
     for rows in luma.chunks(stride.max(1) * 8) {

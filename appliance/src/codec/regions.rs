@@ -1,5 +1,5 @@
-//! A quantiser for one picture, as FFmpeg's "regions of interest": here the whole picture, in two parts, because a quantiser
-//! is a whole number and the mean of two parts need not be.
+//! A quantiser for one picture, as FFmpeg's "regions of interest": here the whole picture, in two parts,
+//! because a quantiser is a whole number and the mean of two parts need not be.
 //!
 //! Source: libavutil/frame.h, `AVRegionOfInterest`.
 
@@ -8,7 +8,7 @@ use ffmpeg_next::{ffi, frame};
 use super::buffer_ref::BufferRef;
 use super::error::Error;
 
-/// Offsets are told in parts of the whole range of quantisers: 51, for 8 bits.
+/// Offsets are fractions of the whole range of quantisers: 51, for 8 bits.
 const RANGE: i32 = 51;
 
 /// The side data, used again for every picture.
@@ -22,7 +22,8 @@ impl Regions {
         Self(None)
     }
 
-    /// Has `picture` quantised `offset` steps coarser than the encoder would on average, finer ones at the top, where faces are.
+    /// Has `picture` quantised `offset` steps coarser than the encoder would on average, finer ones at the
+    /// top, where faces are.
     ///
     /// # Errors
     /// When there is no memory.
@@ -41,8 +42,8 @@ impl Regions {
         // Where they overlap the first one counts.
         let pair: Pair = [region(split, fine), region(height, fine + 1.0)];
         let call = "regions";
-        // SAFETY: the buffer is either ours alone or replaced by a new one; it holds exactly one `Pair`. The picture
-        // takes a reference of its own, which is dropped here when it does not.
+        // SAFETY: the buffer is either ours alone or replaced by a new one; it holds exactly one `Pair`. The
+        // picture takes a reference of its own, which is dropped here when it does not.
         unsafe {
             let free = self.0.take().filter(|buffer| ffi::av_buffer_is_writable(buffer.as_ptr()) != 0);
             let buffer = match free {

@@ -1,25 +1,28 @@
-//! What to make of the rate that the line gives: first the encoder's rate follows it, then pictures are left out, then they
-//! get smaller. Pure: time is passed in, never read.
+//! What to make of the rate that the line gives: first the encoder's rate follows it, then pictures are left
+//! out, then they get smaller. No I/O: time is passed in, never read.
 //!
-//! A person stays a person with soft edges, or at 15 pictures a second; so the order is: rate, which costs nothing and
-//! takes effect at once; frame rate, which costs half a period of delay; size, which costs a keyframe and sharpness for good.
+//! A person stays a person with soft edges, or at 15 pictures a second; so the order is: rate, which costs
+//! nothing and takes effect at once; frame rate, which costs half a period of delay; size, which costs a
+//! keyframe and sharpness for good.
 
-/// Under so many bits a pixel HEVC at its fastest preset smears a moving face, and fewer or smaller pictures look better.
-/// At 1280x720 and 30 pictures a second this is 830 kbit/s, at 640x480 276 kbit/s.
+/// Under so many bits a pixel HEVC at its fastest preset smears a moving face, and fewer or smaller pictures
+/// look better. At 1280x720 and 30 pictures a second this is 830 kbit/s, at 640x480 276 kbit/s.
 const FLOOR_BITS_A_PIXEL: f64 = 0.03;
-/// The steps down from the camera's own pictures: code every n-th, at so many quarters of width and height. Each takes
-/// 2, 1.8, 2.25, 1.5 and 4 times less than the one before.
+/// The steps down from the camera's own pictures: code every n-th, at so many quarters of width and height.
+/// Each takes 2, 1.8, 2.25, 1.5 and 4 times less than the one before.
 const STEPS: [(u32, u32); 6] = [(1, 4), (2, 4), (2, 3), (2, 2), (3, 2), (3, 1)];
 /// Pictures never get narrower or lower than this: hardware encoders refuse (NVENC: 129, VAAPI: 128).
 const SIZE_LEAST: u32 = 144;
-/// How long too little must last before a step down, in µs. Until then the encoder's rate bridges it, at lower quality…
+/// How long too little must last before a step down, in µs. Until then the encoder's rate bridges it, at
+/// lower quality…
 const DOWN_AFTER_US: u64 = 300_000;
 /// …except when there is less than this share of what the step needs: then every picture is too much.
 const DOWN_AT_ONCE: f64 = 0.4;
-/// How long enough must last before a step up, in µs: longer than an estimator's probe or a gap in somebody else's traffic.
+/// How long enough must last before a step up, in µs: longer than an estimator's probe or a gap in somebody
+/// else's traffic.
 const UP_AFTER_US: u64 = 2_000_000;
-/// What counts as enough for a step up, in parts of what it needs. With 1.3 an estimate that wavers by an eighth either way
-/// changes nothing.
+/// What counts as enough for a step up, in parts of what it needs. With 1.3 an estimate that wavers by an
+/// eighth either way changes nothing.
 const UP_MARGIN: f64 = 1.3;
 /// The least rate that an encoder is asked for, in kbit/s.
 const KBPS_LEAST: u32 = 32;
@@ -98,7 +101,8 @@ impl Steer {
         self.scalable = false;
     }
 
-    /// The plan for pictures of `size`, `fps` a second, when the line gives `target_kbps` (0: not known) at `now_us`.
+    /// The plan for pictures of `size`, `fps` a second, when the line gives `target_kbps` (0: not known) at
+    /// `now_us`.
     pub(super) fn plan(&mut self, target_kbps: u32, size: (u32, u32), fps: f64, now_us: u64) -> Plan {
         let most = self.most_kbps.max(KBPS_LEAST);
         let kbps = match target_kbps {
@@ -287,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn another_camera_mode_begins_anew() {
+    fn another_camera_mode_starts_over() {
         let mut steer = Steer::new(8_000);
         assert_eq!(steer.plan(300, HD, 30.0, SECOND).every, 2);
         assert_eq!(steer.plan(300, (640, 480), 30.0, SECOND), Plan { kbps: 300, every: 1, size: (640, 480) });

@@ -70,7 +70,8 @@ fn whereabouts(config: &Config) -> Result<(), Refusal> {
             // Without a peer it is for later, when the booth has been paired.
             _ if !has_key && config.peer.is_some() => {
                 return refuse(
-                    "nothing goes through a relay unsealed: add a section `[room]` with the `key` that `holobooth room new` prints",
+                    "nothing goes through a relay unsealed: add a section `[room]` with the `key` that \
+                     `holobooth room new` prints",
                 );
             }
             _ => {}
@@ -88,14 +89,16 @@ fn whereabouts(config: &Config) -> Result<(), Refusal> {
         }
         if !has_key && peer.fingerprint.is_none() {
             return refuse(
-                "nothing says who may answer there: add the `fingerprint` that `holobooth identity` prints at the other booth, or a \
+                "nothing says who may answer there: add the `fingerprint` that `holobooth identity` prints \
+                 at the other booth, or a \
                  section `[room]` with the `key` that `holobooth room new` prints",
             );
         }
     }
     match &peer.fingerprint {
         Some(fingerprint) if peer.address.is_none() && !has_key => {
-            let reason = "`peer` has neither an address nor a room to be found by: add `address = \"192.0.2.7:4433\"` here, or a \
+            let reason = "`peer` has neither an address nor a room to be found by: add `address = \
+                          \"192.0.2.7:4433\"` here, or a \
                           section `[room]` with the `key` that `holobooth room new` prints";
             Err((fingerprint.span(), reason.into()))
         }

@@ -1,5 +1,5 @@
-//! Limits of `[network]`, `[update]` and `[time]`. What passes here can stand in a line of another program's configuration: it has no
-//! line breaks, no blanks and nothing that means something there.
+//! Limits of `[network]`, `[update]` and `[time]`. What passes here can stand in a line of another program's
+//! configuration: it has no line breaks, no blanks and nothing that means something there.
 
 use std::net::IpAddr;
 
@@ -31,7 +31,8 @@ pub(super) fn limits(config: &Config) -> Result<(), Refusal> {
             || name.starts_with('.')
         {
             let reason = format!(
-                "`network.interface` is {name:?}; allowed is a port's name as `ip link` prints it, up to {LONGEST_INTERFACE} letters, \
+                "`network.interface` is {name:?}; allowed is a port's name as `ip link` prints it, up to \
+                 {LONGEST_INTERFACE} letters, \
                  digits, dots and dashes, such as \"enp1s0\""
             );
             return Err((interface.span(), reason));
@@ -70,7 +71,8 @@ pub(super) fn limits(config: &Config) -> Result<(), Refusal> {
     for server in &config.time.servers {
         if !is_host(server.get_ref()) {
             let reason = format!(
-                "`time.servers` has {:?}; allowed is a server's DNS name or address, such as \"ntp.example.org\"",
+                "`time.servers` has {:?}; allowed is a server's DNS name or address, such as \
+                 \"ntp.example.org\"",
                 server.get_ref()
             );
             return Err((server.span(), reason));

@@ -57,7 +57,8 @@ fn place(text: &str, offset: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
-/// The allowed word closest to the one refused, read from serde's message "unknown field `x`, expected one of …".
+/// The allowed word closest to the one refused, read from serde's message "unknown field `x`, expected one of
+/// …".
 fn nearest(message: &str) -> Option<String> {
     if !message.starts_with("unknown ") {
         return None;

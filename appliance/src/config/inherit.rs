@@ -14,8 +14,9 @@ pub struct Source<'a> {
 }
 
 impl Config {
-    /// What `store` says, and of the sections (tables at the top) that it does not mention, what `image` says. So a stick with nothing
-    /// but `[network]` keeps the room key that came with the image. A section is taken whole: keys that it leaves out have their defaults.
+    /// What `store` says, and of the sections (tables at the top) that it does not mention, what `image`
+    /// says. So a stick with nothing but `[network]` keeps the room key that came with the image. A section
+    /// is taken whole: keys that it leaves out have their defaults.
     ///
     /// # Errors
     /// As [`Config::load`]; the file named is the one in which the mistake is.
@@ -25,7 +26,8 @@ impl Config {
         let refuse = |e: &toml::de::Error| Error::syntax(store.path, store.text, e);
         let mentioned: toml::Table = toml::from_str(store.text).map_err(|e| refuse(&e))?;
         let over: Self = toml::from_str(store.text).map_err(|e| refuse(&e))?;
-        // The image's places are moved behind the store's, so that a refusal's place says in which of the two it is.
+        // The image's places are moved behind the store's, so that a refusal's place says in which of the two
+        // it is.
         let moved = format!("{}{}", "\n".repeat(store.text.len() + 1), image.text);
         let under: Self = toml::from_str(&moved).map_err(|e| Error::syntax(image.path, image.text, &e))?;
         let config = over.over(under, |section| mentioned.contains_key(section));
@@ -42,7 +44,9 @@ impl Config {
         macro_rules! sections {
             ($($section:ident),*) => {
                 // Every section has to be named here, or this does not compile.
-                Self { $($section: if mentions(stringify!($section)) { self.$section } else { under.$section }),* }
+                Self {
+                    $($section: if mentions(stringify!($section)) { self.$section } else { under.$section }),*
+                }
             };
         }
         sections!(

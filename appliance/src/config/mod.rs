@@ -36,7 +36,8 @@ impl Config {
         Self::parse(path, &text)
     }
 
-    /// The text of the file at `path`, with `key` as its room's; what else stands there, comments too, stays as it is.
+    /// The text of the file at `path`, with `key` as its room's; what else stands there, comments too, stays
+    /// as it is.
     ///
     /// # Errors
     /// As [`Config::load`], of the file as it is.

@@ -71,13 +71,14 @@ impl<'de> Deserialize<'de> for Cidr {
         let text = <Cow<'de, str>>::deserialize(deserializer)?;
         text.parse().map(Self).map_err(|_| {
             D::Error::custom(format!(
-                "`{text}` is no address with the length of its prefix; write it such as \"192.0.2.7/24\" or \"2001:db8::7/64\""
+                "`{text}` is no address with the length of its prefix; write it such as \"192.0.2.7/24\" or \
+                 \"2001:db8::7/64\""
             ))
         })
     }
 }
 
-/// A password: told to nobody but the file of the service that needs it.
+/// A password: written to nothing but the file of the service that needs it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password(String);
 
@@ -96,7 +97,7 @@ impl fmt::Debug for Password {
 
 impl<'de> Deserialize<'de> for Password {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Not a string at once: the refusal of a number would tell it.
+        // Not a string at once: the error message for a number would show it.
         match toml::Value::deserialize(deserializer)? {
             toml::Value::String(text) => Ok(Self(text)),
             _ => Err(D::Error::custom("a password is text; write it in quotes")),

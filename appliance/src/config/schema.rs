@@ -50,7 +50,7 @@ pub struct Config {
     pub time: Time,
 }
 
-/// Sections and keys whose values are told to nobody.
+/// Sections and keys whose values are never shown.
 pub const SECRETS: [&str; 3] = ["room.key", "room.code", "network.wifi.password"];
 
 /// `[booth]`
@@ -341,7 +341,8 @@ impl<'de> Deserialize<'de> for OperatorKey {
         let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
         Self::parse(&text).ok_or_else(|| {
             serde::de::Error::custom(
-                "not a minisign public key; put in the second line of minisign.pub, 56 letters that begin with RW",
+                "not a minisign public key; put in the second line of minisign.pub, 56 letters that begin \
+                 with RW",
             )
         })
     }

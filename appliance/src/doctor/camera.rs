@@ -37,12 +37,12 @@ pub(super) fn check(subject: &Subject) -> Evaluation {
     let request = subject.config.camera.request();
     evaluate(&match &subject.booth {
         _ if request.device == "none" => Seen::Off,
-        Ok([before, now]) => told(before, now),
+        Ok([before, now]) => seen(before, now),
         Err(_) => own(&request),
     })
 }
 
-fn told(before: &Status, now: &Status) -> Seen {
+fn seen(before: &Status, now: &Status) -> Seen {
     let camera = &now.camera;
     match camera.state {
         CameraState::Off => Seen::Off,
@@ -146,19 +146,19 @@ mod tests {
     fn a_booth_that_runs_is_believed() {
         let mut before = Status { uptime_ms: 1_000, ..Status::default() };
         let mut now = Status { uptime_ms: 2_000, ..Status::default() };
-        assert_eq!(evaluate(&told(&before, &now)).verdict, Ok);
+        assert_eq!(evaluate(&seen(&before, &now)).verdict, Ok);
         now.camera.state = CameraState::Searching;
         now.camera.trouble = "camera: gone; plug it in".into();
-        assert_eq!(evaluate(&told(&before, &now)).advice, "plug it in");
+        assert_eq!(evaluate(&seen(&before, &now)).advice, "plug it in");
         now.camera.state = CameraState::Streaming;
         now.camera.mode = "640x480 NV12 30.000 fps".into();
         (before.video.camera_frames, now.video.camera_frames) = (100, 130);
-        assert_eq!(evaluate(&told(&before, &now)).verdict, Ok);
+        assert_eq!(evaluate(&seen(&before, &now)).verdict, Ok);
         now.video.camera_frames = 100;
         now.camera.mode = "640x480 NV12 1.000 fps".into();
-        assert_eq!(evaluate(&told(&before, &now)).verdict, Ok, "the next is not due yet");
+        assert_eq!(evaluate(&seen(&before, &now)).verdict, Ok, "the next is not due yet");
         now.camera.mode = "640x480 NV12 30.000 fps".into();
-        assert_eq!(evaluate(&told(&before, &now)).verdict, Wrong);
+        assert_eq!(evaluate(&seen(&before, &now)).verdict, Wrong);
     }
 
     #[test]

@@ -29,13 +29,13 @@ pub(super) fn decoder(subject: &Subject) -> Evaluation {
 fn look(subject: &Subject, what: &'static str) -> Evaluation {
     let encoder = what == "encoder";
     if let Some(status) = subject.running() {
-        return evaluate(what, &told(if encoder { &status.encoder } else { &status.decoder }));
+        return evaluate(what, &seen(if encoder { &status.encoder } else { &status.decoder }));
     }
     let choice = subject.choice.get_or_init(|| (subject.probe)(&subject.config));
     evaluate(what, &tried(what, choice))
 }
 
-fn told(status: &CodecStatus) -> Seen<'_> {
+fn seen(status: &CodecStatus) -> Seen<'_> {
     if status.name.is_empty() {
         Seen::Trying
     } else {
@@ -98,8 +98,8 @@ mod tests {
 
     #[test]
     fn a_booth_that_runs_is_believed() {
-        assert_eq!(evaluate("encoder", &told(&CodecStatus::default())).verdict, Warning);
+        assert_eq!(evaluate("encoder", &seen(&CodecStatus::default())).verdict, Warning);
         let status = CodecStatus { name: "libx265".into(), tried: vec!["hevc_qsv: no device".into()] };
-        assert!(evaluate("encoder", &told(&status)).found.contains("hevc_qsv: no device"));
+        assert!(evaluate("encoder", &seen(&status)).found.contains("hevc_qsv: no device"));
     }
 }

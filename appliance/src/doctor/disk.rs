@@ -1,4 +1,5 @@
-//! Room to write: the data folder; that nothing else can be written on an image, and that a TPM there is made use of.
+//! Room to write: the data folder; that nothing else can be written on an image, and that a TPM there is made
+//! use of.
 //!
 //! Source: statvfs(3).
 

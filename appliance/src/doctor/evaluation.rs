@@ -1,4 +1,4 @@
-//! What is thought of a layer.
+//! The evaluation of a layer.
 
 use serde::Serialize;
 
@@ -14,7 +14,7 @@ pub enum Verdict {
     Wrong,
 }
 
-/// What is thought of a layer.
+/// The evaluation of a layer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Evaluation {
     /// In a word.
@@ -38,10 +38,10 @@ impl Evaluation {
         Self { verdict: Verdict::Wrong, found: found.into(), advice: advice.into() }
     }
 
-    /// Wrong, in the words of a room's own error: `room: what is wrong; what to do`.
+    /// Wrong, from a room's own error message: `room: what is wrong; what to do`.
     pub(super) fn failed(room: &str, error: &str, advice: &str) -> Self {
         let error = error.strip_prefix(room).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(error);
-        let (found, told) = error.split_once("; ").unwrap_or((error, advice));
-        Self::wrong(found, told)
+        let (found, advice) = error.split_once("; ").unwrap_or((error, advice));
+        Self::wrong(found, advice)
     }
 }

@@ -30,7 +30,8 @@ pub(super) fn check(_: &Subject) -> Evaluation {
     evaluate(&version, options(Path::new("/"), &version).ok().as_deref())
 }
 
-/// The options of the running kernel: from the kernel itself, else where the image or a distribution keeps a copy.
+/// The options of the running kernel: from the kernel itself, else where the image or a distribution keeps a
+/// copy.
 ///
 /// # Errors
 /// The last place's, when there are none.

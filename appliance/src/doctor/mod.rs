@@ -1,7 +1,7 @@
 //! `holobooth doctor`: every layer under a booth, looked at once, with what is wrong and what to do about it.
 //!
-//! What a running booth holds is asked of that booth and not fought for. Each layer has a file: it reads, and a pure function evaluates what
-//! was read. Nothing is waited for without a limit.
+//! What a running booth holds is asked of that booth and not fought for. Each layer has a file: it reads, and
+//! a function without I/O evaluates what was read. Nothing is waited for without a limit.
 
 mod camera;
 mod clock;
@@ -42,7 +42,7 @@ const BETWEEN: Duration = Duration::from_millis(700);
 pub struct Line {
     /// The layer.
     pub layer: &'static str,
-    /// What is thought of it.
+    /// Its evaluation.
     #[serde(flatten)]
     pub evaluation: Evaluation,
 }
@@ -101,8 +101,9 @@ const LAYERS: [(&str, Check); 13] = [
     ("update", update::check),
 ];
 
-/// Looks at everything under the booth with this configuration, which was read from `place`; takes less than ten seconds. Without one
-/// that can be read, a booth with defaults is evaluated. `probe` is used where no booth runs that has done it already.
+/// Looks at everything under the booth with this configuration, which was read from `place`; takes less than
+/// ten seconds. Without one that can be read, a booth with defaults is evaluated. `probe` is used where no
+/// booth runs that has done it already.
 pub fn examine(place: &str, config: Result<Config, String>, probe: Probe) -> Report {
     let until = Instant::now() + LIMIT;
     let configuration = configuration(place, config.as_ref().err());
@@ -116,7 +117,8 @@ pub fn examine(place: &str, config: Result<Config, String>, probe: Probe) -> Rep
     Report::of([first].into_iter().chain(all(&LAYERS, &subject, until)).collect())
 }
 
-/// What each of `layers` says until then. One that is stuck, in a driver perhaps, is left behind with its thread.
+/// What each of `layers` says until then. One that is stuck, in a driver perhaps, is left behind with its
+/// thread.
 fn all(layers: &[(&'static str, Check)], subject: &Arc<Subject>, until: Instant) -> Vec<Line> {
     let begun: Vec<_> = layers
         .iter()

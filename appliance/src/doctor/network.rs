@@ -1,6 +1,7 @@
 //! The network of this machine: links, addresses, the way out.
 //!
-//! Source: getifaddrs(3); netdevice(7) for IFF_RUNNING; Linux net/ipv4/fib_trie.c and net/ipv6/route.c for the tables of routes.
+//! Source: getifaddrs(3); netdevice(7) for IFF_RUNNING; Linux net/ipv4/fib_trie.c and net/ipv6/route.c for
+//! the tables of routes.
 
 use std::net::IpAddr;
 

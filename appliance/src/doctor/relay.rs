@@ -1,7 +1,7 @@
 //! The relay: whether its name is known, and whether something that speaks QUIC answers there.
 //!
-//! A packet of a version that nobody speaks is answered with those that are spoken (RFC 9000, section 6), before any certificate and
-//! without a trace at the relay.
+//! A packet of a version that nobody speaks is answered with those that are spoken (RFC 9000, section 6),
+//! before any certificate and without a trace at the relay.
 
 use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
 use std::time::{Duration, Instant};

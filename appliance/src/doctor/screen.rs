@@ -21,7 +21,7 @@ pub(super) fn check(subject: &Subject) -> Evaluation {
     let request = subject.config.screen.request();
     evaluate(&match subject.running() {
         _ if request.device == "none" => Seen::Off,
-        Some(status) => told(&status.screen),
+        Some(status) => seen(&status.screen),
         None => match screen::probe(&request) {
             Ok((device, mode)) => Seen::Dark(format!("{device} {mode}")),
             Err(e) => Seen::Failed(e.to_string()),
@@ -29,7 +29,7 @@ pub(super) fn check(subject: &Subject) -> Evaluation {
     })
 }
 
-fn told(screen: &ScreenStatus) -> Seen {
+fn seen(screen: &ScreenStatus) -> Seen {
     match screen.state {
         ScreenState::Off => Seen::Off,
         ScreenState::Searching => Seen::Failed(screen.trouble.clone()),
@@ -62,11 +62,11 @@ mod tests {
             trouble: trouble.into(),
             ..ScreenStatus::default()
         };
-        let on = evaluate(&told(&status(ScreenState::On, "")));
+        let on = evaluate(&seen(&status(ScreenState::On, "")));
         assert!(on.verdict == Fine && on.found.contains("HDMI-A-1 640x480@60"), "{on:?}");
-        let gone = evaluate(&told(&status(ScreenState::Searching, "screen: HDMI-A-1: unplugged")));
+        let gone = evaluate(&seen(&status(ScreenState::Searching, "screen: HDMI-A-1: unplugged")));
         assert!(gone.verdict == Wrong && !gone.advice.is_empty(), "{gone:?}");
-        assert_eq!(evaluate(&told(&status(ScreenState::Searching, ""))).verdict, Wrong);
+        assert_eq!(evaluate(&seen(&status(ScreenState::Searching, ""))).verdict, Wrong);
         assert_eq!(evaluate(&Seen::Off).verdict, Fine);
         assert_eq!(evaluate(&Seen::Dark("x".into())).verdict, Fine);
         let held =

@@ -44,7 +44,8 @@ mod tests {
     use super::super::evaluation::Verdict::{Ok as Fine, Warning};
     use super::*;
 
-    const CARDS: &str = " 0 [PCH            ]: HDA-Intel - HDA Intel PCH\n                      HDA Intel PCH at 0xf irq 1\n \
+    const CARDS: &str = " 0 [PCH            ]: HDA-Intel - HDA Intel PCH\n                      HDA Intel \
+                         PCH at 0xf irq 1\n \
                          1 [Cam            ]: USB-Audio - A - B\n                      A - B at usb\n";
 
     #[test]

@@ -1,7 +1,7 @@
 //! How hot the machine is, and whether its processor has been slowed for it.
 //!
-//! Source: Linux documentation, "Generic Thermal Sysfs driver" and "Naming and data format standards for sysfs files" (hwmon);
-//! Documentation/admin-guide/thermal for `thermal_throttle`.
+//! Source: Linux documentation, "Generic Thermal Sysfs driver" and "Naming and data format standards for
+//! sysfs files" (hwmon); Documentation/admin-guide/thermal for `thermal_throttle`.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Which version this is, and what became of the last update.
+//! Which version this is, and the result of the last update.
 
 use std::path::Path;
 

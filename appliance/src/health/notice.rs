@@ -1,6 +1,6 @@
-//! A notice: what the screen is to tell a person on site for a while, whatever else it shows. Left in a file
-//! by whoever has something to say (a stick that was read, an update that went back); it outlives a restart
-//! of the booth.
+//! A notice: what the screen shows to a person on site for a while, whatever else it shows. Left in a file by
+//! whoever has something to say (a stick that was read, an update that went back); it outlives a restart of
+//! the booth.
 
 use std::fs;
 use std::io::{self, Read};

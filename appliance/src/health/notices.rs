@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use super::notice::{FILE, Notice};
 
-/// What tells one file from another that took its place: inode, and when it was written, in seconds and ns.
+/// What distinguishes a file from another that took its place: inode, and when it was written, in seconds and
+/// ns.
 type Stamp = (u64, i64, i64);
 
 /// Looks for notices.
@@ -90,7 +91,7 @@ mod tests {
         assert_eq!(notices.shown(15 * S - 1), Some(&notice));
         assert_eq!((notices.shown(15 * S), notices.last()), (None, Some(&notice)));
         notice.leave(&folder).unwrap();
-        assert!(notices.look(20 * S) && notices.shown(29 * S).is_some(), "the same words, left anew");
+        assert!(notices.look(20 * S) && notices.shown(29 * S).is_some(), "the same words, left again");
         fs::remove_file(folder.join(FILE)).unwrap();
         assert!(notices.look(21 * S) && notices.shown(21 * S).is_none(), "taken back");
         fs::write(folder.join(FILE), "{").unwrap();
@@ -115,7 +116,7 @@ mod tests {
         notice.leave(&folder).unwrap();
         assert!(notices.look(2) && notices.shown(2).is_some(), "it happened again");
         let mut other = Notices::in_folder(&folder);
-        assert!(other.look(1) && other.shown(50_000_000).is_some(), "a booth that was told to start again");
+        assert!(other.look(1) && other.shown(50_000_000).is_some(), "a booth that was asked to restart");
         fs::remove_dir_all(folder).unwrap();
     }
 }

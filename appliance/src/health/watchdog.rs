@@ -1,5 +1,5 @@
-//! What the service manager is told: that the booth is ready, how it is, and that every thread makes
-//! progress. Pure: time is passed in; whoever sends it stands apart.
+//! What is reported to the service manager: that the booth is ready, how it is, and that every thread makes
+//! progress. No clock: time is passed in; whoever sends it stands apart.
 //!
 //! Source: sd_notify(3), sd_watchdog_enabled(3).
 
@@ -85,7 +85,8 @@ impl Say {
     pub fn send(&self) {
         if let Some((name, by_us)) = self.still {
             log::error!(
-                "health: the {name} thread stands still, {} ms longer than it may; if that lasts, whoever runs this booth \
+                "health: the {name} thread stands still, {} ms longer than it may; if that lasts, whoever \
+                 runs this booth \
                  starts it again",
                 by_us / 1000
             );
@@ -105,7 +106,7 @@ impl Say {
             states.push(NotifyState::Watchdog);
         }
         if !states.is_empty() {
-            tell(&states);
+            notify(&states);
         }
     }
 }
@@ -117,10 +118,10 @@ pub fn watched() -> Option<Duration> {
 
 /// The booth ends, and is meant to.
 pub fn stopping() {
-    tell(&[NotifyState::Stopping]);
+    notify(&[NotifyState::Stopping]);
 }
 
-fn tell(states: &[NotifyState<'_>]) {
+fn notify(states: &[NotifyState<'_>]) {
     if let Err(e) = sd_notify::notify(states) {
         log::debug!("health: the service manager does not listen: {e}");
     }

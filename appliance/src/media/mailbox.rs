@@ -1,7 +1,7 @@
 //! What stands between two threads: room for one, or for very few, and a file descriptor to wait on.
 //!
-//! A queue is latency, so there are just two ways through a door. A *mailbox* ([`Mailbox::latest`]) holds one
-//! thing and a newer one takes its place: pictures. A *hand-over* ([`Mailbox::bounded`]) keeps the order and
+//! A queue is latency, so there are just two kinds. A *mailbox* ([`Mailbox::latest`]) holds one thing
+//! and a newer one takes its place: pictures. A *hand-over* ([`Mailbox::bounded`]) keeps the order and
 //! refuses what does not fit: access units, each of which refers to the one before, so that losing any means
 //! starting afresh.
 
@@ -26,7 +26,7 @@ pub struct Mailbox<T> {
     replaced: AtomicU64,
 }
 
-/// What a mailbox tells of itself, for `holobooth status`.
+/// The counters of a mailbox, for `holobooth status`.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Report {
     /// `from→to`

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use ffmpeg_next::frame;
 
-/// When a frame passed each door, in µs on its own booth's clock ([`crate::media::clock::now_us`]).
+/// When a frame passed each stage, in µs on its own booth's clock ([`crate::media::clock::now_us`]).
 ///
 /// The stages tile: each begins where the one before ends, so their durations add up to the whole.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -68,7 +68,7 @@ pub struct Picture {
     pub number: u32,
     /// The session that a received picture came by; 0 for our own camera's.
     pub session: u64,
-    /// When it passed each door.
+    /// When it passed each stage.
     pub stamps: Stamps,
 }
 
@@ -91,7 +91,7 @@ pub struct AccessUnit {
     pub keyframe: bool,
     /// As [`Picture::number`]; on the receiving side as numbered by the sender's link.
     pub number: u32,
-    /// When it passed each door.
+    /// When it passed each stage.
     pub stamps: Stamps,
 }
 

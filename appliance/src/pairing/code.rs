@@ -1,8 +1,10 @@
-//! Pairing by code: who has read eight digits at one booth enters them at another, and both hold one room key then. Pure.
+//! Pairing by code: who has read eight digits at one booth enters them at another, and both hold one room key
+//! then. No I/O.
 //!
-//! SPAKE2 (RFC 9382) makes of the digits a secret that a wrong guess tells nothing of but that it was wrong. Both fingerprints and the
-//! connection's exporter go into it, so that whoever stands between two booths has two secrets, and neither is the other's. The caller,
-//! at whom the code was entered, confirms first: only who knows the code learns whether a guess was right.
+//! SPAKE2 (RFC 9382) makes of the digits a secret of which a wrong guess reveals only that it was wrong. Both
+//! fingerprints and the connection's exporter go into it, so that whoever stands between two booths has two
+//! secrets, and neither is the other's. The caller, at whom the code was entered, confirms first: only who
+//! knows the code learns whether a guess was right.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -30,11 +32,12 @@ const DIGITS: usize = 8;
 const LIFE_US: u64 = 600_000_000;
 /// So many wrong guesses end a code.
 const GUESSES: u32 = 5;
-/// After that nobody may guess for so long, in µs: with five guesses a minute, one in a hundred million takes decades.
+/// After that nobody may guess for so long, in µs: with five guesses a minute, one in a hundred million takes
+/// decades.
 const REST_US: u64 = 60_000_000;
 /// Calls that may come from one address while a code lives.
 const CALLS: u32 = 10;
-/// Addresses that are told apart.
+/// Addresses that are counted separately.
 const CALLERS: usize = 256;
 const PURPOSE: &[u8] = b"holobooth code 1";
 

@@ -1,4 +1,5 @@
-//! A booth's key and certificate: made on first power-on, kept in the data folder, known to others by a fingerprint.
+//! A booth's key and certificate: made on first power-on, kept in the data folder, known to others by a
+//! fingerprint.
 
 use std::fmt;
 use std::fs;
@@ -74,7 +75,7 @@ impl Fingerprint {
         bytes.try_into().ok().map(Self)
     }
 
-    /// Its first 16 digits: enough to tell booths apart by eye.
+    /// Its first 16 digits: enough to distinguish booths by eye.
     pub fn short(&self) -> String {
         self.to_string().chars().take(16).collect()
     }
@@ -85,7 +86,8 @@ impl<'de> serde::Deserialize<'de> for Fingerprint {
         let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
         Self::parse(&text).ok_or_else(|| {
             serde::de::Error::custom(
-                "not a fingerprint; put in the 64 hexadecimal digits that `holobooth identity` prints at the other booth",
+                "not a fingerprint; put in the 64 hexadecimal digits that `holobooth identity` prints at \
+                 the other booth",
             )
         })
     }

@@ -1,8 +1,10 @@
-//! Booths on the same network find each other: DNS-SD (RFC 6763) over multicast DNS (RFC 6762), on every network of this machine.
+//! Booths on the same network find each other: DNS-SD (RFC 6763) over multicast DNS (RFC 6762), on every
+//! network of this machine.
 //!
-//! A booth's record holds its fingerprint, its name, and in a room a MAC over both and the port under a key that follows from the room
-//! key: it shows to the room that the booth belongs there, and to everybody else nothing. Whoever repeats the record elsewhere
-//! only has others dial somebody who cannot prove to be that booth.
+//! A booth's record holds its fingerprint, its name, and in a room a MAC over both and the port under a key
+//! that follows from the room key: it shows to the room that the booth belongs there, and to everybody else
+//! nothing. Whoever repeats the record elsewhere only has others dial somebody who cannot prove to be that
+//! booth.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -28,7 +30,8 @@ const MEMBER: &str = "member";
 const ADDRESSES_S: u32 = 1;
 /// How long the thread waits before it looks at what else there is to do.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
-/// More names than this on one network are a flood: what has been heard is forgotten, and nobody listens for a while.
+/// More names than this on one network are a flood: what has been heard is forgotten, and nobody listens for
+/// a while.
 const MOST_NAMES: usize = 256;
 /// That while, doubling with every flood that follows soon, to the longest.
 const REST: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
@@ -46,8 +49,9 @@ pub struct Announcement {
     pub room: Option<RoomKey>,
 }
 
-/// Announces what `orders` says last, and tells `found` of booths of the same room and of open ones, until `stop` or until nobody gives
-/// orders any more. Records that claim to be of the room and are not are counted in `refused`.
+/// Announces what `orders` says last, and reports to `found` booths of the same room and of open ones, until
+/// `stop` or until nobody gives orders any more. Records that claim to be of the room and are not are counted
+/// in `refused`.
 pub fn discover(
     orders: &Receiver<Announcement>,
     found: &mpsc::Sender<Sighting>,
@@ -157,7 +161,7 @@ impl Lan {
             if self.strangers.len() > MOST_NAMES {
                 return Ended::Flooded;
             }
-            // Who does not look at what was found will be told again.
+            // What does not fit is reported again.
             if let Some(sighting) = sighting
                 && found.try_send(sighting).is_err()
             {
@@ -222,8 +226,8 @@ impl Drop for Lan {
     }
 }
 
-/// Where nothing is to be asked or answered: what comes from there holds no address that a booth could dial, and whoever has heard it
-/// once asks for nothing more (RFC 6762, section 7.1).
+/// Where nothing is to be asked or answered: what comes from there holds no address that a booth could dial,
+/// and whoever has heard it once asks for nothing more (RFC 6762, section 7.1).
 fn unusable(listen: SocketAddr) -> Vec<IfKind> {
     let other = if listen.is_ipv4() { IfKind::IPv6 } else { IfKind::IPv4 };
     vec![IfKind::LoopbackV4, IfKind::LoopbackV6, other]

@@ -14,8 +14,8 @@ const ANIMALS: [&str; 32] = [
 ];
 
 impl Fingerprint {
-    /// Such as `quiet-heron-42`: one of about a hundred thousand, always the same for the same booth. For people's eyes; who a booth
-    /// is, the whole fingerprint says.
+    /// Such as `quiet-heron-42`: one of about a hundred thousand, always the same for the same booth. For
+    /// people's eyes; who a booth is, the whole fingerprint says.
     pub fn name(&self) -> String {
         let Self([manner, animal, high, low, ..]) = self;
         let pick = |list: [&'static str; 32], byte: &u8| list[usize::from(byte % 32)];

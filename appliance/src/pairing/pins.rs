@@ -1,4 +1,5 @@
-//! Which booth has which name: remembered when a booth first proves itself, so that nobody else comes under its name later.
+//! Which booth has which name: remembered when a booth first proves itself, so that nobody else comes under
+//! its name later.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -36,12 +37,13 @@ struct Kept {
 pub(crate) struct Taken(pub(crate) Fingerprint);
 
 impl Pins {
-    /// Those in the data folder, of the room with this id. What cannot be read is begun anew, and said.
+    /// Those in the data folder, of the room with this id. What cannot be read is replaced by an empty list,
+    /// and logged.
     pub fn load(folder: &Path, room: &str) -> Self {
         let path = folder.join(FILE);
         let kept = match fs::read_to_string(&path) {
             Ok(text) => toml::from_str(&text).unwrap_or_else(|e: toml::de::Error| {
-                log::warn!("pairing: {} is damaged and begun anew: {}", path.display(), e.message());
+                log::warn!("pairing: {} is damaged and starts empty: {}", path.display(), e.message());
                 Kept::default()
             }),
             Err(e) => {

@@ -1,8 +1,9 @@
-//! Proof that both ends of a connection hold the room key, and that nobody stands between them. Pure.
+//! Proof that both ends of a connection hold the room key, and that nobody stands between them. No I/O.
 //!
-//! After TLS each end sends one message: a MAC under the room key over its part, both certificates' fingerprints, the connection's
-//! exporter (RFC 9266) and its name, and then the name. Somebody who relays between two booths has two connections, and so
-//! neither the fingerprints nor the exporter that the other end computes with; and a part that comes back is not the other part.
+//! After TLS each end sends one message: a MAC under the room key over its part, both certificates'
+//! fingerprints, the connection's exporter (RFC 9266) and its name, and then the name. Somebody who relays
+//! between two booths has two connections, and so neither the fingerprints nor the exporter that the other
+//! end computes with; and a part that comes back is not the other part.
 
 use ring::hmac;
 

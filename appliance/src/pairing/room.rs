@@ -1,7 +1,8 @@
 //! The room key: which booths belong together.
 //!
-//! Everything else that booths of a room share follows from it, each for one purpose (HKDF, RFC 5869): the room's id, under which
-//! they meet at a relay and which tells nothing of the key, and the keys under which they seal what they say.
+//! Everything else that booths of a room share follows from it, each for one purpose (HKDF, RFC 5869): the
+//! room's id, under which they meet at a relay and which reveals nothing of the key, and the keys under which
+//! they seal what they say.
 
 use std::fmt;
 
@@ -19,17 +20,20 @@ const CHECK: usize = 3;
 /// What the check and the derived keys are of.
 const PURPOSE: &[u8] = b"holobooth room 1";
 
-/// What is wrong with the text of a room key. The text itself is never told: it may be a key with a slip in it.
+/// What is wrong with the text of a room key. The text itself is never shown: it may be a key with a slip in
+/// it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RoomKeyError {
     /// Too short or too long.
     #[error(
-        "a room key has {LETTERS} letters and digits, and this has {0}; copy it whole, as `holobooth room new` printed it"
+        "a room key has {LETTERS} letters and digits, and this has {0}; copy it whole, as `holobooth room \
+         new` printed it"
     )]
     Length(usize),
     /// Something that is in no room key.
     #[error(
-        "a room key has letters, the digits 2 to 7 and dashes, and no `{0}`; copy it as `holobooth room new` printed it"
+        "a room key has letters, the digits 2 to 7 and dashes, and no `{0}`; copy it as `holobooth room \
+         new` printed it"
     )]
     Letter(char),
     /// It does not fit its check.
@@ -61,7 +65,8 @@ impl RoomKey {
         &self.0
     }
 
-    /// Reads what [`RoomKey::text`] gives; dashes, spaces and the size of letters do not matter, nor does 0 for O, 1 for I, 8 for B.
+    /// Reads what [`RoomKey::text`] gives; dashes, spaces and the size of letters do not matter, nor does 0
+    /// for O, 1 for I, 8 for B.
     ///
     /// # Errors
     /// [`RoomKeyError`].
@@ -93,7 +98,7 @@ impl RoomKey {
         groups.join("-")
     }
 
-    /// Under what booths of this room meet: 26 letters and digits that tell nothing of the key.
+    /// Under what booths of this room meet: 26 letters and digits that reveal nothing of the key.
     pub fn id(&self) -> String {
         let id: [u8; 16] = self.derive(&[b"id"]);
         data_encoding::BASE32_NOPAD.encode(&id).to_ascii_lowercase()

@@ -6,7 +6,8 @@ use crate::health::Notice;
 
 use super::evaluate::Change;
 
-/// Seconds that a card is shown when something is wrong, and for which one is shown that waits for its result.
+/// Seconds that a card is shown when something is wrong, and for which one is shown that waits for its
+/// result.
 const SHOWN_S: u32 = 60;
 /// And when nothing is.
 const SHOWN_BRIEFLY_S: u32 = 10;
@@ -14,10 +15,10 @@ const SHOWN_BRIEFLY_S: u32 = 10;
 const CARD_LINES: usize = 10;
 /// The longest line on a card, in characters; what is longer goes on below.
 const CARD_COLUMNS: usize = 80;
-/// The longest text that is told in one piece, in characters.
+/// The longest text that is shown in one piece, in characters.
 const LONGEST: usize = 800;
 
-/// What came of a stick.
+/// The result of reading a stick.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Answer {
     /// In a few words.
@@ -138,7 +139,8 @@ mod tests {
 
     #[test]
     fn nothing_is_lost_where_a_line_is_broken() {
-        let text = "holobooth.toml:2:1: unknown field `widht`, expected one of `device`, `width`, `height`; did you mean `width`?";
+        let text = "holobooth.toml:2:1: unknown field `widht`, expected one of `device`, `width`, `height`; \
+                    did you mean `width`?";
         let lines = wrap(text, CARD_COLUMNS);
         assert!(
             lines.len() == 2 && lines.iter().all(|line| line.chars().count() <= CARD_COLUMNS),

@@ -1,12 +1,13 @@
-//! The few things that the store does to a disk, apart from it, so that tests can cut the power between any two.
+//! The few things that the store does to a disk, apart from it, so that tests can cut the power between any
+//! two.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// A folder of small files. What was done to one is sure to outlive a power cut only after `sync` (its bytes) and `sync_folder` (its
-/// name).
+/// A folder of small files. What was done to one is sure to outlive a power cut only after `sync` (its bytes)
+/// and `sync_folder` (its name).
 pub(super) trait Disk {
     /// A file's bytes; nothing when there is none.
     ///
@@ -40,7 +41,8 @@ pub(super) trait Disk {
     fn sync_folder(&self) -> io::Result<()>;
 }
 
-/// The largest file that is read: a configuration, and in the journal two, each of its bytes six at most as JSON has it.
+/// The largest file that is read: a configuration, and in the journal two, each of its bytes six at most as
+/// JSON has it.
 const LARGEST: u64 = 1024 * 1024;
 
 /// A folder of the system's.

@@ -1,4 +1,5 @@
-//! What a stick's bytes mean: is it the operator's, is it a configuration, and what would it change. Pure, and called in the sandbox alone.
+//! What a stick's bytes mean: is it the operator's, is it a configuration, and what would it change. No I/O,
+//! and called in the sandbox alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::read::{CONFIG, RESET_SIGNATURE, SIGNATURE};
 use crate::config::{Config, OperatorKey, SECRETS, Source, tables};
 
-/// The longest value or reason that is told, in characters.
+/// The longest value or reason that is shown, in characters.
 const LONGEST: usize = 600;
 /// The longest value in a change.
 const LONGEST_VALUE: usize = 80;
@@ -91,10 +92,12 @@ fn weigh(question: &Question) -> Result<Vec<Change>, String> {
     let image_source = Source { path: Path::new(image_path), text: image };
     Config::in_force(image_source, Some(Source { path: Path::new(CONFIG), text }))
         .map_err(|e| e.to_string().trim_start_matches("config: ").to_owned())?;
-    // A copy that was cut off, a damaged stick: most likely nobody means that every section be as it was flashed.
+    // A copy that was cut off, a damaged stick: most likely nobody means that every section be as it was
+    // flashed.
     if !text.parse::<toml::Table>().is_ok_and(|table| !table.is_empty()) {
         return Err(format!(
-            "{CONFIG} is empty: it has no section; write it anew, or have it put back with `holobooth revert`"
+            "{CONFIG} is empty: it has no section; write it again, or have it put back with `holobooth \
+             revert`"
         ));
     }
     let after = tables(image, Some(text)).map_err(|e| e.message().to_owned())?;
@@ -117,7 +120,8 @@ fn signed(
     };
     let Some(signature) = signature else {
         return Err(format!(
-            "{signature_name} is missing: this booth has an operator, who must sign {name} with `minisign -S -m {name}`"
+            "{signature_name} is missing: this booth has an operator, who must sign {name} with `minisign \
+             -S -m {name}`"
         ));
     };
     let text = std::str::from_utf8(signature)
@@ -138,7 +142,7 @@ fn changes(before: &toml::Table, after: &toml::Table) -> Vec<Change> {
     let (before, after) = (flat(before), flat(after));
     let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let changed = keys.into_iter().filter(|key| before.get(*key) != after.get(*key));
-    let told = |value: Option<&toml::Value>| {
+    let shown = |value: Option<&toml::Value>| {
         value.map_or("(default)".to_owned(), |value| cut(&value.to_string(), LONGEST_VALUE))
     };
     changed
@@ -148,7 +152,7 @@ fn changes(before: &toml::Table, after: &toml::Table) -> Vec<Change> {
                 (true, None, _) => "(secret, new)".to_owned(),
                 (true, _, None) => "(secret, taken out)".to_owned(),
                 (true, _, _) => "(secret, changed)".to_owned(),
-                (false, old, new) => format!("{} → {}", told(old), told(new)),
+                (false, old, new) => format!("{} → {}", shown(old), shown(new)),
             };
             Change { key: key.clone(), what }
         })
@@ -203,21 +207,22 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_is_told_but_no_secret() {
+    fn what_changes_is_shown_but_no_secret() {
         let (old, new) = (RoomKey::of([1; 32]).text(), RoomKey::of([2; 32]).text());
         let image = format!("[room]\nkey = \"{old}\"\n[camera]\nfps = 25\n");
         let file = format!(
-            "[room]\nkey = \"{new}\"\n[camera]\nfps = 30\nwidth = 640\n[network]\ndns = [\"192.0.2.1\"]\n[network.wifi]\nssid = \"w\"\n\
+            "[room]\nkey = \"{new}\"\n[camera]\nfps = 30\nwidth = 640\n[network]\ndns = \
+             [\"192.0.2.1\"]\n[network.wifi]\nssid = \"w\"\n\
              password = \"hush hush\""
         );
         let Verdict::Good { changes, network } = evaluate(&question(&image, file.as_bytes())) else {
             panic!()
         };
         assert!(network);
-        let told: Vec<String> =
+        let shown: Vec<String> =
             changes.iter().map(|change| format!("{}: {}", change.key, change.what)).collect();
         assert_eq!(
-            told,
+            shown,
             [
                 "camera.fps: 25 → 30",
                 "camera.width: (default) → 640",
@@ -235,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_told_with_its_place() {
+    fn a_mistake_is_shown_with_its_place() {
         let why = refusal(&question("", b"[camera]\nwidht = 640\n"));
         assert!(
             why.starts_with("holobooth.toml:2:1: unknown field `widht`") && why.contains("mean `width`"),
@@ -261,8 +266,10 @@ mod tests {
             refusal(&question)
         );
         question.signature = Some(
-            b"untrusted comment: signature from minisign secret key\nRUQf6LRCGA9i559r3g7V1qNyJDApGip8MfqcadIgT9CuhV3EMhHoN1mGTkUidF/\
-              z7SrlQgXdy8ofjb7bNJJylDOocrCo8KLzZwo=\ntrusted comment: timestamp:1633700835\tfile:test\tprehashed\n\
+            b"untrusted comment: signature from minisign secret \
+              key\nRUQf6LRCGA9i559r3g7V1qNyJDApGip8MfqcadIgT9CuhV3EMhHoN1mGTkUidF/\
+              z7SrlQgXdy8ofjb7bNJJylDOocrCo8KLzZwo=\ntrusted comment: \
+              timestamp:1633700835\tfile:test\tprehashed\n\
               wLMDjy9FLAuxZ3q4NlEvkgtyhrr0gtTu6KC4KBJdITbbOeAi1zBIYo0v4iTgt8jJpIidRJnp94ABQkJAgAooBQ=="
                 .to_vec(),
         );
@@ -273,12 +280,17 @@ mod tests {
         question.file = b"tess".to_vec();
         assert!(refusal(&question).starts_with("factory-reset.minisig is not the operator's"));
         question.signature = None;
-        // A store that takes no notice of the operator is not in force over the image's section; one that takes the key out would be.
+        // A store that takes no notice of the operator is not in force over the image's section; one that
+        // takes the key out would be.
         question.store = Some("[camera]\nfps = 25".into());
         assert!(refusal(&question).starts_with("factory-reset.minisig is missing"));
         question.store = Some("[operator]\nkey = \"rubbish\"".into());
         assert!(refusal(&question).contains("key in force is damaged"));
     }
+
+    /// Sections, and keys with a number, a text, a list or a boolean.
+    const LINES: &str =
+        "(\\[[a-z.]{0,9}\\]\n|[a-z]{1,9} ?= ?([0-9]{1,22}|\"[^\"]{0,9}\"|\\[\\]|true)\n){0,8}";
 
     proptest! {
         #[test]
@@ -287,7 +299,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_is_too_much(file in "(\\[[a-z.]{0,9}\\]\n|[a-z]{1,9} ?= ?([0-9]{1,22}|\"[^\"]{0,9}\"|\\[\\]|true)\n){0,8}") {
+        fn no_text_is_too_much(file in LINES) {
             let _ = evaluate(&question("[camera]\nfps = 25\n", file.as_bytes()));
         }
     }

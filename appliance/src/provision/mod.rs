@@ -1,9 +1,10 @@
-//! The USB stick: found by the system, read with bounds, understood in a sandbox, applied whole or not at all, answered on the screen and on
-//! the stick itself.
+//! The USB stick: found by the system, read with bounds, understood in a sandbox, applied whole or not at
+//! all, answered on the screen and on the stick itself.
 //!
-//! What has the right to mount here never makes sense of a configuration: it reads bytes ([`read`]), has another process understand them
-//! ([`sandbox`], [`evaluate`]), and stores them ([`store`]). Of an update it unpacks the tar file, within bounds ([`crate::update`]). What a stick can ask for: a configuration; a factory reset; the last logs; a new version. Sound
-//! check and calibration are not among them yet.
+//! What has the right to mount here never makes sense of a configuration: it reads bytes ([`read`]), has
+//! another process understand them ([`sandbox`], [`evaluate`]), and stores them ([`store`]). Of an update it
+//! unpacks the tar file, within bounds ([`crate::update`]). What a stick can ask for: a configuration; a
+//! factory reset; the last logs; a new version. Sound check and calibration are not among them yet.
 
 mod answer;
 mod confirm;

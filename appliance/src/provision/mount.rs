@@ -1,4 +1,5 @@
-//! Mounting a stick: where nobody else sees it, and so that nothing on it can be run, be a device, or lead elsewhere.
+//! Mounting a stick: where nobody else sees it, and so that nothing on it can be run, be a device, or lead
+//! elsewhere.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read};
@@ -21,7 +22,8 @@ const HEAD: usize = 2048;
 pub enum Error {
     /// The device cannot be opened or is none.
     #[error(
-        "stick: {device}: {source}; name the block device of a plugged-in stick, such as /dev/sda1, with the right to mount"
+        "stick: {device}: {source}; name the block device of a plugged-in stick, such as /dev/sda1, with \
+         the right to mount"
     )]
     Device {
         /// The device.
@@ -34,7 +36,8 @@ pub enum Error {
     Unknown(PathBuf),
     /// The kernel refused.
     #[error(
-        "stick: {device}: cannot mount its {kind}: {source}; check it on another computer, or take another stick"
+        "stick: {device}: cannot mount its {kind}: {source}; check it on another computer, or take another \
+         stick"
     )]
     Refused {
         /// The device.
@@ -63,7 +66,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// As the first bytes of a device tell it. The kernel looks more closely when it is mounted.
+    /// By the first bytes of a device. The kernel looks more closely when it is mounted.
     fn of(head: &[u8]) -> Option<Self> {
         let at = |offset: usize, magic: &[u8]| head.get(offset..offset + magic.len()) == Some(magic);
         if at(3, b"EXFAT   ") {
@@ -85,8 +88,8 @@ impl Kind {
         }
     }
 
-    /// Words for the driver. What is damaged must not stop the machine, whatever the stick itself wants (tune2fs -e panic), and reading
-    /// alone changes nothing: no journal is carried out.
+    /// Words for the driver. What is damaged must not stop the machine, whatever the stick itself wants
+    /// (tune2fs -e panic), and reading alone changes nothing: no journal is carried out.
     fn options(self, access: Access) -> &'static str {
         match (self, access) {
             (Self::Ext4, Access::Read) => "errors=remount-ro,noload",

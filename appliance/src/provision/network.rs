@@ -1,7 +1,8 @@
-//! The network, in the words of those who make it: systemd-networkd, iwd and systemd-timesyncd.
+//! The network, as configuration files of systemd-networkd, iwd and systemd-timesyncd.
 //!
-//! Sources: systemd.network(5), systemd.netdev(5), timesyncd.conf(5), iwd.network(5), iwd.config(5). A value is put into a line as it is,
-//! for [`crate::config`] lets through only what fits there; a name and a password of Wi-Fi, which may be anything, are coded as iwd wants.
+//! Sources: systemd.network(5), systemd.netdev(5), timesyncd.conf(5), iwd.network(5), iwd.config(5). A value
+//! is put into a line as it is, for [`crate::config`] lets through only what fits there; a name and a
+//! password of Wi-Fi, which may be anything, are coded as iwd wants.
 
 use std::fmt::Write as _;
 use std::fs::{self, DirBuilder};
@@ -27,7 +28,8 @@ const IWD_MAIN: &str = "run/iwd/main.conf";
 const TIMESYNCD: &str = "run/systemd/timesyncd.conf.d/50-holobooth.conf";
 /// What files of ours in networkd's folder begin with; all of them are ours to remove.
 const OURS: &str = "50-holobooth-";
-/// Which of iwd's files is ours, and the SHA-256 of what we wrote into it: iwd adds to it, and that must not be lost without need.
+/// Which of iwd's files is ours, and the SHA-256 of what we wrote into it: iwd adds to it, and that must not
+/// be lost without need.
 const IWD_OURS: &str = "var/lib/iwd/.holobooth";
 
 /// What is wrong, and what to do about it.
@@ -136,8 +138,8 @@ fn known_network(wifi: &Wifi) -> Rendered {
     }
 }
 
-/// A network's name as iwd names its file: as it is when it has letters, digits, blanks, `_` and `-` only, else `=` and its bytes in
-/// hexadecimal (iwd.network(5), "NAMING").
+/// A network's name as iwd names its file: as it is when it has letters, digits, blanks, `_` and `-` only,
+/// else `=` and its bytes in hexadecimal (iwd.network(5), "NAMING").
 fn file_name(ssid: &str) -> String {
     if ssid.bytes().all(|b| b.is_ascii_alphanumeric() || b" _-".contains(&b)) {
         return ssid.to_owned();
@@ -148,7 +150,8 @@ fn file_name(ssid: &str) -> String {
     })
 }
 
-/// A value as iwd reads it back: a backslash leads an escape, and a blank at the start would be skipped (iwd.network(5), "FILE FORMAT").
+/// A value as iwd reads it back: a backslash leads an escape, and a blank at the start would be skipped
+/// (iwd.network(5), "FILE FORMAT").
 fn escaped(value: &str) -> String {
     let value = value.replace('\\', "\\\\");
     match value.strip_prefix(' ') {
@@ -157,8 +160,8 @@ fn escaped(value: &str) -> String {
     }
 }
 
-/// Writes the files below `root`, and removes those of ours that are no longer wanted. Whether anything changed: then [`CHANGED`] is
-/// written last of all, by which the services that read them are told.
+/// Writes the files below `root`, and removes those of ours that are no longer wanted. Whether anything
+/// changed: then [`CHANGED`] is written last of all, by which the services that read them are notified.
 ///
 /// # Errors
 /// [`Error`].
@@ -199,7 +202,8 @@ fn put(root: &Path, file: &Rendered) -> Result<bool, Error> {
         DirBuilder::new().recursive(true).mode(mode).create(folder).map_err(at(folder))?;
     }
     if is_iwd {
-        // First, so that it is known for ours and removed whatever happens next; a wrong sum only has it written again.
+        // First, so that it is known for ours and removed whatever happens next; a wrong sum only has it
+        // written again.
         place(&root.join(IWD_OURS), &format!("{}\n\n", file.path), 0o600)?;
     }
     place(&path, &file.text, if file.secret { 0o600 } else { 0o644 })?;

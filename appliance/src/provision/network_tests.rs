@@ -23,7 +23,8 @@ fn nothing_is_dhcp_on_every_port() {
         &files(""),
         &[(
             "run/systemd/network/50-holobooth-port.network",
-            "[Match]\nType=ether\nKind=!*\n\n[Network]\nDHCP=yes\nLinkLocalAddressing=yes\nMulticastDNS=no\n\n[DHCPv4]\nUseHostname=no\n",
+            "[Match]\nType=ether\nKind=!*\n\n[Network]\nDHCP=yes\nLinkLocalAddressing=yes\n\
+             MulticastDNS=no\n\n[DHCPv4]\nUseHostname=no\n",
         )],
     );
 }
@@ -31,14 +32,17 @@ fn nothing_is_dhcp_on_every_port() {
 #[test]
 fn a_fixed_address_on_one_port() {
     let text = "[network]\ninterface = \"enp1s0\"\naddress = \"192.0.2.7/24\"\ngateway = \"192.0.2.1\"\n\
-                dns = [\"192.0.2.1\", \"2001:db8::1\"]\n[time]\nservers = [\"ntp.example.org\", \"192.0.2.1\"]";
+                dns = [\"192.0.2.1\", \"2001:db8::1\"]\n[time]\nservers = [\"ntp.example.org\", \
+                \"192.0.2.1\"]";
     is(
         &files(text),
         &[
             (
                 "run/systemd/network/50-holobooth-port.network",
-                "[Match]\nName=enp1s0\n\n[Network]\nAddress=192.0.2.7/24\nGateway=192.0.2.1\nDNS=192.0.2.1\nDNS=2001:db8::1\n\
-                 MulticastDNS=no\n\n[DHCPv4]\nUseHostname=no\nUseDNS=no\n\n[DHCPv6]\nUseDNS=no\n\n[IPv6AcceptRA]\nUseDNS=no\n",
+                "[Match]\nName=enp1s0\n\n[Network]\nAddress=192.0.2.7/24\nGateway=192.0.2.1\nDNS=192.0.2.1\n\
+             DNS=2001:db8::1\n\
+                 MulticastDNS=no\n\n[DHCPv4]\nUseHostname=no\nUseDNS=no\n\n[DHCPv6]\nUseDNS=no\n\n\
+             [IPv6AcceptRA]\nUseDNS=no\n",
             ),
             ("run/systemd/timesyncd.conf.d/50-holobooth.conf", "[Time]\nNTP=ntp.example.org 192.0.2.1\n"),
         ],
@@ -60,7 +64,8 @@ fn a_vlan_is_a_device_of_its_own() {
             ),
             (
                 "run/systemd/network/50-holobooth-vlan.network",
-                "[Match]\nName=vlan7\nKind=vlan\n\n[Network]\nAddress=2001:db8::7/64\nMulticastDNS=no\n\n[DHCPv4]\nUseHostname=no\n",
+                "[Match]\nName=vlan7\nKind=vlan\n\n[Network]\nAddress=2001:db8::7/64\nMulticastDNS=no\n\n\
+             [DHCPv4]\nUseHostname=no\n",
             ),
         ],
     );
@@ -75,7 +80,8 @@ fn wifi_is_joined() {
         &[
             (
                 "run/systemd/network/50-holobooth-wifi.network",
-                "[Match]\nType=wlan\n\n[Network]\nDHCP=yes\n\n[DHCPv4]\nRouteMetric=2048\n\n[IPv6AcceptRA]\nRouteMetric=2048\n",
+                "[Match]\nType=wlan\n\n[Network]\nDHCP=yes\n\n[DHCPv4]\nRouteMetric=2048\n\n\
+             [IPv6AcceptRA]\nRouteMetric=2048\n",
             ),
             (
                 "var/lib/iwd/Stage 1.psk",
@@ -115,7 +121,8 @@ fn what_is_no_longer_wanted_is_removed_and_nothing_else() {
 }
 
 proptest! {
-    /// Whatever passes the configuration's limits, each file has the lines that it has for harmless values, and no more.
+    /// Whatever passes the configuration's limits, each file has the lines that it has for harmless values,
+    /// and no more.
     #[test]
     fn no_value_gets_a_line_of_its_own(
         interface in "[ -~\n\r\u{85}]{0,16}",
@@ -126,14 +133,16 @@ proptest! {
         let table = |interface: &str, ssid: &str, password: &str, server: &str| {
             let quoted = |text: &str| toml::Value::from(text).to_string();
             format!(
-                "[network]\ninterface = {}\nvlan = 7\n[network.wifi]\nssid = {}\npassword = {}\ncountry = \"DE\"\n[time]\nservers = [{}]",
+                "[network]\ninterface = {}\nvlan = 7\n[network.wifi]\nssid = {}\npassword = {}\ncountry = \
+                 \"DE\"\n[time]\nservers = [{}]",
                 quoted(interface), quoted(ssid), quoted(password), quoted(server)
             )
         };
         let shape = |text: &str| {
             Config::parse(Path::new("b.toml"), text).ok().map(|config| {
                 let files = render(&config);
-                let keys = |file: &Rendered| file.text.lines().map(|line| line.split('=').next().unwrap_or("").to_owned()).collect::<Vec<_>>();
+                let key = |line: &str| line.split('=').next().unwrap_or("").to_owned();
+            let keys = |file: &Rendered| file.text.lines().map(key).collect::<Vec<_>>();
                 files.iter().map(keys).collect::<Vec<_>>()
             })
         };

@@ -22,7 +22,8 @@ pub struct Places {
     pub store: PathBuf,
     /// Where notices for the screen are left.
     pub notices: PathBuf,
-    /// Below what the network's files are written. Unless it is `/`, the services that read them are left alone.
+    /// Below what the network's files are written. Unless it is `/`, the services that read them are left
+    /// alone.
     pub root: PathBuf,
 }
 
@@ -59,11 +60,11 @@ impl Places {
         }
     }
 
-    /// Has what is now in force take effect: the files of network and time, of whose change a unit learns by itself, and the booth itself,
-    /// which starts again.
+    /// Has what is now in force take effect: the files of network and time, of whose change a unit learns by
+    /// itself, and the booth itself, which starts again.
     ///
     /// # Errors
-    /// When the files cannot be written; the booth is told all the same. That nobody answers is none.
+    /// When the files cannot be written; the booth is notified all the same. That nobody answers is none.
     pub(super) fn take_effect(&self) -> Result<(), Error> {
         let config = self.in_force()?;
         let written = write(&self.root, &render(&config));

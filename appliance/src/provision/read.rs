@@ -1,4 +1,5 @@
-//! What is looked at on a stick: files whose names are known, in its root, each up to a size. Nothing is looked for.
+//! What is looked at on a stick: files whose names are known, in its root, each up to a size. Nothing is
+//! looked for.
 
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};

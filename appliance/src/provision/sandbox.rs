@@ -1,5 +1,6 @@
-//! The sandbox: a stick's bytes are parsed by a process that can do nothing but that. It is this same program, started anew: it lets go of
-//! all rights, takes a question from its standard input, answers on its standard output, and ends.
+//! The sandbox: a stick's bytes are parsed by a process that can do nothing but that. It is this same
+//! program, started again: it lets go of all rights, takes a question from its standard input, answers on its
+//! standard output, and ends.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -45,10 +46,13 @@ pub enum Error {
         source: io::Error,
     },
     /// It took too long.
-    #[error("sandbox: the file took longer than {} s to understand; nothing was changed; make it simpler", TIMEOUT.as_secs())]
+    #[error(
+        "sandbox: the file took longer than {} s to understand; nothing was changed; make it simpler",
+        TIMEOUT.as_secs()
+    )]
     Slow,
     /// It died.
-    #[error("sandbox: understanding the file failed ({0}); nothing was changed; write the file anew")]
+    #[error("sandbox: understanding the file failed ({0}); nothing was changed; write the file again")]
     Died(String),
     /// Rights that it could not let go of.
     #[error("sandbox: {what}: {reason}; without it no stick is read: use a kernel with seccomp filters")]
@@ -159,7 +163,8 @@ fn confine() -> Result<(), Error> {
     for set in [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
         caps::clear(None, set).map_err(|e| Error::Confine { what: "capabilities", reason: e.to_string() })?;
     }
-    // Should who asked be killed, nobody is left behind. Only now: another user is another parent's child (prctl(2)).
+    // Should who asked be killed, nobody is left behind. Only now: another user is another parent's child
+    // (prctl(2)).
     prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL).map_err(failed("ending with its parent"))?;
     let filter = filter().map_err(|reason| Error::Confine { what: "a seccomp filter", reason })?;
     seccompiler::apply_filter(&filter)

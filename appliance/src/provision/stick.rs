@@ -1,9 +1,12 @@
 //! A stick, from the plug to the answer.
 //!
-//! 1. It is mounted for reading; what is known by name is read; it is unmounted. A card says what will be done.
-//! 2. A factory reset that is asked for is marked as done on the stick, and only then done: else it would be done again at the next boot.
+//! 1. It is mounted for reading; what is known by name is read; it is unmounted. A card says what will be
+//!    done.
+//! 2. A factory reset that is asked for is marked as done on the stick, and only then done: else it would be
+//!    done again at the next boot.
 //! 3. The configuration is evaluated in the sandbox, and applied whole or refused.
-//! 4. The card is left, then the answer on the stick (mounted for writing, briefly), and then what was applied takes effect.
+//! 4. The card is left, then the answer on the stick (mounted for writing, briefly), and then what was
+//!    applied takes effect.
 //! 5. Last, for it takes longest, an update is copied, and answered in the same way.
 
 use std::ffi::OsStr;
@@ -34,7 +37,7 @@ const RESET_DONE: &str = "factory-reset.done";
 /// Does what the stick in `device` asks for, and answers. What it answered.
 ///
 /// # Errors
-/// [`Error`], when the stick cannot be read at all; the card tells that too.
+/// [`Error`], when the stick cannot be read at all; the card says so too.
 pub fn stick(places: &Places, sandbox: &Sandbox, device: &Path) -> Result<String, Error> {
     let answered = answered(places, sandbox, device);
     if let Err(e) = &answered {
@@ -67,8 +70,8 @@ fn answered(places: &Places, sandbox: &Sandbox, device: &Path) -> Result<String,
         answers.push(answer);
     }
     // The card before all that may take time.
-    let mut told = answers.iter().cloned().reduce(Answer::and);
-    if let Some(card) = &mut told {
+    let mut shown = answers.iter().cloned().reduce(Answer::and);
+    if let Some(card) = &mut shown {
         if found.logs {
             *card = card.clone().and(Answer::pending(read::COLLECTING, Vec::new()));
         }
@@ -81,7 +84,7 @@ fn answered(places: &Places, sandbox: &Sandbox, device: &Path) -> Result<String,
     let booth = booth.as_deref().unwrap_or("without a name");
     let mut text = match answers.iter().cloned().reduce(Answer::and) {
         Some(answer) => {
-            let is_news = told.as_ref() != Some(&answer);
+            let is_news = shown.as_ref() != Some(&answer);
             leave_answer(places, device, &found.result, &answer, booth, &logs, is_news)
         }
         None => String::new(),
@@ -149,7 +152,8 @@ fn configured(places: &Places, sandbox: &Sandbox, found: &Found) -> Result<(Answ
         let line = if same {
             "This configuration is in force already."
         } else {
-            "This configuration was applied before and then put back; change the file, or `holobooth revert`, to have it again."
+            "This configuration was applied before and then put back; change the file, or `holobooth \
+             revert`, to have it again."
         };
         return Ok((Answer::nothing_new(line), false));
     }
@@ -218,7 +222,8 @@ fn asked(
     }
 }
 
-/// Marks the request as done on the stick, and carries it out. With the answer, whether anything of it was begun.
+/// Marks the request as done on the stick, and carries it out. With the answer, whether anything of it was
+/// begun.
 fn asked_to_reset(
     places: &Places,
     sandbox: &Sandbox,
@@ -233,7 +238,8 @@ fn asked_to_reset(
     };
     if let Err(e) = mark_reset(device) {
         return refused(format!(
-            "factory-reset cannot be renamed to {RESET_DONE} on the stick ({e}), and would be done again and again; unlock the stick"
+            "factory-reset cannot be renamed to {RESET_DONE} on the stick ({e}), and would be done again \
+             and again; unlock the stick"
         ));
     }
     let answer = match reset::reset(places) {
@@ -325,7 +331,7 @@ fn locked(error: &mount::Error) -> String {
 }
 
 impl Answer {
-    /// Leaves the card. Where that is not possible, the log tells it.
+    /// Leaves the card. Where that is not possible, it is logged only.
     pub(super) fn leave(&self, places: &Places) {
         log::info!("provision: {}: {}", self.title, self.lines.join("; "));
         let left = fs::create_dir_all(&places.notices).and_then(|()| self.card().leave(&places.notices));

@@ -1,27 +1,31 @@
-//! The store: which configuration is in force, which was before, and what the stick brought last. Whole or not at all, whenever the power
-//! is cut.
+//! The store: which configuration is in force, which was before, and what the stick brought last. Whole or
+//! not at all, whenever the power is cut.
 //!
 //! | file | |
 //! | --- | --- |
 //! | `holobooth.toml` | in force; absent: the image's own file alone |
-//! | `previous.toml` | what [`State::revert`] puts back; `previous.image` in its place: the image's own file alone |
-//! | `applied` | SHA-256 of the file that a stick brought last, also when it was put back since: it does not apply again by itself |
+//! | `previous.toml` | what [`State::revert`] puts back; or `previous.image`: the image's own file |
+//! | `applied` | SHA-256 of the last stick's file, kept when it is put back: it does not apply again |
 //! | `pending` | the network was changed and is on trial: what was reached before (JSON) |
 //! | `journal` | a change that is being made: the whole of the new state (JSON) |
 //! | `*.new` | half a file; means nothing |
 //! | `lock` | who changes the store holds it |
 //!
-//! A change is several files, and no file system changes several at once. So the new state is first written as one file, the journal:
+//! A change is several files, and no file system changes several at once. So the new state is first written
+//! as one file, the journal:
 //!
-//! 1. `journal.new` is written and synced, renamed to `journal`, and the folder synced. **From here on the new state is in force.**
-//! 2. Each file is written beside its place, synced, and renamed into it, or removed; then the folder is synced.
+//! 1. `journal.new` is written and synced, renamed to `journal`, and the folder synced. **From here on the
+//!    new state is in force.**
+//! 2. Each file is written beside its place, synced, and renamed into it, or removed; then the folder is
+//!    synced.
 //! 3. `journal` is removed, and the folder synced.
 //!
-//! Power cut in 1: no journal (or only half of one, under another name): the files are the old state. In 2: the files are a mixture, and the
-//! journal, which is whole, is the new state. In 3: the files are the new state, and so is the journal if it is still there. Therefore a
-//! reader takes the journal when there is one, and the files when there is none; and who changes the store next carries an unfinished change
-//! to its end first. Doing step 2 twice does no harm. A reader that knows nothing of the journal sees in `holobooth.toml` the old file or the
-//! new one.
+//! Power cut in 1: no journal (or only half of one, under another name): the files are the old state. In 2:
+//! the files are a mixture, and the journal, which is whole, is the new state. In 3: the files are the new
+//! state, and so is the journal if it is still there. Therefore a reader takes the journal when there is one,
+//! and the files when there is none; and who changes the store next carries an unfinished change to its end
+//! first. Doing step 2 twice does no harm. A reader that knows nothing of the journal sees in
+//! `holobooth.toml` the old file or the new one.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
@@ -112,7 +116,8 @@ pub(super) struct State {
 }
 
 impl State {
-    /// With a stick's file in force. While a network is on trial, what was before it stays what is gone back to: it is what worked last.
+    /// With a stick's file in force. While a network is on trial, what was before it stays what is gone back
+    /// to: it is what worked last.
     #[must_use]
     pub(super) fn apply(&self, text: String, digest: String, pending: Option<Reach>) -> Self {
         let previous = match (&self.pending, &self.current) {
@@ -161,7 +166,8 @@ impl Store {
         Self { disk: Folder::at(path), path: path.to_owned() }
     }
 
-    /// The same for writing: makes the folder if need be, waits for others who write, and carries an unfinished change to its end.
+    /// The same for writing: makes the folder if need be, waits for others who write, and carries an
+    /// unfinished change to its end.
     ///
     /// # Errors
     /// [`Error`].

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use crate::update::Folders;
 
-/// Takes the bundle in the file at `path`, which lies on a stick that is mounted for reading and only while this runs: it is copied, and
-/// installed by a unit of its own when its signature is right. What was done, or why not, in a line for the answer.
+/// Takes the bundle in the file at `path`, which lies on a stick that is mounted for reading and only while
+/// this runs: it is copied, and installed by a unit of its own when its signature is right. What was done, or
+/// why not, in a line for the answer.
 ///
 /// # Errors
 /// Why it was not taken.

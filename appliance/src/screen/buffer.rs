@@ -35,8 +35,8 @@ pub(super) struct Buffer {
     pub(super) planes: Vec<Plane>,
 }
 
-/// Planes of `fourcc` as the kernel's drm_fourcc.h lays them out, for luma rows of `stride` bytes. `None` for a format that we
-/// do not write.
+/// Planes of `fourcc` as the kernel's drm_fourcc.h lays them out, for luma rows of `stride` bytes. `None` for
+/// a format that we do not write.
 fn planes(fourcc: DrmFourcc, stride: usize, height: usize) -> Option<Vec<Plane>> {
     let half = height.div_ceil(2);
     let luma = Plane { offset: 0, stride, rows: height };
@@ -51,7 +51,7 @@ fn planes(fourcc: DrmFourcc, stride: usize, height: usize) -> Option<Vec<Plane>>
     }
 }
 
-/// What KMS is told of a dumb buffer with planes in it.
+/// How KMS is given a dumb buffer with planes in it.
 struct Description<'a> {
     size: (u32, u32),
     fourcc: DrmFourcc,
@@ -96,7 +96,7 @@ impl Buffer {
         let mut mapping = device.map_dumb_buffer(&mut dumb).map_err(device.fail("map a framebuffer"))?;
         let bytes = mapping.as_mut();
         let map = (NonNull::from(&mut *bytes).cast::<c_void>(), bytes.len());
-        // Kept mapped: mapping anew for every picture would fault in every page of it. `Drop` unmaps.
+        // Kept mapped: mapping it for every picture would fault in every page of it. `Drop` unmaps.
         mem::forget(mapping);
         let description = Description { size, fourcc, handle: dumb.handle(), planes: &planes };
         let fb = device.add_planar_framebuffer(&description, FbCmd2Flags::empty());
@@ -116,7 +116,8 @@ impl Buffer {
 
     /// The bytes of all planes.
     pub(super) fn bytes(&mut self) -> &mut [u8] {
-        // SAFETY: mapped in `new` with this length, unmapped in `drop`; nobody else in this process has the address.
+        // SAFETY: mapped in `new` with this length, unmapped in `drop`; nobody else in this process has the
+        // address.
         unsafe { slice::from_raw_parts_mut(self.map.0.as_ptr().cast(), self.map.1) }
     }
 

@@ -1,7 +1,8 @@
 //! The display thread: shows the newest picture at the next vblank, and a card when there is none.
 //!
-//! One commit is in flight at most. A picture that comes meanwhile waits in the mailbox, where a newer one replaces it; nothing
-//! else is waited for, so what is on the screen is never older than one refresh behind what has arrived.
+//! One commit is in flight at most. A picture that comes meanwhile waits in the mailbox, where a newer one
+//! replaces it; nothing else is waited for, so what is on the screen is never older than one refresh behind
+//! what has arrived.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -29,13 +30,13 @@ use crate::units::ScreenRequest;
 
 /// How long a commit may take to reach the screen, in µs: many refreshes of the slowest mode.
 const FLIP_LIMIT_US: u64 = 500_000;
-/// How often a missing screen is looked for when no event tells of it, and `stop` is looked at, in ms.
+/// How often a missing screen is looked for when no event reports it, and `stop` is looked at, in ms.
 const POLL_INTERVAL_MS: u64 = 250;
-/// What finding and lighting a screen may take: the kernel waits 10 s for each of the commits before and for this one
-/// (drm_atomic_helper.c), and a cable that is hard to read takes its time.
+/// What finding and lighting a screen may take: the kernel waits 10 s for each of the commits before and for
+/// this one (drm_atomic_helper.c), and a cable that is hard to read takes its time.
 const MODE_SETTING: Duration = Duration::from_secs(30);
 
-/// What the display thread tells the booth.
+/// What the display thread reports to the booth.
 #[derive(Debug)]
 pub enum Event {
     /// The screen is lit: device, connector and mode.
@@ -73,7 +74,7 @@ pub struct Handles<'a> {
 }
 
 /// Runs the screen until it is stopped; survives every unplugging.
-pub fn run(request: &ScreenRequest, handles: Handles<'_>, mut tell: impl FnMut(Event)) {
+pub fn run(request: &ScreenRequest, handles: Handles<'_>, mut report: impl FnMut(Event)) {
     let Handles { pictures, cards, heartbeat, stop } = handles;
     let hotplug = Hotplug::new().ok();
     let mut card = Card::starting();
@@ -85,14 +86,14 @@ pub fn run(request: &ScreenRequest, handles: Handles<'_>, mut tell: impl FnMut(E
         let gone = Output::find(request).and_then(|output| {
             let names = (format!("{}/{}", output.device.name, output.connector_name), output.mode_name());
             let mut session = Session::light(output, card.clone())?;
-            tell(Event::On(names.0, names.1));
-            tell(Event::Card(Some(session.card.kind)));
-            let result = session.run(handles, hotplug.as_ref(), &mut tell);
+            report(Event::On(names.0, names.1));
+            report(Event::Card(Some(session.card.kind)));
+            let result = session.run(handles, hotplug.as_ref(), &mut report);
             card = session.card;
             result
         });
         let Err(error) = gone else { break };
-        tell(Event::Off(error));
+        report(Event::Off(error));
         pictures.clear();
         heartbeat.beat();
         match &hotplug {
@@ -189,24 +190,25 @@ impl Session {
         Ok(())
     }
 
-    /// Draws and commits a picture, `level` of 256 bright; false when it cannot be drawn, and what was there stays.
+    /// Draws and commits a picture, `level` of 256 bright; false when it cannot be drawn, and what was there
+    /// stays.
     fn show_picture(
         &mut self,
         picture: Picture,
         level: u16,
-        tell: &mut impl FnMut(Event),
+        report: &mut impl FnMut(Event),
     ) -> Result<bool, Error> {
         if !self.route.as_ref().is_some_and(|r| r.suits(&picture.frame)) {
             let route = match Route::plan(&self.output, &picture.frame) {
                 Ok(route) => route,
                 Err(e) => {
-                    tell(Event::Undrawable(e.to_string()));
+                    report(Event::Undrawable(e.to_string()));
                     return Ok(false);
                 }
             };
-            tell(Event::Route(route.describe()));
-            // A framebuffer that is destroyed while it is shown takes the picture with it: keep it until the flip. What was
-            // never flipped to is on no screen.
+            report(Event::Route(route.describe()));
+            // A framebuffer that is destroyed while it is shown takes the picture with it: keep it until the
+            // flip. What was never flipped to is on no screen.
             let before = self.route.replace(route);
             self.retired = self.retired.take().or(before);
         }
@@ -220,7 +222,7 @@ impl Session {
                 Ok(true)
             }
             Err(e) => {
-                tell(Event::Undrawable(e.to_string()));
+                report(Event::Undrawable(e.to_string()));
                 Ok(false)
             }
         }
@@ -231,7 +233,7 @@ impl Session {
         &mut self,
         handles: Handles<'_>,
         hotplug: Option<&Hotplug>,
-        tell: &mut impl FnMut(Event),
+        report: &mut impl FnMut(Event),
     ) -> Result<(), Error> {
         let Handles { pictures, cards, heartbeat, stop } = handles;
         while !stop.load(Relaxed) {
@@ -242,11 +244,12 @@ impl Session {
                 if !self.output.connected() {
                     return Err(Error::Unplugged(self.output.connector_name.clone()));
                 }
-                // Pulled and put back between two looks, perhaps: a screen that is lit already does not notice.
+                // Pulled and put back between two looks, perhaps: a screen that is lit already does not
+                // notice.
                 self.output.light(&self.placement)?;
             }
             if flipped {
-                self.flips(tell)?;
+                self.flips(report)?;
             }
             if let Some(card) = cards.take() {
                 self.card_changed |= card != self.card;
@@ -267,10 +270,10 @@ impl Session {
             // What comes under such a card is thrown away: afterwards the newest counts.
             if let Some(picture) = pictures.take().filter(|_| !self.card.kind.over_pictures()) {
                 let from_card = self.show == Show::Card;
-                if self.show_picture(picture, 256, tell)? {
+                if self.show_picture(picture, 256, report)? {
                     self.show.picture(now);
                     if from_card {
-                        tell(Event::Card(None));
+                        report(Event::Card(None));
                     }
                     continue;
                 }
@@ -279,7 +282,7 @@ impl Session {
             match self.show.tick(now) {
                 Some(level) if level > 0 => {
                     if let Some(picture) = self.last.take() {
-                        self.show_picture(picture, level, tell)?;
+                        self.show_picture(picture, level, report)?;
                     }
                 }
                 _ if self.show == Show::Card && (was != Show::Card || self.card_changed) => {
@@ -287,7 +290,7 @@ impl Session {
                     self.card_changed = false;
                     let placement = self.draw_card();
                     self.flip(placement, None)?;
-                    tell(Event::Card(Some(self.card.kind)));
+                    report(Event::Card(Some(self.card.kind)));
                 }
                 _ => {}
             }
@@ -316,7 +319,7 @@ impl Session {
     }
 
     /// Takes the driver's word for what is on the screen now.
-    fn flips(&mut self, tell: &mut impl FnMut(Event)) -> Result<(), Error> {
+    fn flips(&mut self, report: &mut impl FnMut(Event)) -> Result<(), Error> {
         let events = match self.output.device.receive_events() {
             // Woken for something else.
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -330,7 +333,7 @@ impl Session {
                 // A driver that stamps flips with another clock than ours would put them before the decoder.
                 stamps.flipped_us = (flip.duration.as_micros() as u64)
                     .clamp(stamps.decoded_us, now_us().max(stamps.decoded_us));
-                tell(Event::Shown { session, number, stamps });
+                report(Event::Shown { session, number, stamps });
             }
         }
         Ok(())

@@ -10,7 +10,8 @@ use crate::units::ModeRequest;
 pub enum Error {
     /// No device, or none with a connected connector, goes by the configured name.
     #[error(
-        "screen: no connected screen `{wanted}` (there are: {present}); plug it in and switch it on, or set screen.device \
+        "screen: no connected screen `{wanted}` (there are: {present}); plug it in and switch it on, or set \
+         screen.device \
          and screen.connector"
     )]
     NotFound {
@@ -21,7 +22,8 @@ pub enum Error {
     },
     /// The screen has no such mode.
     #[error(
-        "screen: {connector} has no mode `{wanted}` (it has: {offered}); set screen.mode to one of these or to \"auto\""
+        "screen: {connector} has no mode `{wanted}` (it has: {offered}); set screen.mode to one of these or \
+         to \"auto\""
     )]
     NoMode {
         /// The connector.

@@ -1,4 +1,4 @@
-//! The kernel's own word that a cable was plugged or pulled: kobject uevents over netlink, without udev.
+//! The kernel's events when a cable is plugged in or pulled: kobject uevents over netlink, without udev.
 //!
 //! Source: lib/kobject_uevent.c; netlink(7), NETLINK_KOBJECT_UEVENT.
 

@@ -1,5 +1,5 @@
-//! The screen through DRM/KMS, with no window system: connector, mode, planes, the flip loop, and the cards that are shown
-//! when there is no picture. Never waits for the network.
+//! The screen through DRM/KMS, with no window system: connector, mode, planes, the flip loop, and the cards
+//! that are shown when there is no picture. Never waits for the network.
 //!
 //! Source: Linux GPU driver developer's guide, "Kernel Mode Setting (KMS)"; drm-uapi.
 

@@ -112,7 +112,8 @@ pub(super) struct Placement {
     pub(super) colour: Option<(&'static str, &'static str)>,
 }
 
-/// What a booth with this `request` would light, and whether it could: device and connector, and mode. Lights nothing.
+/// What a booth with this `request` would light, and whether it could: device and connector, and mode. Lights
+/// nothing.
 ///
 /// # Errors
 /// As when the screen is lit, [`Error::Driver`] when somebody else holds it.

@@ -1,4 +1,5 @@
-//! Putting a picture into a framebuffer: copied where format and size agree, else converted and scaled by FFmpeg.
+//! Putting a picture into a framebuffer: copied where format and size agree, else converted and scaled by
+//! FFmpeg.
 
 use std::ptr;
 
@@ -90,8 +91,8 @@ impl Painter {
             let offset = offset(buffer, index, x as usize, y as usize);
             let (bytes, plane) = buffer.plane(index);
             let start = bytes.get_mut(offset..).map_or(ptr::null_mut(), <[u8]>::as_mut_ptr);
-            // SAFETY: the frame only borrows the buffer's memory for the call below; `target` lies within the buffer, so every
-            // row that the scaler writes lies within its plane.
+            // SAFETY: the frame only borrows the buffer's memory for the call below; `target` lies within the
+            // buffer, so every row that the scaler writes lies within its plane.
             unsafe {
                 (*out.as_mut_ptr()).data[index] = start;
                 (*out.as_mut_ptr()).linesize[index] = plane.stride as i32;

@@ -1,5 +1,5 @@
-//! How pictures of one kind get onto the screen: straight to the plane when TEST_ONLY says that the hardware takes them, else
-//! composed by us.
+//! How pictures of one kind get onto the screen: straight to the plane when TEST_ONLY says that the hardware
+//! takes them, else composed by us.
 
 use std::rc::Rc;
 

@@ -1,4 +1,4 @@
-//! What belongs on the screen at a given time. Pure: time is passed in, never read.
+//! What belongs on the screen at a given time. No I/O: time is passed in, never read.
 //!
 //! ```text
 //!              picture                       picture
@@ -13,7 +13,8 @@
 //!
 //! A person must never stand frozen: from the last picture to black it takes at most `TIMEOUT_US + FADE_US`.
 
-/// How long a picture stays when none follows, in µs. Longer than any gap of a working line at 15 pictures a second.
+/// How long a picture stays when none follows, in µs. Longer than any gap of a working line at 15 pictures a
+/// second.
 pub(super) const TIMEOUT_US: u64 = 250_000;
 /// From there to black, in µs.
 pub(super) const FADE_US: u64 = 200_000;
@@ -40,7 +41,8 @@ impl Show {
         *self = Self::Card;
     }
 
-    /// Time went by. Returns how bright the last picture is to be drawn again, of 256; `None` when nothing of it changes.
+    /// Time went by. Returns how bright the last picture is to be drawn again, of 256; `None` when nothing of
+    /// it changes.
     pub(super) fn tick(&mut self, now_us: u64) -> Option<u16> {
         if let Self::Live { since_us } = *self
             && now_us >= since_us + TIMEOUT_US

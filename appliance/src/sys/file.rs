@@ -6,11 +6,11 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// Replaces the file at `path`, if there is one, by one of these bytes and with the permission bits `mode` (less the
-/// umask). After a power cut it is the old file or the new one, never a part of either.
+/// Replaces the file at `path`, if there is one, by one of these bytes and with the permission bits `mode`
+/// (less the umask). After a power cut it is the old file or the new one, never a part of either.
 ///
-/// Until it is complete the new file is called `<name>.new`. What is left of one is removed by the next call, and
-/// whatever else has that name, such as a symbolic link, is not followed.
+/// Until it is complete the new file is called `<name>.new`. What is left of one is removed by the next call,
+/// and whatever else has that name, such as a symbolic link, is not followed.
 ///
 /// # Errors
 /// The system's. The old file is kept then, unless only syncing the folder failed.

@@ -6,7 +6,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::sys::socket::{AddressFamily, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, socket};
 
-/// A non-blocking socket that receives the messages which `protocol` sends to these multicast groups, a bit each.
+/// A non-blocking socket that receives the messages which `protocol` sends to these multicast groups, a bit
+/// each.
 ///
 /// # Errors
 /// When the kernel does not support it.

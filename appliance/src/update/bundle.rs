@@ -1,5 +1,5 @@
-//! A bundle: a tar file `*.update` with an image's sums, their signature and the files they are of. Here it is only unpacked, within
-//! bounds; what it is worth, systemd-sysupdate evaluates.
+//! A bundle: a tar file `*.update` with an image's sums, their signature and the files they are of. Here it
+//! is only unpacked, within bounds; what it is worth, systemd-sysupdate evaluates.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -31,7 +31,8 @@ pub enum Error {
     Foreign(String),
     /// There is no room.
     #[error(
-        "update: {needed_mb} MB are needed and {free_mb} MB are free on the data partition; a larger disk is needed"
+        "update: {needed_mb} MB are needed and {free_mb} MB are free on the data partition; a larger disk \
+         is needed"
     )]
     NoRoom {
         /// What it has, in MB.
@@ -40,9 +41,7 @@ pub enum Error {
         free_mb: u64,
     },
     /// There is one already.
-    #[error(
-        "update: another one is being installed; put the stick in again when the card says what became of it"
-    )]
+    #[error("update: another one is being installed; put the stick in again when the card shows its result")]
     Busy,
 }
 
@@ -51,7 +50,7 @@ fn system(what: &str) -> impl FnOnce(io::Error) -> Error {
     move |source| Error::System { what, source }
 }
 
-/// The list of sums that a bundle begins with: it tells bundles apart.
+/// The list of sums that a bundle begins with: it distinguishes bundles.
 ///
 /// # Errors
 /// When it does not begin with one.

@@ -14,8 +14,8 @@ const SUMS_LARGEST: u64 = 65536;
 const SLOWEST: &str = "2048";
 
 impl Folders {
-    /// Downloads what the server at `url` has, if it is newer than what runs, did not go back and was not refused already; gives its version.
-    /// From then on it waits to be installed.
+    /// Downloads what the server at `url` has, if it is newer than what runs, did not go back and was not
+    /// refused already; gives its version. From then on it waits to be installed.
     ///
     /// # Errors
     /// When the server does not answer, or the data partition is full. Nothing is left then.
@@ -120,8 +120,10 @@ mod tests {
 
     #[test]
     fn a_list_of_sums_names_versions_and_their_files() {
-        let sums = "aa  holobooth_2.efi\nbb *holobooth_2.root-x86-64.11.raw.gz\ncc  holobooth_2.root-x86-64-verity.22.raw.gz\n\
-                    dd  holobooth_2.raw.zst\nee  holobooth_2.cdx.json\nff  ../holobooth_9.efi\ngg  holobooth_10.efi\n\n junk";
+        let sums = "aa  holobooth_2.efi\nbb *holobooth_2.root-x86-64.11.raw.gz\ncc  \
+                    holobooth_2.root-x86-64-verity.22.raw.gz\n\
+                    dd  holobooth_2.raw.zst\nee  holobooth_2.cdx.json\nff  ../holobooth_9.efi\ngg  \
+                    holobooth_10.efi\n\n junk";
         assert_eq!(versions(sums).into_iter().collect::<Vec<_>>(), ["10", "2"]);
         assert_eq!(files(sums, "2").len(), 3);
         assert_eq!(files(sums, "10"), ["holobooth_10.efi"]);

@@ -1,7 +1,8 @@
 //! Versions of the image: taken from a stick or a server, tried, kept or given back.
 //!
-//! systemd-sysupdate writes them and evaluates their signature, systemd-boot counts the tries (sysupdate.d(5), systemd-bless-boot(8)). What is
-//! left to do here: to hand a bundle over, to say where the files come from, and to tell a person what became of it.
+//! systemd-sysupdate writes them and evaluates their signature, systemd-boot counts the tries
+//! (sysupdate.d(5), systemd-bless-boot(8)). What is left to do here: to hand a bundle over, to say where the
+//! files come from, and to report the result to a person.
 
 mod bundle;
 mod fetch;
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 pub const FOLDER: &str = "/var/lib/holobooth-update";
 /// The bundle's files, in [`FOLDER`].
 const INCOMING: &str = "incoming";
-/// A bundle's list of sums; it tells bundles apart.
+/// A bundle's list of sums; it distinguishes bundles.
 const SUMS: &str = "SHA256SUMS";
 /// The list of sums of the bundle that was taken last from a stick, in [`FOLDER`].
 const TAKEN: &str = "taken";
@@ -34,7 +35,7 @@ const SOURCE: &str = "@SOURCE@";
 #[non_exhaustive]
 pub enum Error {
     /// A file.
-    #[error("update: {what}: {source}; restart the booth, and if that does not help write its disk anew")]
+    #[error("update: {what}: {source}; restart the booth, and if that does not help reflash its disk")]
     System {
         /// What was tried, with the file's name.
         what: String,
@@ -90,10 +91,12 @@ impl Folders {
         self.data.join(INCOMING)
     }
 
-    /// Takes the bundle at `path`: from then on it waits to be installed. False when it was installed before, for a stick may stay in.
+    /// Takes the bundle at `path`: from then on it waits to be installed. False when it was installed before,
+    /// for a stick may stay in.
     ///
     /// # Errors
-    /// When it is none, is too large, there is no room for it, or another is being installed; nothing of it is left then.
+    /// When it is none, is too large, there is no room for it, or another is being installed; nothing of it
+    /// is left then.
     pub fn take(&self, path: &Path) -> Result<bool, BundleError> {
         let sums = bundle::sums(path)?;
         let taken = self.data.join(TAKEN);
@@ -105,9 +108,9 @@ impl Folders {
         Ok(true)
     }
 
-    /// The bundle that waited is installed, or is not: it is removed, and what is remembered of it decides what becomes of it when it comes
-    /// again. One from a stick is taken again unless it was installed; one from a server is not downloaded again if it was refused. Whether
-    /// it had come by stick.
+    /// The bundle that waited is installed, or is not: it is removed, and what is remembered of it decides
+    /// what becomes of it when it comes again. One from a stick is taken again unless it was installed; one
+    /// from a server is not downloaded again if it was refused. Whether it had come by stick.
     pub fn done(&self, installed: bool) -> bool {
         let waited = fs::read(self.incoming().join(SUMS)).ok();
         let (taken, refused) = (self.data.join(TAKEN), self.data.join(REFUSED));
@@ -152,7 +155,8 @@ impl Folders {
     }
 }
 
-/// The version of a kernel image's name with tries left: `holobooth_VERSION+LEFT[-DONE].efi` (Boot Loader Specification, boot counting).
+/// The version of a kernel image's name with tries left: `holobooth_VERSION+LEFT[-DONE].efi` (Boot Loader
+/// Specification, boot counting).
 fn counted(name: &str) -> Option<&str> {
     let (version, tries) = name.strip_prefix("holobooth_")?.strip_suffix(".efi")?.split_once('+')?;
     let left = tries.split('-').next()?;

@@ -1,4 +1,4 @@
-//! What the booth remembers of its updates, so that a version that went back by itself is told of.
+//! What the booth remembers of its updates, so that a version that went back by itself is reported.
 
 use std::fs;
 use std::io;
@@ -18,11 +18,11 @@ pub struct Record {
     pub from: String,
     /// The version that was installed.
     pub to: String,
-    /// What became of it.
+    /// The result.
     pub outcome: Outcome,
 }
 
-/// What became of an update.
+/// The result of an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_became_of_an_update_is_told_once() {
+    fn the_result_of_an_update_is_reported_once() {
         let installed = Record { from: "1".into(), to: "2".into(), outcome: Outcome::Installed };
         let runs = installed.settled("2").unwrap();
         assert_eq!(runs.outcome, Outcome::Runs);

@@ -145,6 +145,8 @@ pub struct PeerEntry {
 pub struct PeerList {
     /// The peers, in the order in which they came.
     pub peers: Vec<PeerEntry>,
+    /// Whether there is a connection to the relay.
+    pub at_relay: bool,
     /// All booths of the room that are here.
     pub members: Vec<Member>,
     /// What keeps a booth away, in a line for the staff; empty when nothing does.

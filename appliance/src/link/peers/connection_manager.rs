@@ -573,6 +573,10 @@ impl<'a> ConnectionManager<'a> {
         let id = self.last_id;
         let Some((who, _)) = booth else {
             self.relay.up(id, now);
+            if self.trouble.starts_with("no way to the relay") {
+                self.trouble.clear();
+            }
+            self.show();
             log::debug!("link: {id} is up: the relay, {}", connection.remote_address());
             let targets = self.targets.subscribe();
             self.add_line(id, connection, min_window, Remote::Relay, Role::Relay, targets);

@@ -149,6 +149,7 @@ impl ConnectionManager<'_> {
             .collect();
         peers.sort_by_key(|(since_us, _)| *since_us);
         let list = PeerList {
+            at_relay: self.relay.connection().is_some(),
             peers: peers.into_iter().map(|(_, entry)| entry).collect(),
             members: self.roster.members(|who| self.peers.get(&who).is_some_and(|peer| peer.connected)),
             trouble: self.trouble.clone(),
@@ -216,6 +217,9 @@ impl ConnectionManager<'_> {
     /// A handshake failed: for an operator it matters when somebody else than a peer called.
     pub(super) fn failed(&mut self, origin: Origin, error: &Failed) {
         if origin == Origin::Relay && !matches!(error, Failed::Late) {
+            if !self.peers.values().any(|peer| peer.connected) {
+                self.tell(format!("no way to the relay: {error}; see relay.address and relay.fingerprint"));
+            }
             let told = self.last_relay_trouble.is_some_and(|told| told.elapsed() < TELL_AGAIN);
             if !told {
                 self.last_relay_trouble = Some(Instant::now());

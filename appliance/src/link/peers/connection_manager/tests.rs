@@ -29,7 +29,7 @@ impl End {
 
     /// The next frame of any peer.
     fn frame(&self) -> Option<AccessUnit> {
-        (0..50).find_map(|_| self.peers.iter().find_map(|peer| peer.incoming.wait(5))).map(|i| i.unit)
+        (0..500).find_map(|_| self.peers.iter().find_map(|peer| peer.incoming.wait(5))).map(|i| i.unit)
     }
 }
 
@@ -53,7 +53,8 @@ fn config(identity: &Identity, listen: SocketAddr, peer: Peer, relay: Option<Rel
         peer,
         relay,
         max_kbps: 8_000,
-        deadline: Duration::from_millis(100),
+        // On a busy machine a frame may take its time, and is repaired meanwhile.
+        deadline: Duration::from_secs(5),
         most: 4,
     }
 }
@@ -101,7 +102,8 @@ fn free() -> SocketAddr {
 }
 
 fn unit(number: u32, size: usize) -> AccessUnit {
-    AccessUnit { data: vec![number as u8; size].into(), keyframe: true, number, stamps: Stamps::default() }
+    let stamps = Stamps { capture_us: now_us(), ..Stamps::default() };
+    AccessUnit { data: vec![number as u8; size].into(), keyframe: true, number, stamps }
 }
 
 #[test]
@@ -122,13 +124,12 @@ fn two_booths_meet_and_exchange_frames_of_any_size() {
     let mut number = 0;
     for size in [40_000, 300_000, 1, 0, 900] {
         for (from, to) in [(&a, &b), (&b, &a)] {
-            // Nothing is repaired yet: on a busy machine the socket may overflow, and a large frame is lost.
-            let mut send = || {
-                number += 1;
-                assert!(from.outgoing.put(unit(number, size)).is_none());
-                to.frame()
-            };
-            let got = (0..10).find_map(|_| send()).expect("a frame");
+            number += 1;
+            assert!(from.outgoing.put(unit(number, size)).is_none());
+            let got = to.frame().unwrap_or_else(|| {
+                let counts = |end: &End| end.handles.peers[0].counters.snapshot();
+                panic!("{number} of {size} bytes: {:?} {:?}", counts(from), counts(to))
+            });
             assert_eq!(got.data, unit(number, size).data);
         }
     }
@@ -389,9 +390,9 @@ fn a_stranger_is_refused_and_counted() {
     ];
     a.wait("a refusal", |e| e.counters.refused.load(Relaxed) > 0);
     // Both go on trying, ever more slowly.
-    std::thread::sleep(Duration::from_secs(3));
-    let refused = a.counters.refused.load(Relaxed);
-    assert!((2..40).contains(&refused), "{refused} refusals in three seconds");
+    let start = Instant::now();
+    a.wait("ten more refusals", |e| e.counters.refused.load(Relaxed) > 10);
+    assert!(start.elapsed() > Duration::from_millis(400), "ten refusals in {:?}", start.elapsed());
     assert!(!a.connected() && !b.connected());
     for end in [&a, &b] {
         end.stop.store(true, Relaxed);
@@ -460,11 +461,8 @@ fn booths_that_cannot_reach_each_other_meet_at_a_relay() {
         [a.start(&ia, pa, Peer::default(), at.clone()), b.start(&ib, pb, Peer::default(), at.clone())];
     for (from, to) in [(&a, &b), (&b, &a)] {
         to.wait("the relay", |e| e.way() == Some(Way::Relay));
-        let send = || {
-            assert!(from.outgoing.put(unit(1, 20_000)).is_none());
-            to.frame()
-        };
-        assert_eq!((0..10).find_map(|_| send()).expect("a frame").data.len(), 20_000);
+        assert!(from.outgoing.put(unit(1, 20_000)).is_none());
+        assert_eq!(to.frame().expect("a frame").data.len(), 20_000);
     }
     // One of them starts again and is told of a direct way: both take it.
     a.stop.store(true, Relaxed);
@@ -499,7 +497,8 @@ fn a_relay_with_another_certificate_is_not_used() {
         a.start(&ia, free(), Peer { address: None, fingerprint: Some(fb) }, wrong),
         b.start(&ib, free(), Peer { address: None, fingerprint: Some(fa) }, right),
     ];
-    std::thread::sleep(Duration::from_secs(2));
+    a.wait("word of the relay", |e| e.list().trouble.contains("relay.fingerprint"));
+    b.wait("the relay", |e| e.list().at_relay);
     for end in [&a, &b] {
         assert!(!end.connected());
         end.stop.store(true, Relaxed);

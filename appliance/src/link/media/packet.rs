@@ -196,7 +196,18 @@ pub(crate) fn read_frame(number: u32, mut frame: Bytes) -> Option<AccessUnit> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::media::test_frames::unit;
+
+    fn frame() -> AccessUnit {
+        let stamps = Stamps {
+            capture_us: 1_000_000,
+            dequeued_us: 1_000_100,
+            staged_us: 1_000_300,
+            encoded_us: 1_006_000,
+            sent_us: 1_006_050,
+            ..Stamps::default()
+        };
+        AccessUnit { data: vec![5; 5_000].into(), keyframe: true, number: 30, stamps }
+    }
 
     fn datagram() -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -236,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_frame_reads_again_with_zeros_behind_it() {
-        let original = unit(30, 5_000);
+        let original = frame();
         let mut bytes = frame_header(&original).to_vec();
         bytes.extend(&original.data[..]);
         bytes.extend([0; 9]);
@@ -276,7 +287,7 @@ mod tests {
             assert!(Datagram::parse(bytes.into()).is_none(), "a half of a shard of {length}");
         }
         assert!(read_frame(1, Bytes::from_static(b"short")).is_none());
-        let mut frame = frame_header(&unit(1, 500)).to_vec();
+        let mut frame = frame_header(&frame()).to_vec();
         assert!(read_frame(1, frame.clone().into()).is_none(), "longer than it is");
         frame[5] = 0xff;
         assert!(read_frame(1, frame.into()).is_none(), "a time beyond all times");

@@ -471,15 +471,17 @@ impl Status {
         self.0.pointer("/peers").and_then(Value::as_array).into_iter().flatten()
     }
 
-    /// What it says of the booth called `name`; null when that is none of its peers.
-    pub fn peer(&self, name: &str) -> &Value {
-        self.peers().find(|peer| peer["name"] == name).unwrap_or(&Value::Null)
+    /// What it says of the booth with this name or fingerprint; null when that is none of its peers. Names are
+    /// known of booths that were met directly.
+    pub fn peer(&self, who: &str) -> &Value {
+        let is = |peer: &&Value| peer["name"] == who || peer["fingerprint"] == who;
+        self.peers().find(is).unwrap_or(&Value::Null)
     }
 
-    /// Whether it is connected with all of `names`, by `route` where that is not empty.
-    pub fn meets(&self, names: &[&str], route: &str) -> bool {
-        names.iter().all(|name| {
-            let peer = self.peer(name);
+    /// Whether it is connected with all of these, by `route` where that is not empty.
+    pub fn meets(&self, others: &[&str], route: &str) -> bool {
+        others.iter().all(|who| {
+            let peer = self.peer(who);
             peer["connected"] == true && (route.is_empty() || peer["route"] == route)
         })
     }

@@ -14,7 +14,6 @@ use tokio::time::sleep;
 use crate::link::carrier::{Carrier, Event, Slot};
 use crate::link::error::Ended;
 use crate::link::net::congestion::MinWindow;
-use crate::link::net::socket::SEND_BUFFER;
 use crate::link::sizes::{MAX_DATAGRAM, MAX_PEERS, SAFE_DATAGRAM, SEAL_OVERHEAD};
 use crate::link::track::{TRACKS, Track};
 use crate::media::clock::now_us;
@@ -56,6 +55,8 @@ pub(crate) struct MoqCarrier<'a> {
     ours: OurTracks,
     peers: [Option<PeerTracks>; MAX_PEERS],
     min_window: MinWindow,
+    /// Room for datagrams in QUIC while none waits, in bytes: a little less than was configured.
+    room: usize,
     /// Datagrams given since MoQ last had a chance to pass them on.
     given: usize,
 }
@@ -68,7 +69,8 @@ impl<'a> MoqCarrier<'a> {
         ours: OurTracks,
         min_window: MinWindow,
     ) -> Self {
-        Self { connection, direct, ours, peers: Default::default(), min_window, given: 0 }
+        let room = connection.datagram_send_buffer_space();
+        Self { connection, direct, ours, peers: Default::default(), min_window, room, given: 0 }
     }
 
     fn append(
@@ -101,7 +103,7 @@ impl Carrier for MoqCarrier<'_> {
     }
 
     fn waiting_bytes(&self) -> usize {
-        SEND_BUFFER.saturating_sub(self.connection.datagram_send_buffer_space())
+        self.room.saturating_sub(self.connection.datagram_send_buffer_space())
     }
 
     fn left(&self) -> u64 {

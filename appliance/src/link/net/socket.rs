@@ -25,7 +25,7 @@ const INCOMING: usize = 64;
 /// Kernel buffers of the socket, in bytes: a keyframe must fit while the link's thread is elsewhere.
 const SOCKET_BUFFER: usize = 4 << 20;
 /// What waits for a line slower than the encoder, in bytes: a keyframe, and no more. A queue is latency.
-pub(crate) const SEND_BUFFER: usize = 512 << 10;
+const SEND_BUFFER: usize = 512 << 10;
 /// How long a path is taken to be narrower once QUIC thinks so: losses of a few large packets can look like
 /// it.
 const NARROW: Duration = Duration::from_secs(5);

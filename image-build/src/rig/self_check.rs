@@ -27,7 +27,7 @@ pub(crate) fn run() -> Result<()> {
     for device in ["screen-a", "screen-b", "bootha", "boothb", "10.9.0.1/24", "10.9.0.2/24"] {
         ensure!(ran.out.contains(device), "there is no {device}, only:\n{}{}", ran.out, ran.err);
     }
-    ensure!(ran.out.matches("vivid").count() == 2, "not two cameras, but:\n{}", ran.out);
+    ensure!(ran.out.matches("vivid").count() == 3, "not three cameras, but:\n{}", ran.out);
 
     let short = Options { time_limit_s: 1, ..Options::default() };
     let ran = shell(&short, "sleep 60 & echo begun; sleep 60")?;

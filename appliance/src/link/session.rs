@@ -477,7 +477,7 @@ impl<N: FnMut(Slot, Notice)> Session<'_, N> {
             Event::Datagram(slot, track, datagram) => {
                 let Some(member) = &mut self.members[slot] else { return };
                 // What a relay still had of an instance that is over is no picture of now.
-                if member.receiver.has_met() {
+                if member.receiver.answered_us().is_some() {
                     match track {
                         Track::Voice => member.receiver.voice(datagram, now),
                         Track::Hologram | Track::Feedback => member.receiver.datagram(datagram, now),
@@ -493,7 +493,10 @@ impl<N: FnMut(Slot, Notice)> Session<'_, N> {
             Some(Feedback::Report(report)) => member.receiver.report(&report, now),
             Some(Feedback::Arrivals(arrivals)) if self.sender.arrivals(slot, &arrivals, now) => {}
             Some(Feedback::Nacks(nacks)) => nacks.iter().for_each(|nack| self.sender.nack(slot, nack, now)),
-            Some(Feedback::Key(secret)) => carrier.learn(slot, &secret),
+            Some(Feedback::Key(secret)) => {
+                carrier.learn(slot, &secret);
+                member.receiver.own.has_key = true;
+            }
             Some(Feedback::Arrivals(_)) | None => counters::add(&self.counters(slot).malformed, 1),
         }
     }

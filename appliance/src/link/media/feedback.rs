@@ -30,6 +30,7 @@ const ARRIVALS_HEADER: usize = 15;
 const KEYFRAME: u8 = 1;
 const CAMERA: u8 = 2;
 const TOO_SLOW: u8 = 4;
+const HAS_KEY: u8 = 8;
 const MISSING: u16 = u16::MAX;
 const AFTER_UNIT_US: u64 = 8;
 /// The longest time from the earliest to the latest arrival that one `arrivals` can tell, in µs: about half a
@@ -93,6 +94,8 @@ pub(crate) struct Report {
     pub(crate) camera: bool,
     /// The path from us to the receiver of this is too slow for the meeting: it gets fewer pictures.
     pub(crate) too_slow: bool,
+    /// The receiver of this has given us its sender's secret.
+    pub(crate) has_key: bool,
     /// When this was sent, on the sender's clock, in µs.
     pub(crate) sent_us: u64,
     /// `sent_us` of the newest report that came from the other side; 0 for none.
@@ -112,7 +115,12 @@ impl Report {
         let mut out = BytesMut::with_capacity(REPORT_LENGTH);
         out.put_u8(REPORT);
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
-        out.put_u8(flag(self.keyframe, KEYFRAME) | flag(self.camera, CAMERA) | flag(self.too_slow, TOO_SLOW));
+        out.put_u8(
+            flag(self.keyframe, KEYFRAME)
+                | flag(self.camera, CAMERA)
+                | flag(self.too_slow, TOO_SLOW)
+                | flag(self.has_key, HAS_KEY),
+        );
         out.put_u8(Track::Hologram.info().feedback_id);
         out.put_u64(self.sent_us);
         out.put_u64(self.echo_us);
@@ -132,6 +140,7 @@ impl Report {
             keyframe: flags & KEYFRAME != 0,
             camera: flags & CAMERA != 0,
             too_slow: flags & TOO_SLOW != 0,
+            has_key: flags & HAS_KEY != 0,
             sent_us: bytes.get_u64(),
             echo_us: bytes.get_u64(),
             held_us: bytes.get_u32(),
@@ -330,6 +339,7 @@ mod tests {
             keyframe: true,
             camera: false,
             too_slow: true,
+            has_key: true,
             sent_us: 1,
             echo_us: 2,
             held_us: 3,

@@ -78,6 +78,8 @@ pub(crate) struct Own {
     pub(crate) too_slow: bool,
     /// The secret of our sender's key.
     pub(crate) secret: Option<[u8; 32]>,
+    /// The peer has given us its own.
+    pub(crate) has_key: bool,
 }
 
 /// What a session knows of one peer.
@@ -97,7 +99,8 @@ pub(crate) struct Receiver {
     answered_us: Option<u64>,
     /// When the first report of ours left; none before.
     first_sent_us: Option<u64>,
-    /// Whether a report answered one of ours. A relay hands out what it last had of a peer that is long gone.
+    /// Whether a report answered one of ours, and the peer can decrypt what we send. A relay hands out what it
+    /// last had of a peer that is long gone.
     met: bool,
     /// What the peer's newest report says of it.
     peer: Report,
@@ -300,7 +303,9 @@ impl Receiver {
             self.tally.repeated += 1;
             return;
         }
-        let first = answers && !self.met;
+        // What is sent before the peer can decrypt it is lost.
+        let ready = self.own.secret.is_none() || report.has_key;
+        let first = answers && ready && !self.met;
         if first {
             self.met = true;
             self.events.push_back(Event::Connected);
@@ -340,15 +345,16 @@ impl Receiver {
             let answers = &mut self.answers;
             self.log.report(|bytes| answers.push_back((now_us, bytes)));
             // The decoder may have come to need a keyframe since.
-            if self.own.needs_keyframe || !self.met {
+            let unknown = self.own.secret.is_some() && !self.peer.has_key;
+            if self.own.needs_keyframe || !self.met || unknown {
                 self.report_due_us = self.report_due_us.min(self.reported_us + URGENT_EVERY_US);
             }
         }
         if now_us >= self.report_due_us {
             self.report_due_us = now_us + REPORT_EVERY_US;
             self.reported_us = now_us;
-            // Before the first answer shows that it has come, the secret goes with every report.
-            if let Some(secret) = self.own.secret.filter(|_| !self.met) {
+            // Until the peer says that it has come, the secret goes with every report.
+            if let Some(secret) = self.own.secret.filter(|_| !self.peer.has_key) {
                 self.answers.push_back((now_us, Feedback::write_key(&secret)));
             }
             let report = self.next_report(now_us).write();
@@ -378,6 +384,7 @@ impl Receiver {
             keyframe,
             camera: self.own.camera,
             too_slow: self.own.too_slow,
+            has_key: self.own.has_key,
             sent_us: now_us,
             echo_us,
             held_us,
@@ -651,7 +658,7 @@ mod tests {
     }
 
     #[test]
-    fn the_secret_goes_with_every_report_until_the_peer_has_answered() {
+    fn the_secret_goes_with_every_report_until_the_peer_says_that_it_has_it() {
         let mut receiver = Receiver::new(Own { secret: Some([9; 32]), ..Own::default() });
         let keys = |receiver: &mut Receiver, now_us| {
             let answers: Vec<_> = std::iter::from_fn(|| receiver.poll(now_us)).collect();
@@ -659,7 +666,11 @@ mod tests {
         };
         assert_eq!(keys(&mut receiver, 1_000_000), 1);
         assert_eq!(keys(&mut receiver, 1_100_000), 1);
-        receiver.report(&Report { echo_us: 1_000_000, sent_us: 5, ..Report::default() }, 1_150_000);
-        assert_eq!(keys(&mut receiver, 1_300_000), 0);
+        // An answer shows that a report has come; the secret goes in a datagram of its own, which may be lost.
+        let answer = Report { echo_us: 1_000_000, sent_us: 5, ..Report::default() };
+        receiver.report(&answer, 1_150_000);
+        assert_eq!(keys(&mut receiver, 1_300_000), 1);
+        receiver.report(&Report { has_key: true, sent_us: 6, ..answer }, 1_350_000);
+        assert_eq!(keys(&mut receiver, 1_500_000), 0);
     }
 }

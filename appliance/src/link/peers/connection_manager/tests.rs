@@ -125,6 +125,7 @@ fn two_booths_meet_and_exchange_frames_of_any_size() {
     for size in [40_000, 300_000, 1, 0, 900] {
         for (from, to) in [(&a, &b), (&b, &a)] {
             number += 1;
+            from.wait("somebody who receives", |e| e.encoder.get().connected);
             assert!(from.outgoing.put(unit(number, size)).is_none());
             let got = to.frame().unwrap_or_else(|| {
                 let counts = |end: &End| end.handles.peers[0].counters.snapshot();
@@ -461,6 +462,7 @@ fn booths_that_cannot_reach_each_other_meet_at_a_relay() {
         [a.start(&ia, pa, Peer::default(), at.clone()), b.start(&ib, pb, Peer::default(), at.clone())];
     for (from, to) in [(&a, &b), (&b, &a)] {
         to.wait("the relay", |e| e.way() == Some(Way::Relay));
+        from.wait("somebody who receives", |e| e.encoder.get().connected);
         assert!(from.outgoing.put(unit(1, 20_000)).is_none());
         assert_eq!(to.frame().expect("a frame").data.len(), 20_000);
     }

@@ -12,7 +12,6 @@ use moq_net::{Timescale, broadcast, origin, track};
 
 use super::tls::{runtime, server};
 
-const TRACKS: [&str; 2] = ["hologram", "feedback"];
 /// Of a hundred datagrams: so many changed, dropped, repeated, held back behind the next, and followed by one
 /// that was recorded.
 const CHANGED: u8 = 1;
@@ -75,15 +74,21 @@ fn pass(
     path: &str,
 ) -> Result<broadcast::Producer, Failed> {
     let shown = outside.create_broadcast(path)?;
-    for name in TRACKS {
-        let out = shown.create_track(name, track::Info::default().with_timescale(Timescale::MICRO))?;
-        let (inside, path) = (inside.clone(), path.to_owned());
-        tokio::spawn(async move {
-            if let Err(error) = tamper(&inside, &path, name, out).await {
-                println!("{path}, {name}: {error}");
-            }
-        });
-    }
+    // Whatever track somebody asks for is taken from the booth that publishes it.
+    let mut asked = shown.dynamic();
+    let (inside, path) = (inside.clone(), path.to_owned());
+    tokio::spawn(async move {
+        while let Ok(request) = asked.requested_track().await {
+            let name = request.name().to_owned();
+            let out = request.accept(track::Info::default().with_timescale(Timescale::MICRO));
+            let (inside, path) = (inside.clone(), path.clone());
+            tokio::spawn(async move {
+                if let Err(error) = tamper(&inside, &path, &name, out).await {
+                    println!("{path}, {name}: {error}");
+                }
+            });
+        }
+    });
     shown.announce(Default::default())?;
     Ok(shown)
 }

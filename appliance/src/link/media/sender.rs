@@ -523,6 +523,10 @@ impl Sender {
             let at = self.repairs.iter().position(|r| r.not_before_us <= now_us)?;
             let Repair { frame, index, part, asked_by, .. } = self.repairs.remove(at)?;
             let Some(frame) = self.frames.iter_mut().find(|f| f.number == frame) else { continue };
+            // Nobody waits for it any more, and what has not gone yet does.
+            if now_us > frame.deadline_us + KEPT_US {
+                continue;
+            }
             let Some((shard, at_us)) = frame.sent.get_mut(usize::from(index)) else { continue };
             *at_us = now_us;
             let shard = shard.clone();

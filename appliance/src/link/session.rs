@@ -379,7 +379,8 @@ impl<N: FnMut(Slot, Notice)> Session<'_, N> {
     }
 
     fn may_send<C: Carrier>(&self, carrier: &C, class: Class) -> bool {
-        carrier.ready() && admits(class, carrier.waiting_bytes(), self.sender.pace_kbps())
+        let beside_voice = self.sender.beside_voice(self.now_us);
+        carrier.ready() && admits(class, carrier.waiting_bytes(), self.sender.pace_kbps(), beside_voice)
     }
 
     /// Gives the carrier what may go: voice, feedback, video, bulk.

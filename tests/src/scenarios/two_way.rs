@@ -72,6 +72,17 @@ impl Span {
         }
     }
 
+    /// By how much its counter of frames sent to the other booth grew: not those sent to others that it met.
+    fn sent_to(&self, to: &Self) -> i64 {
+        let name = to.end.word("/name");
+        let count = |status: &Status| status.peer(name)["sent_frames"].as_i64();
+        match (count(&self.start), count(&self.end)) {
+            (Some(start), Some(end)) => end - start,
+            // At a relay names are not known.
+            _ => self.grew("/total/sent_frames"),
+        }
+    }
+
     pub(super) fn end(&self) -> &Status {
         &self.end
     }
@@ -152,7 +163,7 @@ fn mailboxes(report: &mut Report, title: &str, from: &Span, to: &Span) {
 pub(super) fn direction(report: &mut Report, title: &str, from: &Span, to: &Span, seconds: i64) {
     let counters = [
         ("camera", from.grew("/video/camera_frames")),
-        ("sent", from.grew("/total/sent_frames")),
+        ("sent", from.sent_to(to)),
         ("received", to.grew("/total/received_frames")),
         ("shown", to.grew("/video/shown")),
     ];

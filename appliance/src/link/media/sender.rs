@@ -280,6 +280,11 @@ impl Sender {
         Some(datagram)
     }
 
+    /// Whether sound goes on beside video.
+    pub(crate) fn beside_voice(&self, now_us: u64) -> bool {
+        self.voice_us.is_some_and(|us| now_us < us + VOICE_US)
+    }
+
     /// A frame was left out before it came here: the next must be a keyframe.
     pub(crate) fn skip(&mut self) {
         self.needs_keyframe = true;
@@ -417,7 +422,7 @@ impl Sender {
         };
         destination.estimator.report(arrivals, lost, now_us);
         let capacity_kbps = destination.estimator.capacity_kbps();
-        let beside_voice = self.voice_us.is_some_and(|us| now_us < us + VOICE_US);
+        let beside_voice = self.beside_voice(now_us);
         let pace = if beside_voice { PACE_BESIDE_VOICE } else { PACE };
         let pace_kbps = (self.target_kbps() as f32 * pace) as u32;
         if narrowest {

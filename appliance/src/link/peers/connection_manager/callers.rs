@@ -162,6 +162,15 @@ impl ConnectionManager<'_> {
 
     /// Whether a booth that has proved to be `who` is to be talked to. If not, the connection is closed.
     pub(super) fn welcome(&mut self, connection: &Connection, who: Fingerprint, name: &str) -> bool {
+        if name == self.config.name {
+            connection.close(code::NAME_TAKEN, b"this booth has this name");
+            self.refused(&format!(
+                "a booth that calls itself `{name}`, as this one does: its fingerprint is {}; change booth.name \
+                 at one of the two",
+                who.short()
+            ));
+            return false;
+        }
         if let Err(Taken(other)) = self.config.pins.evaluate(name, who) {
             connection.close(code::NAME_TAKEN, b"another booth has this name");
             self.refused(&format!(

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use holobooth::pairing::RoomKey;
+use holobooth::realtime;
 
 use super::meeting::{SMALL, look_at_movement, start_as_strangers};
 use super::two_way::{direction, watch_while};
@@ -198,7 +199,13 @@ fn relayed(context: &Context, report: &mut Report, pair: &mut Pair) -> Result<()
     cable([("b", "ub", "10.9.2.1/24"), ("r", "u2", "10.9.2.2/24")]).map_err(failed("a cable"))?;
     let (listen, file) = (format!("0.0.0.0:{RELAY_PORT}"), context.dir().join("relay"));
     let words = ["faithless", "--listen", &listen, "--fingerprint", &file.display().to_string()];
-    let relay = start(context, "r", &words)?;
+    // A relay has a machine of its own: on the rig's one core it is as urgent as a booth's link.
+    let urgent = || {
+        realtime::set_realtime_priority(realtime::LINK).map_err(failed("SCHED_FIFO"))?;
+        start(context, "r", &words)
+    };
+    let relay = std::thread::scope(|scope| scope.spawn(urgent).join());
+    let relay = relay.unwrap_or_else(|_| Err(failed("a relay")(std::io::ErrorKind::Other.into())))?;
     wait_until(TIMEOUT_MS, 50, || relay.printed().contains("listening"));
     let fingerprint = std::fs::read_to_string(&file).map_err(failed("the relay's fingerprint"))?;
     pair.a.meet_at(&format!("10.9.1.2:{RELAY_PORT}"), &fingerprint);

@@ -5,4 +5,5 @@ pub mod fuzz;
 pub(crate) mod memory;
 mod simulation;
 
-pub use simulation::{Outcome, VoiceOutcome, simulate, voice_first};
+pub use simulation::voice::voice_first;
+pub use simulation::{Outcome, VoiceOutcome, simulate};

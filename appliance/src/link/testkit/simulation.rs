@@ -3,6 +3,8 @@
 //! What stands at the ends is as much of a booth as the link can tell: an encoder that obeys its signals, and
 //! a decoder that wants every frame it refers to.
 
+pub(super) mod voice;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -24,7 +26,7 @@ use crate::link::sizes;
 use crate::link::sizes::{MAX_DATAGRAM, SAFE_DATAGRAM};
 use crate::link::testkit::memory::{Line, MemoryCarrier, World};
 use crate::media::picture::{AccessUnit, Incoming, Stamps};
-use crate::media::voice::{VOICE_FRAME_US, VoiceFrame};
+use crate::media::voice::VOICE_FRAME_US;
 use crate::pairing::RoomKey;
 
 const FRAME_US: u64 = 33_333;
@@ -39,9 +41,6 @@ const FAULT_US: std::ops::Range<u64> = 300_000..6_000_000;
 const CLEAN_US: u64 = 12_000_000;
 /// After faults, a picture must move again within this time, in µs.
 const RECOVERY_US: u64 = 5_000_000;
-/// A voice frame's size, in bytes, and when it is too late, in µs.
-const VOICE_BYTES: usize = 100;
-const VOICE_DEADLINE_US: u64 = 60_000;
 /// A longer gap between two frames is a freeze, in µs.
 const FREEZE_US: u64 = 200_000;
 
@@ -151,22 +150,6 @@ impl Actor {
         self.next = self.next.wrapping_add(1);
         if handles.outgoing.put(unit).is_some() {
             handles.encoder.request_keyframe();
-        }
-    }
-
-    /// A microphone's tick.
-    fn speak(&mut self, feed: &Feed, now_us: u64) {
-        let number = self.voice_put_us.len() as u32;
-        self.voice_put_us.push(now_us);
-        self.voice.sent += 1;
-        feed.put_voice(&VoiceFrame { number, capture_us: now_us, data: vec![7; VOICE_BYTES].into() });
-    }
-
-    /// Takes the sound that the link gives.
-    fn listen(&mut self, handles: &Handles, now_us: u64) {
-        while let Some(frame) = handles.peers[0].voice.take() {
-            self.voice.received += 1;
-            self.voice.late += u64::from(now_us > frame.capture_us + VOICE_DEADLINE_US + CLOCK_US);
         }
     }
 
@@ -460,32 +443,6 @@ fn play(mut stage: Stage, seconds: u64) -> nix::Result<(Outcome, Stage)> {
     Ok((outcome, stage))
 }
 
-/// Sound beside video at the limit of a line of `kbps` with `loss` (0 to 1) and 20 ms each way, for
-/// `seconds`; a keyframe is asked for every second. What became of one end's.
-///
-/// # Errors
-/// As [`simulate`].
-pub fn voice_first(seed: u64, seconds: u64, kbps: u64, loss: f32) -> nix::Result<VoiceOutcome> {
-    let line = Line { delay_us: 20_000, kbps, loss, ..Line::CLEAN };
-    let mut stage = Stage::new(seed, 50_000, [([line; 2], u64::MAX)]);
-    // Once the rate has been found.
-    stage.voice_us = START_US + 3_000_000;
-    stage.keyframes_us = START_US;
-    let (_, mut stage) = play(stage, seconds)?;
-    let sent_us = std::mem::take(&mut stage.world.borrow_mut().voice_sent_us[0]);
-    let mut delays: Vec<_> =
-        sent_us.iter().zip(&stage.actors[0].voice_put_us).map(|(sent, put)| sent - put).collect();
-    delays.sort_unstable();
-    let mut outcome = std::mem::take(&mut stage.actors[0].voice);
-    let end_us = START_US + seconds * 1_000_000;
-    outcome.sent = stage.actors[0].voice_put_us.iter().filter(|&&us| us < end_us).count() as u64;
-    (outcome.received, outcome.late) = (stage.actors[1].voice.received, stage.actors[1].voice.late);
-    outcome.load *= 8_000.0 / (seconds * 1_000_000 * kbps) as f64;
-    outcome.send_p99_us = delays.get(delays.len() * 99 / 100).copied().unwrap_or(u64::MAX);
-    outcome.send_max_us = delays.last().copied().unwrap_or(u64::MAX);
-    Ok(outcome)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -594,20 +551,6 @@ mod tests {
             println!("seed {seed}: {found:?}");
             assert!(drained_us < S && most_us < S / 2, "seed {seed}: {found:?}");
             assert!(back_us.is_some_and(|us| us < 8 * S) && outcome.freezes == 0, "seed {seed}: {found:?}");
-        }
-    }
-
-    /// Sound put in while video fills the line, keyframes and all: it leaves at once, and none is late.
-    #[test]
-    fn voice_leaves_at_once_whatever_video_does() {
-        for loss in [0.0, 0.02] {
-            let outcome = voice_first(7, 13, 12_000, loss).unwrap();
-            println!("{loss}: {outcome:?}");
-            assert!(outcome.load > 0.5 && outcome.keyframes > 10, "{loss}: {outcome:?}");
-            assert!(outcome.send_p99_us <= 5_000, "{loss}: {outcome:?}");
-            // The last few are still under way.
-            let missing = outcome.sent.saturating_sub(outcome.received + 8);
-            assert_eq!((missing, outcome.late), (0, 0), "{loss}: {outcome:?}");
         }
     }
 }

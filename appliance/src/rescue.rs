@@ -61,7 +61,7 @@ pub(crate) fn rescue(count: &Path) -> Result<(), ExitCode> {
             println!("{tries} starts without data: its partition is recreated");
             recreate().map_err(|e| fail(1, &e))?;
             let _ = fs::remove_file(count);
-            println!("the data partition was made anew; the booth is as it was flashed");
+            println!("the data partition was recreated; the booth is as it was flashed");
         }
     }
     Ok(())

@@ -22,7 +22,7 @@ pub(crate) const TPM: Scenario = Scenario {
 /// `image-lost`
 pub(crate) const LOST: Scenario = Scenario {
     name: "image-lost",
-    summary: "a data partition that is lost is made anew after three starts, and the booth is there again",
+    summary: "a data partition that is lost is recreated after three starts, and the booth is there again",
     kind: Kind::Long,
     place: Place::Machines(&["1"]),
     relay: false,
@@ -121,8 +121,8 @@ fn lost(context: &Context) -> Result<Report, Error> {
     };
     Machine::start(&disk, folder, &options)?.wait_off(TIMEOUT)?;
     let mut machine = Machine::start(&disk, folder, &Options::default())?;
-    let anew = machine.wait_for("the data partition was made anew", 4 * TIMEOUT)?;
-    report.figure("made_anew_s", anew.as_secs_f64());
+    let recreated = machine.wait_for("the data partition was recreated", 4 * TIMEOUT)?;
+    report.figure("recreated_s", recreated.as_secs_f64());
     let card = machine.wait_for_picture("the card with a code", TIMEOUT, |shot| shot.qr().is_some())?;
     report.figure("card_s", card.as_secs_f64());
     // Not how often it started: QEMU's emulation now and then lets a kernel die early, and the machine starts

@@ -7,10 +7,13 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::libc::{RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR, RTMGRP_LINK};
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket,
-};
+use nix::sys::socket::{MsgFlags, SockProtocol, recv};
 use tokio::io::unix::AsyncFd;
+
+use crate::sys::netlink_socket;
+
+/// The groups that tell of cables and addresses.
+const GROUPS: i32 = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
 
 /// A listener to changes. Where the kernel gives none, nothing ever changes.
 pub(crate) struct Network(Option<AsyncFd<OwnedFd>>);
@@ -18,7 +21,8 @@ pub(crate) struct Network(Option<AsyncFd<OwnedFd>>);
 impl Network {
     /// Within a tokio runtime.
     pub(crate) fn new() -> Self {
-        let listener = listen().map_err(std::io::Error::from).and_then(|fd| {
+        let socket = netlink_socket(SockProtocol::NetlinkRoute, GROUPS as u32);
+        let listener = socket.map_err(std::io::Error::from).and_then(|fd| {
             #[expect(
                 deprecated,
                 reason = "its successor is unsafe, for descriptors that may be closed; an owned one is not"
@@ -41,12 +45,4 @@ impl Network {
         while matches!(read(), Ok(_) | Err(Errno::EINTR | Errno::ENOBUFS)) {}
         ready.clear_ready();
     }
-}
-
-fn listen() -> nix::Result<OwnedFd> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
-    let groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
-    bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups as u32))?;
-    Ok(fd)
 }

@@ -24,6 +24,17 @@ impl Report {
         self.checks.push(Check { what: what.into(), held, found: found.to_string() });
     }
 
+    /// Notes whether something came, and after how many milliseconds.
+    pub fn check_came(&mut self, what: impl Into<String>, took_ms: Option<i64>) {
+        self.check_in_time(what, took_ms, i64::MAX);
+    }
+
+    /// Notes whether something came within `within_ms`, and after how many milliseconds.
+    pub fn check_in_time(&mut self, what: impl Into<String>, took_ms: Option<i64>, within_ms: i64) {
+        let found = took_ms.map_or("never".to_owned(), |ms| format!("{ms} ms"));
+        self.check(what, took_ms.is_some_and(|ms| ms <= within_ms), found);
+    }
+
     /// Notes a figure.
     pub fn figure(&mut self, name: &str, value: impl Into<Value>) {
         self.figures.insert(name.to_owned(), value.into());
@@ -62,6 +73,20 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_comes_too_late_or_never_fails() {
+        for (took_ms, within_ms, passes) in [(Some(5), 5, true), (Some(6), 5, false), (None, 5, false)] {
+            let mut report = Report::default();
+            report.check_in_time("it", took_ms, within_ms);
+            assert_eq!(report.passed(), passes, "{took_ms:?} of {within_ms}");
+        }
+        let mut report = Report::default();
+        report.check_came("it", Some(i64::MAX));
+        assert!(report.passed());
+        report.check_came("it", None);
+        assert_eq!(report.to_json("x")["failed"][0], "it: never");
+    }
 
     #[test]
     fn one_failed_check_fails_the_report() {

@@ -50,9 +50,7 @@ fn run(context: &Context) -> Result<Report, Error> {
         let notice = Notice { title: format!("A {word}"), lines, trouble, shown_s: SHOWN_S };
         notice.leave(&folder).map_err(refused)?;
         let took_ms = wait_until(3_000, 20, || looks(&screen, |picture| card(picture) == Some(trouble)));
-        let found = took_ms.map_or("never".to_owned(), |ms| format!("{ms} ms"));
-        let in_time = took_ms.is_some_and(|ms| ms <= SOON_MS);
-        report.check(format!("{word}: on the screen within {SOON_MS} ms"), in_time, found);
+        report.check_in_time(format!("{word}: on the screen within {SOON_MS} ms"), took_ms, SOON_MS);
         report.figure(&format!("{word}_shown_ms"), took_ms);
         let status = pair.b.status();
         let told = status.word("/screen/card") == word && status.word("/notice/title") == notice.title;
@@ -68,9 +66,7 @@ fn run(context: &Context) -> Result<Report, Error> {
         report.check(format!("{word}: no picture is shown meanwhile"), coming, "");
         let within_ms = 1_000 + SOON_MS;
         let back_ms = wait_until(5_000, 20, || looks(&screen, |picture| picture.brightness() > LIT));
-        let found = back_ms.map_or("never".to_owned(), |ms| format!("{ms} ms"));
-        let in_time = back_ms.is_some_and(|ms| ms <= within_ms);
-        report.check(format!("{word}: then the picture is back"), in_time, found);
+        report.check_in_time(format!("{word}: then the picture is back"), back_ms, within_ms);
         pair.b.wait("showing a picture", 2_000, Status::shows_picture)?;
     }
     let printed = pair.b.command(&["status"])?.1;

@@ -64,9 +64,7 @@ fn run(context: &Context) -> Result<Report, Error> {
     let mut check = |what: &str, since_us: i64, pair: &Pair| {
         let seen = flow::watch(pair, 0, TIMEOUT_MS, together);
         let took_ms = seen.took_ms.map(|_| (now_us() - since_us) / 1000);
-        let found = took_ms.map_or("never".to_owned(), |ms| format!("{ms} ms"));
-        let in_time = took_ms.is_some_and(|ms| ms <= LIVE_MS);
-        report.check(format!("{what}: live within {LIVE_MS} ms"), in_time, found);
+        report.check_in_time(format!("{what}: live within {LIVE_MS} ms"), took_ms, LIVE_MS);
         report.figure(&format!("{}_ms", what.replace(' ', "_")), took_ms);
     };
     check("code entered", since_us, &pair);
@@ -95,8 +93,7 @@ fn run(context: &Context) -> Result<Report, Error> {
     third.wait("in the room", TIMEOUT_MS, |status| status.members() == 2)?;
     for (booth, name) in [(&pair.a, "A"), (&pair.b, "B")] {
         let seen = wait_until(TIMEOUT_MS, 100, || booth.status().members() == 2);
-        let found = seen.map_or("never".to_owned(), |ms| format!("{ms} ms"));
-        report.check(format!("{name} sees a third, which came by a file"), seen.is_some(), found);
+        report.check_came(format!("{name} sees a third, which came by a file"), seen);
     }
     report.check("no process ended", pair.ended().is_none() && third.ended().is_none(), "");
     Ok(report)

@@ -37,9 +37,7 @@ fn run(context: &Context) -> Result<Report, Error> {
         flow::watch(pair, 0, TIMEOUT_MS, direct).took_ms.map(|ms| ms + early_ms)
     };
     let mut check = |what: &str, took_ms: Option<i64>| {
-        let in_time = took_ms.is_some_and(|ms| ms <= LIVE_MS);
-        let found = took_ms.map_or("never".to_owned(), |ms| format!("{ms} ms"));
-        report.check(format!("{what}: live within {LIVE_MS} ms"), in_time, found);
+        report.check_in_time(format!("{what}: live within {LIVE_MS} ms"), took_ms, LIVE_MS);
         report.figure(&format!("{}_ms", what.replace(' ', "_")), took_ms);
     };
 

@@ -106,8 +106,7 @@ impl Site {
             let status = self.pair.a.status();
             status.connected() && status.number("/total/received_frames") > 0
         });
-        let found = took_ms.map_or("never".to_owned(), |ms| format!("{ms} ms"));
-        self.report.check(format!("{what}: pictures come again after the restart"), took_ms.is_some(), found);
+        self.report.check_came(format!("{what}: pictures come again after the restart"), took_ms);
         Ok(())
     }
 
@@ -209,8 +208,7 @@ impl Site {
 
     fn connected(&mut self, what: &str) {
         let took_ms = wait_until(BACK_MS, 100, || self.pair.a.status().connected());
-        let found = took_ms.map_or("not there".to_owned(), |ms| format!("{ms} ms"));
-        self.report.check(what, took_ms.is_some(), found);
+        self.report.check_came(what, took_ms);
     }
 
     fn network(&mut self, stick: &Stick) -> Result<(), Error> {

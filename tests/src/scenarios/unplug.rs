@@ -75,8 +75,7 @@ fn run(context: &Context) -> Result<Report, Error> {
     plug_screen(Side::B, false)?;
     let away_until_us = now_us() + AWAY_US;
     let said = wait_until(SAID_MS, 50, || pair.b.status().word("/screen/state") == "searching");
-    let found = said.map_or("never".to_owned(), |ms| format!("{ms} ms"));
-    watch.report.check("screen unplugged: the booth says so", said.is_some(), found);
+    watch.report.check_came("screen unplugged: the booth says so", said);
     sleep_until_us(away_until_us);
     watch.no_exit("screen unplugged", &mut pair);
     plug_screen(Side::B, true)?;

@@ -85,8 +85,7 @@ fn ready(report: &mut Report, what: &str, manager: &Manager, since_us: i64) {
     let heard = || manager.first("READY=1", since_us);
     wait_until(READY_MS, 20, || heard().is_some());
     let took_ms = heard().map(|at_us| (at_us - since_us) / 1000);
-    let found = took_ms.map_or("never".to_owned(), |ms| format!("{ms} ms"));
-    report.check(format!("{what}: ready"), took_ms.is_some(), found);
+    report.check_came(format!("{what}: ready"), took_ms);
     report.figure(&format!("{}_ready_ms", what.replace(' ', "_")), took_ms);
 }
 

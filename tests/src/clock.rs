@@ -2,12 +2,19 @@
 
 use std::time::Duration;
 
+use holobooth::media::picture::Stamps;
 use nix::sys::time::TimeValLike;
 use nix::time::{ClockId, clock_gettime};
 
 /// CLOCK_MONOTONIC now, in microseconds; 0 should the clock be missing, which Linux rules out.
 pub fn now_us() -> i64 {
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |time| time.num_microseconds())
+}
+
+/// Of a picture that was captured and coded at `us`, all at once.
+pub fn stamps_at(us: i64) -> Stamps {
+    let now = us.unsigned_abs();
+    Stamps { capture_us: now, dequeued_us: now, staged_us: now, encoded_us: now, ..Stamps::default() }
 }
 
 /// Sleeps until CLOCK_MONOTONIC reads `target_us`; returns at once when that has passed.

@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use holobooth::link::{self, Handles, Inbox, Peer};
-use holobooth::media::picture::{AccessUnit, Incoming, Stamps};
+use holobooth::media::picture::{AccessUnit, Incoming};
 use holobooth::media::voice::{VOICE_FRAME_US, VoiceFrame};
 use holobooth::pairing::{Identity, Pins, RoomKey};
 
 use crate::booth::PORT;
 use crate::child::Side;
-use crate::clock::{now_us, sleep_until_us};
+use crate::clock::{now_us, sleep_until_us, stamps_at};
 
 const FRAME_US: i64 = 33_333;
 const FRAMES_A_SECOND: u32 = 30;
@@ -89,14 +89,8 @@ fn encode(most_kbps: u32, voice: bool, handles: &Handles, stop: &AtomicBool) {
         };
         let bytes = kbps * FRAME_US.unsigned_abs() / 8_000 * if keyframe { KEYFRAME } else { 1 };
         let data = noise.slice(..noise.len().min(bytes as usize));
-        let now = now_us().unsigned_abs();
-        let stamps = Stamps {
-            capture_us: now,
-            dequeued_us: now,
-            staged_us: now,
-            encoded_us: now,
-            ..Stamps::default()
-        };
+        let now = now_us();
+        let stamps = stamps_at(now);
         if handles.outgoing.put(AccessUnit { data, keyframe, number, stamps }).is_some() {
             handles.encoder.request_keyframe();
         }

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use holobooth::link::{self, Handles, Inbox, Peer, Relay};
-use holobooth::media::picture::{AccessUnit, Stamps};
+use holobooth::media::picture::AccessUnit;
 use holobooth::pairing::{Fingerprint, Identity, Pins, RoomKey};
 
 use crate::bench::link::clip::{KBPS, Request};
@@ -18,7 +18,7 @@ use crate::bench::link::scheme::{Carrier, Frame, READY, Scheme, Surroundings};
 use crate::bench::link::viewer::{Verdict, Viewer};
 use crate::booth::PORT;
 use crate::child::Side;
-use crate::clock::wait_until;
+use crate::clock::{stamps_at, wait_until};
 use crate::line::RELAY_ADDRESS;
 use crate::relay;
 use holobooth::realtime;
@@ -143,14 +143,7 @@ impl Carrier for Sender {
         if end.stop.load(Relaxed) {
             return Err(io::Error::other("the link has ended"));
         }
-        let now = frame.capture_us.unsigned_abs();
-        let stamps = Stamps {
-            capture_us: now,
-            dequeued_us: now,
-            staged_us: now,
-            encoded_us: now,
-            ..Stamps::default()
-        };
+        let stamps = stamps_at(frame.capture_us);
         let unit = AccessUnit { data: frame.data, keyframe: frame.keyframe, number: frame.number, stamps };
         if end.handles.outgoing.put(unit).is_some() {
             end.handles.encoder.request_keyframe();

@@ -149,15 +149,8 @@ mod tests {
     }
 
     fn base() -> Spec {
-        Spec {
-            width: SIZE.0,
-            height: SIZE.1,
-            fps: 30.0,
-            bitrate_kbps: 8_000,
-            threads: 1,
-            space: color::Space::Unspecified,
-            range: color::Range::Unspecified,
-        }
+        let (space, range) = (color::Space::Unspecified, color::Range::Unspecified);
+        Spec { space, range, ..Spec::for_tests(SIZE, 8_000) }
     }
 
     /// A line that collapses and comes back: what is coded, and what one decoder makes of all of it.

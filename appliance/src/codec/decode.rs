@@ -96,18 +96,9 @@ mod tests {
     use crate::codec::error::init;
     use crate::codec::film::Film;
     use crate::media::picture::AccessUnit;
-    use ffmpeg_next::color;
 
     fn units(count: u32) -> Vec<AccessUnit> {
-        let spec = Spec {
-            width: 320,
-            height: 240,
-            fps: 30.0,
-            bitrate_kbps: 2_000,
-            threads: 1,
-            space: color::Space::BT709,
-            range: color::Range::MPEG,
-        };
+        let spec = Spec::for_tests((320, 240), 2_000);
         let (mut encoder, mut film) = (Encoder::open("libx265", &spec).unwrap(), Film::new(1.0, 4));
         (0..count)
             .map(|number| encoder.encode(&mut film.picture(number, 320, 240), number % 4 == 0).unwrap())

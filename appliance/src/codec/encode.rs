@@ -134,7 +134,6 @@ mod tests {
     use super::*;
     use crate::codec::{error::init, film::Film};
     use crate::media::encoder_command::EncoderCommand;
-    use ffmpeg_next::color;
     use std::sync::mpsc::{Receiver, channel};
     use std::time::Duration;
 
@@ -178,15 +177,7 @@ mod tests {
             heartbeat: &heartbeat,
             stop: &stop,
         };
-        let base = Spec {
-            width: SIZE.0,
-            height: SIZE.1,
-            fps: 30.0,
-            bitrate_kbps: 8_000,
-            threads: 1,
-            space: color::Space::BT709,
-            range: color::Range::MPEG,
-        };
+        let base = Spec::for_tests(SIZE, 8_000);
         let (report, events) = channel();
         std::thread::scope(|scope| {
             let running = scope

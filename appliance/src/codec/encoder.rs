@@ -113,6 +113,16 @@ impl Spec {
     }
 }
 
+#[cfg(test)]
+impl Spec {
+    /// What codecs are tested with: 30 pictures of `size` a second, on one thread.
+    pub(super) fn for_tests(size: (u32, u32), bitrate_kbps: u32) -> Self {
+        let (width, height) = size;
+        let (space, range) = (color::Space::BT709, color::Range::MPEG);
+        Self { width, height, fps: 30.0, bitrate_kbps, threads: 1, space, range }
+    }
+}
+
 /// The quantiser that libx265 runs at, from which [`Rate`]'s is given as a distance: in the middle, for
 /// FFmpeg allows 51 steps either way and HEVC codes 26.
 const BASE_QP: f64 = 28.0;
@@ -325,16 +335,7 @@ mod tests {
 
     fn x265(kbps: u32) -> Encoder {
         crate::codec::error::init().unwrap();
-        let spec = Spec {
-            width: SIZE.0,
-            height: SIZE.1,
-            fps: 30.0,
-            bitrate_kbps: kbps,
-            threads: 1,
-            space: color::Space::BT709,
-            range: color::Range::MPEG,
-        };
-        Encoder::open("libx265", &spec).unwrap()
+        Encoder::open("libx265", &Spec::for_tests(SIZE, kbps)).unwrap()
     }
 
     /// Codes `count` pictures from `film`, and gives their sizes in budgets of `kbps` at 30 a second. No

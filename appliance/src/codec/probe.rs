@@ -154,15 +154,7 @@ mod tests {
     use super::*;
 
     fn spec() -> Spec {
-        Spec {
-            width: 320,
-            height: 240,
-            fps: 30.0,
-            bitrate_kbps: 2_000,
-            threads: 1,
-            space: color::Space::BT709,
-            range: color::Range::MPEG,
-        }
+        Spec::for_tests((320, 240), 2_000)
     }
 
     #[test]

@@ -4,7 +4,7 @@ use holobooth_card::wrap;
 
 use crate::health::Notice;
 
-use super::evaluate::Change;
+use super::evaluate::{Change, cut};
 
 /// Seconds that a card is shown when something is wrong, and for which one is shown that waits for its
 /// result.
@@ -112,10 +112,7 @@ pub(super) fn lines(changes: &[Change]) -> Vec<String> {
 /// On one line, and no longer than it can be read: some of it came from a stick.
 fn plain(text: &str, most: usize) -> String {
     let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    match text.char_indices().nth(most) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
-    }
+    cut(&text, most)
 }
 
 #[cfg(test)]

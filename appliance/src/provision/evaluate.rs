@@ -177,7 +177,8 @@ fn flat(table: &toml::Table) -> BTreeMap<String, toml::Value> {
     keys
 }
 
-fn cut(text: &str, most: usize) -> String {
+/// No longer than `most` characters.
+pub(super) fn cut(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),

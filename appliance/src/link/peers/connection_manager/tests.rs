@@ -215,6 +215,31 @@ fn a_name_that_belongs_to_another_booth_is_refused_and_shown() {
     stop(&[&a, &c], vec![ta, tc]);
 }
 
+#[test]
+fn a_booth_with_our_own_name_is_refused_and_shown() {
+    let (a, b) = (End::new(), End::new());
+    let (ia, ib) = (identity("own-a"), identity("own-b"));
+    let (pa, pb) = (free(), free());
+    let named = |identity, listen| Config {
+        name: "stage left".to_owned(),
+        ..config(identity, listen, Peer::default(), None)
+    };
+    let (ta, found) = a.start_as(named(&ia, pa));
+    let (tb, _nothing) = b.start_as(named(&ib, pb));
+    found.blocking_send(sighting(&ib, pb)).unwrap();
+    // Which of the two sees it first closes the connection; the other is told why.
+    for end in [&a, &b] {
+        end.wait("word of it", |e| {
+            let trouble = e.list().trouble.clone();
+            trouble.contains("`stage left`") && trouble.contains("change booth.name")
+        });
+    }
+    let refused = [&a, &b].map(|end| end.counters.refused.load(Relaxed));
+    assert!(refused != [0, 0], "nobody refused");
+    assert!(!a.connected() && !b.connected());
+    stop(&[&a, &b], vec![ta, tb]);
+}
+
 /// Has a code entered at a booth; what came of it.
 fn enter(orders: &mpsc::Sender<Order>, code: &str) -> Result<String, String> {
     let (answer, answered) = std::sync::mpsc::sync_channel(1);

@@ -141,6 +141,26 @@ fn two_booths_meet_and_exchange_frames_of_any_size() {
     threads.into_iter().for_each(|t| t.join().unwrap());
 }
 
+/// Padding may go only while nothing waits in QUIC, and finds the rest of a line that video leaves free.
+#[test]
+fn padding_finds_a_rate_that_video_alone_does_not() {
+    let (a, b) = (End::new(), End::new());
+    let (ia, ib) = (identity("padding-a"), identity("padding-b"));
+    let (pa, pb) = (free(), free());
+    let (ta, found) = a.start_as(config(&ia, pa, Peer::default(), None));
+    let (tb, _nothing) = b.start_as(config(&ib, pb, Peer::default(), None));
+    found.blocking_send(sighting(&ib, pb)).unwrap();
+    a.wait("somebody who receives", |e| e.encoder.get().connected);
+    let number = std::cell::Cell::new(0);
+    // A frame of 2 kB every 5 ms and its parity are at most 8 Mbit/s.
+    a.wait("a rate that padding found", |e| {
+        number.set(number.get() + 1);
+        e.outgoing.put(unit(number.get(), 2_000));
+        e.handles.peers[0].counters.path_kbps.load(Relaxed) > 14_000
+    });
+    stop(&[&a, &b], vec![ta, tb]);
+}
+
 /// Ends all of them.
 fn stop(ends: &[&Arc<End>], threads: Vec<std::thread::JoinHandle<()>>) {
     ends.iter().for_each(|end| end.stop.store(true, Relaxed));

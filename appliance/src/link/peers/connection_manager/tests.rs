@@ -260,6 +260,11 @@ fn a_booth_with_our_own_name_is_refused_and_shown() {
     stop(&[&a, &b], vec![ta, tb]);
 }
 
+/// A code, but not this one.
+fn other_than(code: &str) -> &'static str {
+    if code == "00000000" { "00000001" } else { "00000000" }
+}
+
 /// Has a code entered at a booth; what came of it.
 fn enter(orders: &mpsc::Sender<Order>, code: &str) -> Result<String, String> {
     let (answer, answered) = std::sync::mpsc::sync_channel(1);
@@ -294,7 +299,7 @@ fn who_enters_the_code_gives_a_room_key_and_a_wrong_one_gives_nothing() {
     let open = Sighting { open: true, ..sighting(&ib, pb) };
     found.blocking_send(open.clone()).unwrap();
 
-    let wrong = if code == "00000000" { "00000001" } else { "00000000" };
+    let wrong = other_than(&code);
     let refusal = enter(&ordered, wrong).unwrap_err();
     assert!(refusal.contains("read it again"), "{refusal}");
     assert_eq!(b.counters.guesses_refused.load(Relaxed), 1);
@@ -316,7 +321,7 @@ fn five_wrong_guesses_end_a_code() {
     let (tb, _nothing) = showing.start_as(Config { room: None, ..config(&ib, pb, Peer::default(), None) });
     showing.wait("a code", |e| !e.list().code.is_empty());
     let code = showing.list().code.clone();
-    let wrong = if code == "00000000" { "00000001" } else { "00000000" };
+    let wrong = other_than(&code);
     let guesser = End::new();
     let (found, sightings) = mpsc::channel(4);
     let (ordered, orders) = mpsc::channel(4);

@@ -17,7 +17,6 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::buffer::Buffer;
 use super::error::Error;
-use super::hotplug::Hotplug;
 use super::output::{Output, Placement};
 use super::paint::Painter;
 use super::route::Route;
@@ -26,8 +25,11 @@ use crate::media::clock::now_us;
 use crate::media::heartbeat::Heartbeat;
 use crate::media::mailbox::Mailbox;
 use crate::media::picture::{Picture, Stamps};
+use crate::sys::Uevents;
 use crate::units::ScreenRequest;
 
+/// Whose events are about screens.
+const SUBSYSTEMS: [&str; 1] = ["drm"];
 /// How long a commit may take to reach the screen, in µs: many refreshes of the slowest mode.
 const FLIP_LIMIT_US: u64 = 500_000;
 /// How often a missing screen is looked for when no event reports it, and `stop` is looked at, in ms.
@@ -76,7 +78,7 @@ pub struct Handles<'a> {
 /// Runs the screen until it is stopped; survives every unplugging.
 pub fn run(request: &ScreenRequest, handles: Handles<'_>, mut report: impl FnMut(Event)) {
     let Handles { pictures, cards, heartbeat, stop } = handles;
-    let hotplug = Hotplug::new().ok();
+    let hotplug = Uevents::new().ok();
     let mut card = Card::starting();
     while !stop.load(Relaxed) {
         heartbeat.extend_deadline(MODE_SETTING);
@@ -100,7 +102,7 @@ pub fn run(request: &ScreenRequest, handles: Handles<'_>, mut report: impl FnMut
             Some(hotplug) => {
                 let mut fds = [PollFd::new(hotplug.as_fd(), PollFlags::POLLIN)];
                 let _ = poll(&mut fds, timeout(POLL_INTERVAL_MS * 1000));
-                hotplug.drain();
+                hotplug.drain(&SUBSYSTEMS);
             }
             None => std::thread::sleep(Duration::from_millis(POLL_INTERVAL_MS)),
         }
@@ -232,14 +234,14 @@ impl Session {
     fn run(
         &mut self,
         handles: Handles<'_>,
-        hotplug: Option<&Hotplug>,
+        hotplug: Option<&Uevents>,
         report: &mut impl FnMut(Event),
     ) -> Result<(), Error> {
         let Handles { pictures, cards, heartbeat, stop } = handles;
         while !stop.load(Relaxed) {
             heartbeat.beat();
             let [flipped, plugged] = self.wait(pictures, cards, hotplug);
-            if plugged && hotplug.is_some_and(Hotplug::drain) {
+            if plugged && hotplug.is_some_and(|hotplug| hotplug.drain(&SUBSYSTEMS)) {
                 heartbeat.extend_deadline(MODE_SETTING);
                 if !self.output.connected() {
                     return Err(Error::Unplugged(self.output.connector_name.clone()));
@@ -303,7 +305,7 @@ impl Session {
         &self,
         pictures: &Mailbox<Picture>,
         cards: &Mailbox<Card>,
-        hotplug: Option<&Hotplug>,
+        hotplug: Option<&Uevents>,
     ) -> [bool; 2] {
         let next_us = match &self.in_flight {
             Some(_) => FLIP_LIMIT_US,

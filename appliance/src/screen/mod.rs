@@ -6,7 +6,6 @@
 mod buffer;
 mod display;
 mod error;
-mod hotplug;
 mod output;
 mod paint;
 mod route;

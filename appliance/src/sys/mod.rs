@@ -3,7 +3,8 @@
 mod child;
 mod file;
 mod netlink;
+mod uevents;
 
 pub(crate) use child::wait_timeout;
 pub use file::replace_file;
-pub(crate) use netlink::netlink_socket;
+pub use uevents::Uevents;

@@ -50,8 +50,10 @@ impl Group {
                 "libavutil-dev",
                 "libswscale-dev",
                 "libswresample-dev",
+                "libasound2-dev",
                 "libclang-dev",
                 "clang",
+                "cmake",
                 "pkg-config",
             ],
             Self::Kernel => &[

@@ -9,7 +9,7 @@ const CONFIGFS: &str = "/sys/kernel/config/vkms";
 /// Plane kinds as vkms numbers them.
 const PLANES: [(&str, &str); 3] = [("overlay", "0"), ("primary", "1"), ("cursor", "2")];
 
-/// The kernel's options for `cameras` vivid cameras and `sound_cards` loop-back sound cards.
+/// The kernel's options for `cameras` vivid cameras and `sound_cards` loop-back sound cards; the card `pcmtest` comes on top.
 pub(crate) fn kernel_options(cameras: u8, sound_cards: u8) -> Vec<String> {
     let each = |value: &str, n: u8| vec![value; usize::from(n)].join(",");
     let cards = (0..sound_cards).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
@@ -25,6 +25,8 @@ pub(crate) fn kernel_options(cameras: u8, sound_cards: u8) -> Vec<String> {
         format!("snd-aloop.index={cards}"),
         format!("snd-aloop.enable={}", each("1", sound_cards)),
         format!("snd-aloop.id={names}"),
+        // Behind them, whose numbers it would take otherwise.
+        format!("snd-pcmtest.index={sound_cards}"),
     ]
 }
 

@@ -14,6 +14,7 @@ pub mod pairing;
 pub mod provision;
 pub mod realtime;
 pub mod screen;
+pub mod sound;
 pub mod sys;
 pub mod units;
 pub mod update;

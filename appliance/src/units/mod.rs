@@ -1,16 +1,18 @@
-//! Values that the configuration file and the rooms share: what is asked of a camera, a codec and a screen,
-//! and the words for it. Depends on nothing, so that the file's schema knows no room and no room knows the
+//! Values that the configuration file and the rooms share: what is asked of a camera, a codec, a screen and
+//! sound devices, and the words for it. Depends on nothing, so that the file's schema knows no room and no room knows the
 //! schema.
 
 mod codecs;
 mod format;
 mod mode;
 mod request;
+mod sound;
 
 pub use codecs::{DECODERS, ENCODERS};
 pub use format::Format;
 pub use mode::ModeRequest;
 pub use request::{CameraRequest, CodecRequest, ScreenRequest};
+pub use sound::{SoundDeviceError, SoundDeviceRequest};
 
 /// Other booths that one booth meets at once, at most.
 pub const MAX_PEERS: usize = 4;

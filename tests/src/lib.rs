@@ -13,6 +13,7 @@ pub mod flow;
 pub mod gstreamer;
 pub mod hotplug;
 pub mod line;
+pub mod loopback;
 pub mod machine;
 pub mod manager;
 pub mod network;

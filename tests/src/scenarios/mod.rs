@@ -19,6 +19,7 @@ mod power_cuts;
 mod rate_step;
 mod relay_cluster;
 mod roam;
+mod sound_devices;
 mod stick_network;
 mod stick_roundtrip;
 mod three;
@@ -46,6 +47,7 @@ pub(crate) const ALL: &[Scenario] = &[
     link_faults::SCENARIO,
     rate_step::SCENARIO,
     voice_first::SCENARIO,
+    sound_devices::SCENARIO,
     roam::SCENARIO,
     relay_cluster::SCENARIO,
     pair_lan::SCENARIO,

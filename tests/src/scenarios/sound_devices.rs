@@ -15,6 +15,7 @@ use holobooth::units::SoundDeviceRequest;
 use crate::loopback;
 use crate::report::Report;
 use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS, failed};
+use crate::steal;
 
 pub(crate) const SCENARIO: Scenario = Scenario {
     name: "sound-devices",
@@ -22,7 +23,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     kind: Kind::Scenario,
     place: TWO_BOOTHS,
     relay: false,
-    time_limit_s: 120,
+    time_limit_s: 240,
     run,
 };
 
@@ -33,6 +34,11 @@ const TIMEOUT: Duration = Duration::from_millis(50);
 /// Where in each sequence a thread sleeps that is to come late, in blocks of 5 ms.
 const LATE_AT: usize = 400;
 const LATE: Duration = Duration::from_millis(150);
+
+/// What is played ahead lasts for 10 ms, less the kernel's tick: a thread that is kept waiting for longer by
+/// the machine under the rig leaves a gap that says nothing of the devices.
+const STOLEN_MS: i64 = 6;
+const TRIES: u32 = 3;
 
 /// A cable: the value of its `PCM Rate Shift 100000`, and what that makes of its clock. The driver rounds the
 /// bytes of each tick down (`frac_pos` in sound/drivers/aloop.c), which adds about 1 ppm to what is here.
@@ -54,11 +60,18 @@ fn run(context: &Context) -> Result<Report, Error> {
     for cable in &CABLES {
         loopback::shift_rate(CARD, cable.number, cable.shift).map_err(failed("PCM Rate Shift"))?;
     }
-    let heard: Vec<Result<Heard, device::Error>> = thread::scope(|scope| {
-        let threads =
-            CABLES.each_ref().map(|cable| scope.spawn(|| loop_back(cable.number, seconds, Late::None)));
-        threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
-    });
+    let mut heard = Vec::new();
+    for attempt in 1..=TRIES {
+        let stolen_us = steal::longest_us(|| heard = all_cables(seconds));
+        let stolen_ms = stolen_us.map_err(failed("looking for stolen time"))? / 1000;
+        let whole = |heard: &Result<Heard, _>| heard.as_ref().is_ok_and(Heard::is_whole);
+        report.figure("stolen_ms", stolen_ms);
+        report.figure("repeats", attempt - 1);
+        if heard.iter().all(whole) || stolen_ms < STOLEN_MS {
+            break;
+        }
+        eprintln!("the machine took {stolen_ms} ms away");
+    }
     for (cable, heard) in CABLES.iter().zip(heard) {
         let name = format!("cable at {}", cable.shift);
         let heard = match heard {
@@ -71,7 +84,7 @@ fn run(context: &Context) -> Result<Report, Error> {
         let snr_db = heard.snr_db(0..heard.played.len());
         report.check(format!("{name}: comes back as it was"), snr_db > 60.0, format!("{snr_db:.0} dB"));
         let gaps = format!("{} and {} gaps", heard.silences.len(), heard.losses.len());
-        report.check(format!("{name}: no gap"), heard.silences.is_empty() && heard.losses.is_empty(), gaps);
+        report.check(format!("{name}: no gap"), heard.is_whole(), gaps);
         for (what, fit) in [("loudspeaker", &heard.speaker), ("microphone", &heard.microphone)] {
             let found = format!("{:+.2} ppm, residual {:.0} us", fit.ppm(), fit.residual_us());
             report.check(format!("{name}: clock of the {what}"), (fit.ppm() - cable.ppm).abs() < 3.0, found);
@@ -85,6 +98,15 @@ fn run(context: &Context) -> Result<Report, Error> {
     missing(&mut report);
     broken(&mut report)?;
     Ok(report)
+}
+
+/// Plays and records on all cables at once.
+fn all_cables(seconds: u64) -> Vec<Result<Heard, device::Error>> {
+    thread::scope(|scope| {
+        let threads =
+            CABLES.each_ref().map(|cable| scope.spawn(|| loop_back(cable.number, seconds, Late::None)));
+        threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
+    })
 }
 
 /// A thread sleeps for once: the other side hears silence or loses samples, as many as it says, and all else
@@ -191,6 +213,11 @@ struct Heard {
 }
 
 impl Heard {
+    /// Whether nothing was lost.
+    fn is_whole(&self) -> bool {
+        self.silences.is_empty() && self.losses.is_empty()
+    }
+
     /// How far above the difference what came back is, for a part of what was played, counted from where the
     /// first sample came back.
     fn snr_db(&self, part: std::ops::Range<usize>) -> f64 {
@@ -297,7 +324,10 @@ fn play(speaker: &mut PlaybackPcm, samples: &[f32], late: bool) -> Result<Played
         if number == 0 {
             first_us = now_us();
         }
-        silences.extend(written.silence);
+        if let Some(silence) = written.silence {
+            silences.push(silence);
+            fit.restart();
+        }
         fit.push(written.position.index, written.position.at_us);
     }
     Ok((fit, silences, first_us))
@@ -326,7 +356,10 @@ fn record(microphone: &mut CapturePcm, over: &AtomicBool, late: bool) -> Result<
         let Some(captured) = microphone.read(&mut block, TIMEOUT)? else { continue };
         recorded.read_us.push(now_us());
         recorded.samples.extend(block);
-        recorded.losses.extend(captured.lost);
+        if let Some(lost) = captured.lost {
+            recorded.losses.push(lost);
+            recorded.fit.restart();
+        }
         recorded.fit.push(captured.position.index, captured.position.at_us);
     }
     Ok(recorded)

@@ -269,7 +269,7 @@ impl Place {
             name.strip_prefix("usb")
                 .is_some_and(|bus| !bus.is_empty() && bus.bytes().all(|b| b.is_ascii_digit()))
         });
-        if let (Some(controller), Some(last)) = (controller, names.iter().rposition(|name| port(name))) {
+        if let (Some(controller), Some(last)) = (controller, names.iter().rposition(port)) {
             let above = controller.checked_sub(1).and_then(|above| names.get(above)).unwrap_or(&"");
             let ports = names.get(last).and_then(|name| name.split_once('-')).map_or("", |(_, ports)| ports);
             let depth = names.len() - 1 - last;

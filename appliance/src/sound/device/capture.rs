@@ -15,7 +15,8 @@ pub struct Captured {
     /// Index of its first sample since the stream was opened, lost ones counted, at the nominal 48 kHz. It is
     /// below 0 for the first ms of a device that is resampled.
     pub index: i64,
-    /// About how many samples were lost just before it, when any were.
+    /// About how many samples were lost just before it, when any were. The clock's line begins again there
+    /// ([`ClockFit::restart`](crate::sound::clock_fit::ClockFit::restart)).
     pub lost: Option<u64>,
     /// The latest known position of the device's clock. It may repeat.
     pub position: Position,

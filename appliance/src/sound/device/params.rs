@@ -11,8 +11,8 @@ use super::samples::SampleFormat;
 pub const RATE_HZ: u32 = 48_000;
 /// What a period should last, in ms; the first that the card takes.
 const PERIODS_MS: [u32; 2] = [5, 10];
-/// Periods in a playback buffer. More is never filled on purpose; it is room for a thread that comes late.
-const PLAYBACK_PERIODS: u32 = 4;
+/// Periods in a playback buffer. They are not all filled unless it has run dry before.
+const PLAYBACK_PERIODS: u32 = 6;
 /// Periods in a capture buffer, which adds no delay however long it is.
 const CAPTURE_PERIODS: u32 = 8;
 /// The rates of cards, ours first, then those that lose nothing, then the rest from the highest.

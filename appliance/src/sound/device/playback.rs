@@ -19,7 +19,8 @@ pub struct Written {
     /// Index of its first sample since the stream was opened, silence between blocks counted, at the nominal
     /// 48 kHz.
     pub index: i64,
-    /// About how many samples of silence were heard just before it, because no block came in time.
+    /// About how many samples of silence were heard just before it, because no block came in time. The clock's
+    /// line begins again there ([`ClockFit::restart`](crate::sound::clock_fit::ClockFit::restart)).
     pub silence: Option<u64>,
     /// Samples between the converter and the end of the block.
     pub delay: f64,

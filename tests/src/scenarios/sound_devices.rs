@@ -85,6 +85,10 @@ fn run(context: &Context) -> Result<Report, Error> {
         report.check(format!("{name}: comes back as it was"), snr_db > 60.0, format!("{snr_db:.0} dB"));
         let gaps = format!("{} and {} gaps", heard.silences.len(), heard.losses.len());
         report.check(format!("{name}: no gap"), heard.is_whole(), gaps);
+        // snd-aloop brings its two sides together again by whole frames, which changes their rate for a while.
+        if !heard.is_whole() {
+            continue;
+        }
         for (what, fit) in [("loudspeaker", &heard.speaker), ("microphone", &heard.microphone)] {
             let found = format!("{:+.2} ppm, residual {:.0} us", fit.ppm(), fit.residual_us());
             report.check(format!("{name}: clock of the {what}"), (fit.ppm() - cable.ppm).abs() < 3.0, found);

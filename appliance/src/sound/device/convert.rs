@@ -214,8 +214,10 @@ mod tests {
             let expected = to.delay() + from.delay() as f64;
             let at = |n: f64| (0.5 * (std::f64::consts::TAU * HZ * (n - expected) / 48_000.0).sin()) as f32;
             let worst = (10_000..11_000).map(|n| (back[n] - at(n as f64)).abs()).fold(0.0, f32::max);
-            // The tone moves by 0.065 from one sample to the next where it is steepest.
-            assert!(worst < 0.13, "{rate_hz}: {worst} off after {expected} samples");
+            // The tone moves by 0.065 from one sample to the next where it is steepest. The resamplers know
+            // their delay to about a sample of the lower rate.
+            let most = 0.065 * 1.6 * (48_000.0 / rate_hz as f32).max(1.0);
+            assert!(worst < most, "{rate_hz}: {worst} off after {expected} samples");
         }
     }
 }

@@ -35,7 +35,7 @@ impl Group {
             Self::Appliance => "to compile the booth: FFmpeg, DRM, ALSA and udev, and bindings to them",
             Self::Kernel => "to compile the rig's kernel",
             Self::RigTools => "for networks, cameras and USB sticks inside the rig",
-            Self::Peers => "the GStreamer chains that `bench` measures beside the booth",
+            Self::Peers => "the GStreamer chains that `bench` measures beside the booth, and who speaks in its rooms",
             Self::Image => "to make and sign the bootable image",
             Self::Newcomer => "to try setup and demo on a fresh Debian",
             Self::Lint => "to check shell scripts",
@@ -79,6 +79,7 @@ impl Group {
                 "gstreamer1.0-plugins-bad",
                 "gstreamer1.0-plugins-ugly",
                 "gstreamer1.0-libav",
+                "espeak-ng",
             ],
             // mkosi brings the rest itself, in a root of its own.
             Self::Image => &[

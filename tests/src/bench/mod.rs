@@ -1,6 +1,7 @@
 //! What measures, beside others.
 
 mod boot;
+mod echo;
 mod latency;
 pub mod link;
 mod seal;
@@ -8,4 +9,4 @@ mod seal;
 use crate::scenario::Scenario;
 
 /// All of them, in the order in which they are listed.
-pub(crate) const ALL: &[Scenario] = &[boot::BOOT, latency::LATENCY, link::LINK, seal::SEAL];
+pub(crate) const ALL: &[Scenario] = &[boot::BOOT, echo::ECHO, latency::LATENCY, link::LINK, seal::SEAL];

@@ -1,0 +1,206 @@
+//! The echo guard: ducks the microphone while the echo's path has changed and is being learnt anew.
+//!
+//! What the filter takes out (captured minus residual) is its estimate of the echo. While the estimate is right
+//! the residual is orthogonal to it, whoever speaks besides; when the path has changed, the estimate is not taken
+//! out but put in, and the residual holds it with a minus. That tells a broken path from double talk within
+//! some tens of milliseconds, where powers alone cannot.
+
+use crate::sound::FRAME;
+
+/// How far the sums reach back, for each block of 4 ms: 60 ms.
+const FORGET: f64 = 0.935;
+/// Of the estimate, what the residual must hold with a minus.
+const BROKEN: f64 = 0.45;
+/// The estimate's mean square that is loud enough to judge by, in a full scale of 32768: -62 dB.
+const LOUD: f64 = 700.0;
+/// Blocks for which it must look broken.
+const BROKEN_BLOCKS: u32 = 5;
+/// Blocks for which it stays ducked after it last looked broken.
+const HOLD_BLOCKS: u32 = 150;
+/// Never ducked for longer: 1.5 s.
+const MOST_BLOCKS: u32 = 375;
+/// What ducking leaves: -20 dB.
+const DUCKED: f32 = 0.1;
+/// Samples over which the gain falls by a factor of e, and rises.
+const FALL: f32 = 96.0;
+const RISE: f32 = 2_400.0;
+
+/// Watches filter and path, and ducks.
+#[derive(Debug, Clone)]
+pub struct EchoGuard {
+    cross: f64,
+    estimate: f64,
+    suspicious: u32,
+    /// Blocks for which it is still ducked, and for which it has been.
+    hold: u32,
+    held: u32,
+    gain: f32,
+    count: u64,
+}
+
+impl Default for EchoGuard {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl EchoGuard {
+    /// A guard that has seen nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { cross: 0.0, estimate: 0.0, suspicious: 0, hold: 0, held: 0, gain: 1.0, count: 0 }
+    }
+
+    /// Takes a block of 4 ms of the lowest band, full scale 32768: as captured, and as the linear filter left it.
+    /// Gives whether the path broke with this block.
+    pub fn look(&mut self, captured: &[f32], residual: &[f32]) -> bool {
+        let (mut cross, mut estimate) = (0.0, 0.0);
+        for (captured, residual) in captured.iter().zip(residual) {
+            let echo = f64::from(captured - residual);
+            cross += echo * f64::from(*residual);
+            estimate += echo * echo;
+        }
+        let count = captured.len().max(1) as f64;
+        self.cross = FORGET * self.cross + (1.0 - FORGET) * cross / count;
+        self.estimate = FORGET * self.estimate + (1.0 - FORGET) * estimate / count;
+        let looks_broken = self.estimate > LOUD && -self.cross > BROKEN * self.estimate;
+        self.suspicious = if looks_broken { self.suspicious + 1 } else { 0 };
+        let ducked = self.hold > 0;
+        if self.suspicious >= BROKEN_BLOCKS {
+            self.hold = HOLD_BLOCKS;
+        }
+        if self.held >= MOST_BLOCKS {
+            // Not again before it has looked whole for once.
+            self.hold = 0;
+            if self.suspicious == 0 {
+                self.held = 0;
+            }
+        } else if self.hold > 0 {
+            self.hold -= 1;
+            self.held += 1;
+        } else {
+            self.held = 0;
+        }
+        let broke = !ducked && self.hold > 0;
+        self.count += u64::from(broke);
+        broke
+    }
+
+    /// Applies the gain, which is 1 most of the time.
+    pub fn duck(&mut self, frame: &mut [f32; FRAME]) {
+        let (target, step) =
+            if self.hold > 0 { (DUCKED, 1.0 / FALL) } else { (1.0, 1.0 / RISE) };
+        if target == 1.0 && self.gain > 0.999 {
+            self.gain = 1.0;
+            return;
+        }
+        for sample in frame {
+            self.gain += (target - self.gain) * step;
+            *sample *= self.gain;
+        }
+    }
+
+    /// Whether it ducks now.
+    #[must_use]
+    pub fn ducking(&self) -> bool {
+        self.hold > 0
+    }
+
+    /// How often it has ducked.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BLOCK: usize = 64;
+
+    /// A guard that is shown so many blocks of 4 ms: the echo's estimate, how much of the estimate is no longer
+    /// in what is heard, and a near voice, all noise of mean square 1e6 times what is given.
+    struct Room {
+        guard: EchoGuard,
+        random: fastrand::Rng,
+    }
+
+    impl Room {
+        fn new() -> Self {
+            Self { guard: EchoGuard::new(), random: fastrand::Rng::with_seed(1) }
+        }
+
+        fn noise(&mut self, power: f64) -> [f32; BLOCK] {
+            let amplitude = (3e6 * power).sqrt() as f32;
+            std::array::from_fn(|_| amplitude * (2.0 * self.random.f32() - 1.0))
+        }
+
+        /// Gives for how many of the blocks it ducked.
+        fn hear(&mut self, blocks: u32, echo: f64, other_path: bool, near: f64) -> u32 {
+            let mut ducked = 0;
+            for _ in 0..blocks {
+                let (estimate, near) = (self.noise(echo), self.noise(near));
+                let real = if other_path { self.noise(echo) } else { estimate };
+                let captured: [f32; BLOCK] = std::array::from_fn(|k| real[k] + near[k]);
+                let residual: [f32; BLOCK] = std::array::from_fn(|k| captured[k] - estimate[k]);
+                self.guard.look(&captured, &residual);
+                ducked += u32::from(self.guard.ducking());
+            }
+            ducked
+        }
+    }
+
+    #[test]
+    fn ducks_soon_after_the_path_changed() {
+        let mut room = Room::new();
+        assert_eq!(room.hear(500, 1.0, false, 0.001), 0);
+        let ducked = room.hear(25, 1.0, true, 0.001);
+        assert!(ducked >= 10, "{ducked} of 100 ms");
+        assert_eq!(room.guard.count(), 1);
+        let mut frame = [1.0; FRAME];
+        room.guard.duck(&mut frame);
+        room.guard.duck(&mut frame);
+        assert!(frame[0] > frame[FRAME - 1]);
+        assert!(frame[FRAME - 1] < 0.12);
+    }
+
+    #[test]
+    fn does_not_duck_in_double_talk() {
+        let mut room = Room::new();
+        for near in [0.1, 1.0, 3.0] {
+            assert_eq!(room.hear(2_500, 1.0, false, near), 0, "{near}");
+        }
+    }
+
+    #[test]
+    fn does_not_duck_when_little_is_played() {
+        let mut room = Room::new();
+        assert_eq!(room.hear(500, 0.000_3, true, 1.0), 0);
+    }
+
+    #[test]
+    fn lets_go_when_the_path_is_learnt_and_ducks_again_when_it_breaks_again() {
+        let mut room = Room::new();
+        room.hear(100, 1.0, true, 0.001);
+        room.hear(HOLD_BLOCKS + 100, 1.0, false, 0.001);
+        assert!(!room.guard.ducking());
+        room.hear(50, 1.0, true, 0.001);
+        assert!(room.guard.ducking());
+        assert_eq!(room.guard.count(), 2);
+    }
+
+    #[test]
+    fn never_ducks_for_longer_than_a_second_and_a_half() {
+        let mut room = Room::new();
+        let ducked = room.hear(2_500, 1.0, true, 0.001);
+        assert!(ducked <= MOST_BLOCKS, "{ducked}");
+        assert_eq!(room.guard.count(), 1);
+        let mut frame = [1.0; FRAME];
+        for _ in 0..40 {
+            frame = [1.0; FRAME];
+            room.guard.duck(&mut frame);
+        }
+        assert_eq!(frame, [1.0; FRAME]);
+    }
+}

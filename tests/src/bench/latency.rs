@@ -59,8 +59,11 @@ struct Ours {
 struct Round {
     /// Of the booth with the screen.
     status: Status,
-    /// Both booths' processor time for each second of a meeting, in per cent of a core.
-    processor_percent: [Option<f64>; 2],
+    /// Both booths' processor time for each picture that was shown, in ms. A build that leaves pictures out
+    /// takes less of a core, and is no better for it.
+    processor_ms: [Option<f64>; 2],
+    /// Pictures shown a second meanwhile.
+    shown_fps: f64,
 }
 
 impl Ours {
@@ -70,8 +73,13 @@ impl Ours {
     }
 
     /// A booth's processor time, likewise.
-    fn processor_percent(&self, side: usize) -> Option<f64> {
-        self.rounds.iter().filter_map(|round| round.processor_percent[side]).reduce(f64::min)
+    fn processor_ms(&self, side: usize) -> Option<f64> {
+        self.rounds.iter().filter_map(|round| round.processor_ms[side]).reduce(f64::min)
+    }
+
+    /// Pictures shown a second, of the round in which they were most.
+    fn shown_fps(&self) -> f64 {
+        self.rounds.iter().map(|round| round.shown_fps).fold(0.0, f64::max)
     }
 
     /// Half a camera period, encoding, decoding and half a refresh, in milliseconds.
@@ -163,8 +171,8 @@ fn check_same(report: &mut Report, title: &str, before: &Ours, now: &Ours) {
         }
     }
     for (side, name) in ["A", "B"].iter().enumerate() {
-        let what = format!("processor of booth {name} in %");
-        same(what, before.processor_percent(side), now.processor_percent(side), 0.0);
+        let what = format!("processor of booth {name} in ms a picture");
+        same(what, before.processor_ms(side), now.processor_ms(side), 0.0);
     }
 }
 
@@ -200,14 +208,17 @@ fn us(context: &Context, binary: &Path, size: (u32, u32), flips: usize) -> Resul
     Vivid::open(Side::A.camera())?.look_at(Scene::moving(Pattern::Bars))?;
     sleep_until_us(now_us() + SETTLE_US);
     let processor = |pair: &Pair| [&pair.a, &pair.b].map(Booth::processor_us);
-    let (from_us, before) = (now_us(), processor(&pair));
+    let shown = |pair: &Pair| pair.b.status().pictures_shown();
+    let (from_us, before, shown_before) = (now_us(), processor(&pair), shown(&pair));
     sleep_until_us(from_us + PROCESSOR_S * 1_000_000);
     let (took_us, after) = ((now_us() - from_us) as f64, processor(&pair));
-    let percent = |side: usize| {
+    let pictures = shown(&pair) - shown_before;
+    let each_ms = |side: usize| {
         let (before, after) = before[side].zip(after[side])?;
-        Some(round(100.0 * (after - before) as f64 / took_us))
+        (pictures > 0).then(|| round((after - before) as f64 / 1000.0 / pictures as f64))
     };
-    Ok((latencies, Round { status, processor_percent: [percent(0), percent(1)] }))
+    let shown_fps = round(pictures as f64 * 1e6 / took_us);
+    Ok((latencies, Round { status, processor_ms: [each_ms(0), each_ms(1)], shown_fps }))
 }
 
 fn figures_of(ours: &Ours, best: Option<f64>) -> Value {
@@ -218,7 +229,8 @@ fn figures_of(ours: &Ours, best: Option<f64>) -> Value {
     // Nobody's ratio can be less than this one.
     figures["floor_to_best"] = json!(floor.zip(best).map(|(floor, best)| round(floor / best)));
     figures["above_floor_ms"] = json!(p50.zip(floor).map(|(p50, floor)| round(p50 - floor)));
-    figures["processor_percent"] = json!([ours.processor_percent(0), ours.processor_percent(1)]);
+    figures["processor_ms"] = json!([ours.processor_ms(0), ours.processor_ms(1)]);
+    figures["shown_fps"] = json!(ours.shown_fps());
     figures["stages"] = stages(ours);
     figures
 }
@@ -289,9 +301,9 @@ fn print_stages(ours: &Ours, best: Option<f64>) {
         });
         println!("  {stage:<8} {}", cells.join(" / "));
     }
-    let share =
-        |side: usize| ours.processor_percent(side).map_or("-".to_owned(), |share| format!("{share:.1}"));
-    println!("  processor, % of a core: booth A {}, booth B {}", share(0), share(1));
+    let each = |side: usize| ours.processor_ms(side).map_or("-".to_owned(), |ms| format!("{ms:.2}"));
+    let fps = ours.shown_fps();
+    println!("  processor, ms a picture: booth A {}, booth B {}, at {fps:.1} pictures/s", each(0), each(1));
     let (p50, floor) = (p_ms(&ours.latencies, 50), ours.floor_ms());
     if let (Some(floor), Some(p50), Some(best)) = (floor, p50, best) {
         println!(

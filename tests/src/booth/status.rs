@@ -68,11 +68,15 @@ impl Status {
         connected.and_then(|peer| peer["route"].as_str()).unwrap_or("")
     }
 
+    /// Pictures shown since the start; an earlier build has the number elsewhere.
+    pub fn pictures_shown(&self) -> i64 {
+        self.number("/video/shown").max(self.number("/screen/shown"))
+    }
+
     /// Whether its screen shows the peer's picture and no card.
     pub fn shows_picture(&self) -> bool {
         // What benches compare with may be of a build that has the number elsewhere.
-        let shown = self.number("/video/shown").max(self.number("/screen/shown"));
-        shown > 0 && self.word("/screen/card").is_empty()
+        self.pictures_shown() > 0 && self.word("/screen/card").is_empty()
     }
 
     /// The most that ever waited in any mailbox, and its name.

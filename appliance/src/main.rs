@@ -69,6 +69,18 @@ enum Command {
         #[arg(long, default_value = STATUS_SOCKET)]
         socket: PathBuf,
     },
+    /// Switch the booth's microphone off: no sound leaves it until `unmute`, and the screens at both ends show so.
+    Mute {
+        /// The socket on which the booth answers.
+        #[arg(long, default_value = STATUS_SOCKET)]
+        socket: PathBuf,
+    },
+    /// Switch the booth's microphone on.
+    Unmute {
+        /// The socket on which the booth answers.
+        #[arg(long, default_value = STATUS_SOCKET)]
+        socket: PathBuf,
+    },
     /// Let another booth have a name that a booth had: after that booth got a new key.
     Forget {
         /// The name, as the booth's card or `holobooth status` shows it.
@@ -401,6 +413,8 @@ fn run(cli: Cli) -> Result<(), ExitCode> {
             if findings.wrong == 0 { Ok(()) } else { Err(ExitCode::from(1)) }
         }
         Command::Reload { socket } => order(&socket, "reload"),
+        Command::Mute { socket } => order(&socket, "mute"),
+        Command::Unmute { socket } => order(&socket, "unmute"),
         Command::Forget { name, socket } => order(&socket, &format!("forget {name}")),
         Command::Card { image, until } => {
             let config = Config::load(&image).unwrap_or_default();

@@ -9,6 +9,8 @@ use thread_priority::{
     set_thread_priority_and_policy, thread_native_id,
 };
 
+/// Hearing and playing: a few per cent of a core, every 5 ms, and the first whose delay is noticed.
+pub const SOUND: u8 = 45;
 /// Showing pictures.
 pub const DISPLAY: u8 = 40;
 /// Taking pictures.

@@ -10,7 +10,7 @@ use holobooth::config::{Config, NOTICES};
 use holobooth::health::{self, Notice};
 use holobooth::media::heartbeat::Heartbeat;
 use holobooth::media::mailbox::Mailbox;
-use holobooth::screen::{self, Handles};
+use holobooth::screen::{self, Handles, Marks};
 use holobooth::units::ScreenRequest;
 use holobooth::update::{self, Folders, Outcome, Record};
 
@@ -76,7 +76,9 @@ pub(crate) fn card(request: &ScreenRequest, until: &Path) -> Result<(), ExitCode
     let (pictures, cards) =
         (Mailbox::latest("nothing").map_err(mailbox)?, Mailbox::latest("nothing").map_err(mailbox)?);
     let (heartbeat, stop) = (Heartbeat::new("card"), AtomicBool::new(until.exists()));
-    let handles = Handles { pictures: &pictures, cards: &cards, heartbeat: &heartbeat, stop: &stop };
+    let marks = Marks::default();
+    let handles =
+        Handles { pictures: &pictures, cards: &cards, marks: &marks, heartbeat: &heartbeat, stop: &stop };
     std::thread::scope(|scope| {
         scope.spawn(|| screen::run(request, handles, |_| {}));
         while !until.exists() {

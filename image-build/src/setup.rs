@@ -32,10 +32,12 @@ impl Group {
 
     fn why(self) -> &'static str {
         match self {
-            Self::Appliance => "to compile the booth: FFmpeg, DRM, ALSA and udev, and bindings to them",
+            Self::Appliance => {
+                "to compile the booth and what it is measured against: FFmpeg, DRM, ALSA and udev, and bindings to them"
+            }
             Self::Kernel => "to compile the rig's kernel",
-            Self::RigTools => "for networks, cameras and USB sticks inside the rig",
-            Self::Peers => "the GStreamer chains that `bench` measures beside the booth, and who speaks in its rooms",
+            Self::RigTools => "for networks, cameras, USB sticks and voices inside the rig",
+            Self::Peers => "the GStreamer chains that `bench` measures beside the booth",
             Self::Image => "to make and sign the bootable image",
             Self::Newcomer => "to try setup and demo on a fresh Debian",
             Self::Lint => "to check shell scripts",
@@ -69,17 +71,24 @@ impl Group {
                 "perl",
                 "python3",
             ],
-            Self::RigTools => {
-                &["iproute2", "v4l-utils", "tcpdump", "tcpreplay", "dosfstools", "exfatprogs", "e2fsprogs"]
-            }
+            Self::RigTools => &[
+                "iproute2",
+                "v4l-utils",
+                "tcpdump",
+                "tcpreplay",
+                "dosfstools",
+                "exfatprogs",
+                "e2fsprogs",
+                "espeak-ng",
+            ],
             Self::Peers => &[
                 "gstreamer1.0-tools",
+                "gstreamer1.0-alsa",
                 "gstreamer1.0-plugins-base",
                 "gstreamer1.0-plugins-good",
                 "gstreamer1.0-plugins-bad",
                 "gstreamer1.0-plugins-ugly",
                 "gstreamer1.0-libav",
-                "espeak-ng",
             ],
             // mkosi brings the rest itself, in a root of its own.
             Self::Image => &[

@@ -1,6 +1,6 @@
 //! Why a booth cannot start, or ends.
 
-use crate::{codec, link, pairing};
+use crate::{codec, link, pairing, sound};
 
 /// Why a booth cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +15,9 @@ pub enum Error {
     /// No socket.
     #[error(transparent)]
     Link(#[from] link::Error),
+    /// No voice codec.
+    #[error(transparent)]
+    Sound(#[from] sound::Error),
     /// The system refused something.
     #[error("booth: {what}: {source}")]
     System {

@@ -11,6 +11,8 @@ pub(super) struct Heartbeats {
     pub(super) encode: Heartbeat,
     /// One for each peer.
     pub(super) decode: [Heartbeat; MAX_PEERS],
+    pub(super) microphone: Heartbeat,
+    pub(super) loudspeaker: Heartbeat,
     pub(super) status: Heartbeat,
     pub(super) discovery: Heartbeat,
     pub(super) code: Heartbeat,
@@ -24,6 +26,8 @@ impl Heartbeats {
             capture: Heartbeat::new("capture"),
             encode: Heartbeat::new("encode"),
             decode: [const { Heartbeat::new("decode") }; MAX_PEERS],
+            microphone: Heartbeat::new("microphone"),
+            loudspeaker: Heartbeat::new("loudspeaker"),
             status: Heartbeat::new("status"),
             discovery: Heartbeat::new("discovery"),
             code: Heartbeat::new("code"),

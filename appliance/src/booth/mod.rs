@@ -5,6 +5,7 @@ mod error;
 mod heartbeats;
 mod report;
 mod shared;
+mod sound;
 mod supervisor;
 mod threads;
 
@@ -28,7 +29,7 @@ use crate::link::{self, MAX_PEERS};
 use crate::media::mailbox::Mailbox;
 use crate::pairing::{self, Announcement, Code, Identity, Pins, RoomKey};
 use crate::realtime;
-use crate::units::Format;
+use crate::units::{Format, SoundDeviceRequest};
 
 /// From one try of the configuration's code to the next.
 const CODE_PAUSE: Duration = Duration::from_secs(20);
@@ -140,8 +141,11 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
     let shared = Shared {
         samples: Mailbox::latest("camera→encoder").map_err(system("a mailbox"))?,
         link: link::Handles::new().map_err(system("a mailbox"))?,
+        sound: Default::default(),
         pictures: Mailbox::latest("decoder→screen").map_err(system("a mailbox"))?,
         cards: Mailbox::latest("booth→screen").map_err(system("a mailbox"))?,
+        marks: Default::default(),
+        presentations: Default::default(),
         shown: Default::default(),
         counts: VideoCounters::default(),
         live: Mutex::new(Live::default()),
@@ -153,6 +157,7 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
     };
     let choice = Mutex::new(None);
     let failure = Mutex::new(None);
+    report::mute(&shared, shared.config.sound.muted);
     std::thread::scope(|scope| {
         let supervisor = Supervisor { scope, stop: &shared.stop, failure: &failure };
         let (shared, choice) = (&shared, &choice);
@@ -163,6 +168,7 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
                 Ok(())
             });
         }
+        start_sound(&supervisor, shared);
         let (ordered, orders) = tokio::sync::mpsc::channel(1);
         if let Some(code) = shared.config.room.as_ref().and_then(|room| room.code.as_ref()) {
             let (ordered, code) = (ordered.clone(), code.get_ref().clone());
@@ -236,6 +242,28 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
         }
     });
     failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+}
+
+/// Starts microphone and loudspeaker, as far as they are wanted.
+fn start_sound<'scope>(supervisor: &Supervisor<'scope, '_>, shared: &'scope Shared) {
+    let (writer, reader) = match crate::sound::reference() {
+        Ok(ends) => ends,
+        Err(e) => {
+            // The meeting goes on without sound.
+            log::error!("{e}");
+            return;
+        }
+    };
+    if shared.config.sound.microphone != SoundDeviceRequest::None {
+        supervisor.start_realtime(&shared.heartbeats.microphone, realtime::SOUND, move || {
+            sound::microphone(shared, reader)
+        });
+    }
+    if shared.config.sound.loudspeaker != SoundDeviceRequest::None {
+        supervisor.start_realtime(&shared.heartbeats.loudspeaker, realtime::SOUND, move || {
+            sound::loudspeaker(shared, writer)
+        });
+    }
 }
 
 /// Finds the encoder and the decoder that work on this machine, of those that `config` allows. Takes seconds.

@@ -8,16 +8,19 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::shared::Shared;
+use super::sound::KeptRates;
 use crate::codec::Choice;
 use crate::config::Config;
 use crate::health;
 use crate::health::{
-    CameraState, CodecStatus, LinkStatus, MemberStatus, Notices, PeerStatus, Received, Sent, State, Status,
+    CameraState, CodecStatus, LinkStatus, MemberStatus, Notices, PeerStatus, Received, Sent, SoundStatus,
+    State, Status, VoiceStatus,
 };
 use crate::link::{MAX_PEERS, Order, PeerCounts, PeerEntry};
 use crate::media::clock::now_us;
 use crate::pairing::{Code, Member};
 use crate::screen::{Card, Kind};
+use crate::sound::VoiceHandles;
 use crate::update::{self, Record};
 
 /// How long a booth may be coming up before what is missing counts as missing.
@@ -34,11 +37,17 @@ pub(super) struct Watch {
     card: Option<Card>,
     /// When bytes were last counted: sent, received.
     rates: Option<(Instant, u64, u64)>,
+    kept_rates: KeptRates,
 }
 
 impl Watch {
     pub(super) fn new(config: &Config) -> Self {
-        Self { notices: Notices::in_folder(&config.health.notices), card: None, rates: None }
+        Self {
+            notices: Notices::in_folder(&config.health.notices),
+            card: None,
+            rates: None,
+            kept_rates: KeptRates::default(),
+        }
     }
 
     pub(super) fn tick(&mut self, shared: &Shared) {
@@ -63,6 +72,9 @@ impl Watch {
             self.card = Some(card);
         }
         choose_shown(shared);
+        let peer_muted =
+            shown_peer(shared).is_some_and(|peer| shared.link.peers[peer.slot].muted.load(Relaxed));
+        shared.marks.peer_muted.store(peer_muted, Relaxed);
         let state = state(shared);
         let mut live = shared.live();
         if live.state != state {
@@ -71,6 +83,7 @@ impl Watch {
         }
         drop(live);
         self.rates(shared);
+        self.kept_rates.tick(shared);
     }
 
     fn rates(&mut self, shared: &Shared) {
@@ -201,12 +214,27 @@ pub(super) fn answer(shared: &Shared, choice: &Mutex<Option<Choice>>, orders: &m
 const RELOADING: &str =
     "this booth ends now, and whoever runs it starts it again, with the configuration as it is then";
 
+/// Switches the microphone off or on.
+pub(super) fn mute(shared: &Shared, muted: bool) -> String {
+    let before = shared.sound.muted.swap(muted, Relaxed);
+    shared.link.muted.store(muted, Relaxed);
+    shared.marks.own_muted.store(muted, Relaxed);
+    if before != muted {
+        log::info!("booth {}: the microphone is {}", shared.name, if muted { "off" } else { "on" });
+    }
+    let word = if muted { "off: no sound leaves this booth" } else { "on" };
+    format!("the microphone is {word}")
+}
+
 /// Has an order carried out.
 fn order(line: &str, shared: &Shared, orders: &mpsc::Sender<Order>) -> Result<String, String> {
     if line == "reload" {
         log::info!("booth {}: ends, to be started again with a new configuration", shared.name);
         shared.stop.store(true, Relaxed);
         return Ok(RELOADING.to_owned());
+    }
+    if let Some(muted) = [("mute", true), ("unmute", false)].iter().find(|(word, _)| *word == line) {
+        return Ok(mute(shared, muted.1));
     }
     let (answer, answered) = std::sync::mpsc::sync_channel(1);
     let order = match line.split_once(' ') {
@@ -273,6 +301,12 @@ fn status(shared: &Shared, choice: &Mutex<Option<Choice>>) -> Status {
             last_frame: live.last_shown.map_or(0, |(_, number)| number),
         },
         screen,
+        sound: SoundStatus {
+            microphone: live.microphone.card.clone(),
+            loudspeaker: live.loudspeaker.card.clone(),
+            muted: shared.sound.muted.load(Relaxed),
+            counts: shared.sound.counters.snapshot(),
+        },
         mailboxes: [shared.samples.report(), shared.link.outgoing.report()]
             .into_iter()
             .chain(incoming.zip(&list.peers).map(|(report, _)| report))
@@ -295,7 +329,19 @@ fn peer_status(shared: &Shared, peer: &PeerEntry) -> PeerStatus {
         too_slow: peer.connected && handles.too_slow.load(Relaxed),
         gets_fewer_pictures: peer.connected && handles.gets_fewer_pictures.load(Relaxed),
         clock_offset_us: handles.clock_offset_us.load(Relaxed),
+        muted: peer.connected && handles.muted.load(Relaxed),
+        voice: voice(&shared.sound.peers[peer.slot]),
         counts: handles.counters.snapshot().since(&peer.before),
+    }
+}
+
+fn voice(handles: &VoiceHandles) -> VoiceStatus {
+    let (picture_us, voice_us) =
+        (handles.picture_delay_us.load(Relaxed), handles.voice_delay_us.load(Relaxed));
+    VoiceStatus {
+        drift_ppm: handles.drift_ppb.load(Relaxed) as f64 / 1e3,
+        lip_offset_us: if picture_us == 0 || voice_us == 0 { 0 } else { picture_us - voice_us },
+        counts: handles.counters.snapshot(),
     }
 }
 

@@ -11,7 +11,9 @@ use crate::health::{self, VideoCounters};
 use crate::link::{self, MAX_PEERS};
 use crate::media::mailbox::Mailbox;
 use crate::media::picture::{Picture, Sample};
-use crate::screen::Card;
+use crate::media::presentation::Presentation;
+use crate::screen::{Card, Marks};
+use crate::sound;
 
 /// What the threads share. Each mailbox has one writer and one reader.
 pub(super) struct Shared {
@@ -21,10 +23,14 @@ pub(super) struct Shared {
     pub(super) started: Instant,
     pub(super) samples: Mailbox<Sample>,
     pub(super) link: link::Handles,
+    pub(super) sound: sound::Handles,
     pub(super) pictures: Mailbox<Picture>,
+    /// When each peer's pictures may go to the screen.
+    pub(super) presentations: [Presentation; MAX_PEERS],
     /// Whether the screen shows the peer at this place.
     pub(super) shown: [AtomicBool; MAX_PEERS],
     pub(super) cards: Mailbox<Card>,
+    pub(super) marks: Marks,
     pub(super) counts: VideoCounters,
     pub(super) live: Mutex<Live>,
     pub(super) heartbeats: Heartbeats,
@@ -36,6 +42,10 @@ pub(super) struct Shared {
 pub(super) struct Live {
     pub(super) camera: health::CameraStatus,
     pub(super) screen: health::ScreenStatus,
+    /// What the screen in use is called in its EDID.
+    pub(super) monitor: Option<String>,
+    pub(super) microphone: SoundCard,
+    pub(super) loudspeaker: SoundCard,
     pub(super) stages: health::Stages,
     pub(super) last_shown: Option<(u64, u32)>,
     /// How pictures are coded now, and how many a second.
@@ -44,6 +54,16 @@ pub(super) struct Live {
     pub(super) received_kbps: u64,
     pub(super) state: health::State,
     pub(super) notice: Option<health::Notice>,
+}
+
+/// A sound card.
+#[derive(Default)]
+pub(super) struct SoundCard {
+    pub(super) card: health::CardStatus,
+    /// The name under which its rate is kept.
+    pub(super) key: String,
+    /// Its rate in Hz, once that is worth keeping.
+    pub(super) measured_hz: Option<f64>,
 }
 
 impl Shared {

@@ -86,9 +86,21 @@ impl<'scope> Supervisor<'scope, '_> {
 /// Tells the service manager how the booth is, for as long as it runs. Waits for no other thread: what it
 /// must know of them is read without a lock, or when the lock is free.
 pub(super) fn watch_over(shared: &Shared) {
-    let Heartbeats { booth, display, capture, encode, decode, status, discovery, code } = &shared.heartbeats;
+    let Heartbeats {
+        booth,
+        display,
+        capture,
+        encode,
+        decode,
+        microphone,
+        loudspeaker,
+        status,
+        discovery,
+        code,
+    } = &shared.heartbeats;
+    let sound = [microphone, loudspeaker];
     let others = [booth, display, capture, encode, status, discovery, code, &shared.link.heartbeat];
-    let heartbeats: Vec<_> = others.into_iter().chain(decode).collect();
+    let heartbeats: Vec<_> = others.into_iter().chain(sound).chain(decode).collect();
     let mut watchdog = Watchdog::new(health::watched());
     let (mut state, mut screen) = (State::Starting, ScreenState::Off);
     while !shared.stopping() {

@@ -1,14 +1,18 @@
 //! What the video threads are given, and what becomes of what they report. Each loop is its room's.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 use super::error::Error;
 use super::shared::Shared;
 use crate::camera;
 use crate::codec::{self, DecodeEvent, EncodeEvent, Spec};
 use crate::health::{CameraState, ScreenState};
+use crate::media::picture::Stamps;
 use crate::screen::{self, Event};
-use crate::units::Format;
+use crate::units::{Format, LipSync};
+
+/// A picture's delay counts for one in so many.
+const SMOOTHING: i64 = 16;
 
 /// Camera to mailbox.
 pub(super) fn capture(shared: &Shared, cheapest: Format) {
@@ -86,6 +90,7 @@ pub(super) fn decode(shared: &Shared, slot: usize, name: &str, threads: u32) {
     let handles = codec::DecodeHandles {
         incoming: &peer.incoming,
         pictures: &shared.pictures,
+        presentation: &shared.presentations[slot],
         shown: &shared.shown[slot],
         heartbeat: &shared.heartbeats.decode[slot],
         stop: &shared.stop,
@@ -110,17 +115,18 @@ pub(super) fn display(shared: &Shared) {
     let handles = screen::Handles {
         pictures: &shared.pictures,
         cards: &shared.cards,
+        marks: &shared.marks,
         heartbeat: &shared.heartbeats.display,
         stop: &shared.stop,
     };
     screen::run(&shared.config.screen.request(), handles, |event| match event {
-        Event::On(device, mode) => {
+        Event::On { device, mode, monitor } => {
             log::info!("screen: {device} {mode}");
             last_trouble.clear();
             let mut live = shared.live();
             live.screen.state = ScreenState::On;
             live.screen.trouble.clear();
-            (live.screen.device, live.screen.mode) = (device, mode);
+            (live.screen.device, live.screen.mode, live.monitor) = (device, mode, monitor);
         }
         Event::Off(e) => {
             let text = e.to_string();
@@ -140,7 +146,12 @@ pub(super) fn display(shared: &Shared) {
             log::info!("screen: pictures as {format}");
             shared.live().screen.format = format;
         }
-        Event::Card(kind) => shared.live().screen.card = kind,
+        Event::Card(kind) => {
+            shared.live().screen.card = kind;
+            if kind.is_some() {
+                no_picture(shared);
+            }
+        }
         Event::Undrawable(text) => {
             if last_trouble != text {
                 log::error!("screen: a picture cannot be drawn: {text}");
@@ -160,6 +171,39 @@ pub(super) fn display(shared: &Shared) {
             }
             live.last_shown = Some((session, number));
             live.stages.shown(&stamps);
+            drop(live);
+            lip_sync(shared, &stamps);
         }
     });
+}
+
+/// Tells sound and picture of the shown peer when the other is due. Smoothed, for a flip waits for the blank and
+/// so comes up to a refresh later or earlier than the one before.
+fn lip_sync(shared: &Shared, stamps: &Stamps) {
+    let Some(slot) = shared.shown.iter().position(|shown| shown.load(Relaxed)) else { return };
+    let sound = &shared.sound.peers[slot];
+    let smooth = |before: &AtomicI64, now_us: i64| {
+        let before_us = before.load(Relaxed);
+        let us = if before_us == 0 { now_us } else { before_us + (now_us - before_us) / SMOOTHING };
+        before.store(us.max(1), Relaxed);
+        us
+    };
+    let panel_us = i64::from(*shared.config.screen.delay_ms.get_ref()) * 1000;
+    let between = |from_us: u64, to_us: u64| to_us as i64 - from_us as i64;
+    let flip_us = between(stamps.released_us, stamps.flipped_us) + panel_us;
+    smooth(&sound.picture_delay_us, between(stamps.capture_us, stamps.flipped_us) + panel_us);
+    smooth(&sound.picture_least_us, between(stamps.capture_us, stamps.decoded_us) + flip_us);
+    let flip_us = smooth(&sound.flip_us, flip_us);
+    let voice_us = sound.voice_least_us.load(Relaxed);
+    let waits = shared.config.sound.lip_sync == LipSync::Sync && voice_us > 0;
+    shared.presentations[slot].set(if waits { voice_us - flip_us } else { 0 });
+}
+
+/// No sound waits for a picture that is not there.
+fn no_picture(shared: &Shared) {
+    for sound in &shared.sound.peers {
+        for delay in [&sound.picture_delay_us, &sound.picture_least_us, &sound.flip_us] {
+            delay.store(0, Relaxed);
+        }
+    }
 }

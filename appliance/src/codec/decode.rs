@@ -1,12 +1,15 @@
 //! The decoding loop of one peer: every access unit decoded, the newest picture kept.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use super::decoder::Decoder;
 use super::failures::Failures;
+use crate::media::clock::now_us;
 use crate::media::heartbeat::Heartbeat;
 use crate::media::mailbox::Mailbox;
-use crate::media::picture::{Incoming, Picture};
+use crate::media::picture::{Incoming, Picture, Stamps};
+use crate::media::presentation::Presentation;
 
 /// How long an access unit is waited for before `stop` is looked at, in ms.
 const POLL_INTERVAL_MS: u16 = 100;
@@ -29,6 +32,8 @@ pub struct Handles<'a> {
     pub incoming: &'a Mailbox<Incoming>,
     /// Where the newest picture is put.
     pub pictures: &'a Mailbox<Picture>,
+    /// When its pictures may go there.
+    pub presentation: &'a Presentation,
     /// Whether the screen shows this peer; pictures of others are decoded, so that they can be shown at any time, and dropped.
     pub shown: &'a AtomicBool,
     /// That the loop makes progress.
@@ -40,7 +45,7 @@ pub struct Handles<'a> {
 /// Decodes with the decoder called `name`, on up to `threads` threads, until it is stopped. A decoder that fails is reopened: what it
 /// fails on comes from the other booth.
 pub fn decode(name: &str, threads: u32, handles: Handles<'_>, mut on_event: impl FnMut(Event)) {
-    let Handles { incoming, pictures, shown, heartbeat, stop } = handles;
+    let Handles { incoming, pictures, presentation, shown, heartbeat, stop } = handles;
     // Before anybody waits for it; one that fails now is tried again with the first access unit.
     let mut decoder = Decoder::open(name, threads).ok();
     let mut failures = Failures::default();
@@ -76,7 +81,9 @@ pub fn decode(name: &str, threads: u32, handles: Handles<'_>, mut on_event: impl
                 if let Some(picture) = picture
                     && shown.load(Relaxed)
                 {
-                    pictures.put(Picture { session, ..picture });
+                    let mut picture = Picture { session, ..picture };
+                    wait(presentation, &mut picture.stamps);
+                    pictures.put(picture);
                 }
             }
             Err(e) => {
@@ -87,6 +94,17 @@ pub fn decode(name: &str, threads: u32, handles: Handles<'_>, mut on_event: impl
             }
         }
     }
+}
+
+/// Waits until the picture is due. What comes meanwhile waits in the hand-over, and is decoded before it is due
+/// itself, for it is due a picture later.
+fn wait(presentation: &Presentation, stamps: &mut Stamps) {
+    let due_us = presentation.due_us(stamps.capture_us, stamps.decoded_us);
+    let now_us = now_us();
+    if due_us > now_us {
+        std::thread::sleep(Duration::from_micros(due_us - now_us));
+    }
+    stamps.released_us = now_us.max(due_us);
 }
 
 #[cfg(test)]
@@ -115,6 +133,7 @@ mod tests {
         let handles = Handles {
             incoming: &incoming,
             pictures: &pictures,
+            presentation: &Presentation::default(),
             shown: &AtomicBool::new(true),
             heartbeat: &heartbeat,
             stop: &stop,

@@ -89,6 +89,7 @@ impl Decoder {
         };
         let mut stamps = unit.stamps;
         stamps.decoded_us = now_us();
+        stamps.released_us = stamps.decoded_us;
         Ok(Some(Picture { frame, number: unit.number, session: 0, stamps }))
     }
 }

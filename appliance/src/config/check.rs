@@ -13,6 +13,11 @@ pub(super) fn limits(config: &Config) -> Result<(), Refusal> {
     within("codec.bitrate_kbps", &config.codec.bitrate_kbps, 100..=100_000, "kbit/s")?;
     within("codec.threads", &config.codec.threads, 0..=64, "threads (0: as the picture needs)")?;
     within("link.deadline_ms", &config.link.deadline_ms, 20..=1_000, "ms")?;
+    within("screen.delay_ms", &config.screen.delay_ms, 0..=200, "ms")?;
+    if let Some(percent) = &config.sound.volume_percent {
+        within("sound.volume_percent", percent, 0..=100, "per cent")?;
+    }
+    within("sound.gain_db", &config.sound.gain_db, -20..=40, "dB")?;
 
     for (key, value) in [("width", &config.camera.width), ("height", &config.camera.height)] {
         if value.get_ref() % 2 != 0 {

@@ -50,7 +50,8 @@ impl Config {
             };
         }
         sections!(
-            booth, camera, codec, link, room, peer, relay, screen, health, operator, network, update, time
+            booth, camera, codec, link, room, peer, relay, screen, sound, health, operator, network, update,
+            time
         )
     }
 }

@@ -1,5 +1,6 @@
 //! Limits of one value: what is refused, and where in the file it stands.
 
+use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
 
 use toml::Spanned;
@@ -8,10 +9,10 @@ use toml::Spanned;
 pub(super) type Refusal = (Range<usize>, String);
 
 /// Whether `value` is one of `allowed`, in `unit`s.
-pub(super) fn within(
+pub(super) fn within<T: Copy + PartialOrd + Display>(
     key: &str,
-    value: &Spanned<u32>,
-    allowed: RangeInclusive<u32>,
+    value: &Spanned<T>,
+    allowed: RangeInclusive<T>,
     unit: &str,
 ) -> Result<(), Refusal> {
     if allowed.contains(value.get_ref()) {

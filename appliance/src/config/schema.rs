@@ -9,7 +9,10 @@ use toml::Spanned;
 
 use super::network::{Network, Time, Update};
 use crate::pairing::{Code, Fingerprint, RoomKey};
-use crate::units::{CameraRequest, CodecRequest, Format, MAX_PEERS, ModeRequest, ScreenRequest};
+use crate::units::{
+    CameraRequest, CodecRequest, Format, LipSync, MAX_PEERS, ModeRequest, ScreenRequest, SoundDeviceRequest,
+    SoundRequest,
+};
 
 /// A value that remembers where in the file it stood, so that a refusal can name the line.
 fn at<T>(value: T) -> Spanned<T> {
@@ -38,6 +41,8 @@ pub struct Config {
     pub relay: Option<Relay>,
     /// What it shows on.
     pub screen: Screen,
+    /// What it hears and speaks with.
+    pub sound: Sound,
     /// How it is asked about itself.
     pub health: Health,
     /// Whose signature a stick must carry; without it, any stick counts.
@@ -274,11 +279,13 @@ pub struct Screen {
     pub connector: String,
     /// `auto` (the screen's own preference), `WIDTHxHEIGHT` or `WIDTHxHEIGHT@HERTZ`.
     pub mode: ModeRequest,
+    /// From the cable to light, in ms, 0 to 200: what the panel itself takes. Sound waits for it.
+    pub delay_ms: Spanned<u32>,
 }
 
 impl Default for Screen {
     fn default() -> Self {
-        Self { device: "auto".into(), connector: "auto".into(), mode: ModeRequest::Auto }
+        Self { device: "auto".into(), connector: "auto".into(), mode: ModeRequest::Auto, delay_ms: at(0) }
     }
 }
 
@@ -286,6 +293,57 @@ impl Screen {
     /// What is asked of the screen.
     pub fn request(&self) -> ScreenRequest {
         ScreenRequest { device: self.device.clone(), connector: self.connector.clone(), mode: self.mode }
+    }
+}
+
+/// `[sound]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sound {
+    /// `auto` (a conference speakerphone before other microphones on USB, a webcam's after them), `none`, or
+    /// a name that survives replugging: a USB path, a card's id, or `hw:CARD,DEVICE`.
+    pub microphone: SoundDeviceRequest,
+    /// `auto` (the screen's own loudspeaker, then a speakerphone), `none`, or a name as above.
+    pub loudspeaker: SoundDeviceRequest,
+    /// The loudspeaker's volume in per cent of what the card has, 0 to 100; without it, as the card neither
+    /// amplifies nor weakens.
+    pub volume_percent: Option<Spanned<u32>>,
+    /// How much louder the microphone is made, in dB, -20 to 40; a limiter keeps peaks from clipping.
+    pub gain_db: Spanned<i32>,
+    /// Whether what the microphone hears of the loudspeaker is taken out. Only headphones can do without.
+    pub echo_canceller: bool,
+    /// Whether the microphone is off when the booth starts; `holobooth unmute` switches it on.
+    pub muted: bool,
+    /// `sync`: picture and sound of one moment come at the same time, and whichever is earlier waits, 60 ms at
+    /// most; or `voice-first`: sound never waits.
+    pub lip_sync: LipSync,
+}
+
+impl Default for Sound {
+    fn default() -> Self {
+        Self {
+            microphone: SoundDeviceRequest::Auto,
+            loudspeaker: SoundDeviceRequest::Auto,
+            volume_percent: None,
+            gain_db: at(0),
+            echo_canceller: true,
+            muted: false,
+            lip_sync: LipSync::Sync,
+        }
+    }
+}
+
+impl Sound {
+    /// What is asked of the cards.
+    pub fn request(&self) -> SoundRequest {
+        SoundRequest {
+            microphone: self.microphone.clone(),
+            loudspeaker: self.loudspeaker.clone(),
+            volume_percent: self.volume_percent.as_ref().map(|percent| *percent.get_ref() as u8),
+            gain_db: *self.gain_db.get_ref(),
+            echo_canceller: self.echo_canceller,
+            lip_sync: self.lip_sync,
+        }
     }
 }
 

@@ -15,7 +15,7 @@ pub use notices::Notices;
 pub use socket::{ask, order, serve};
 pub use stages::{Stage, Stages};
 pub use status::{
-    CameraState, CameraStatus, CodecStatus, LinkStatus, MemberStatus, PeerStatus, Received, ScreenState,
-    ScreenStatus, Sent, State, Status,
+    CameraState, CameraStatus, CardState, CardStatus, CodecStatus, LinkStatus, MemberStatus, PeerStatus,
+    Received, ScreenState, ScreenStatus, Sent, SoundStatus, State, Status, VoiceStatus,
 };
 pub use watchdog::{Say, Watchdog, stopping, watched};

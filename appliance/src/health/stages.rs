@@ -27,7 +27,7 @@ pub struct Stage {
 /// The stamps of the frames last shown.
 #[derive(Debug, Default)]
 pub struct Stages {
-    frames: VecDeque<[i64; 7]>,
+    frames: VecDeque<[i64; 8]>,
 }
 
 impl Stages {
@@ -49,7 +49,7 @@ impl Stages {
         if self.frames.is_empty() {
             return Vec::new();
         }
-        let of = |name: &str, pick: &dyn Fn(&[i64; 7]) -> i64| {
+        let of = |name: &str, pick: &dyn Fn(&[i64; 8]) -> i64| {
             let mut times: Vec<i64> = self.frames.iter().map(pick).collect();
             times.sort_unstable();
             let at = |percent: usize| times[(times.len() - 1) * percent / 100];
@@ -83,6 +83,7 @@ mod tests {
                 sent_us: 5_400 + i,
                 received_us: 6_400 + i,
                 decoded_us: 8_400 + i,
+                released_us: 8_400 + i,
                 flipped_us: 16_400 + 2 * i,
             });
         }

@@ -11,6 +11,7 @@ use crate::link::{Counts, PeerCounts};
 use crate::media::counters::Kind as NumberKind;
 use crate::media::mailbox;
 use crate::screen::Kind;
+use crate::sound::{SoundCounts, VoiceCounts};
 
 /// What the booth is doing, in a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -134,6 +135,10 @@ pub struct PeerStatus {
     pub gets_fewer_pictures: bool,
     /// Its clock minus ours, in µs.
     pub clock_offset_us: i64,
+    /// Its microphone is off.
+    pub muted: bool,
+    /// Its voice.
+    pub voice: VoiceStatus,
     /// What was counted since it came.
     #[serde(flatten)]
     pub counts: PeerCounts,
@@ -195,6 +200,61 @@ pub struct ScreenStatus {
     pub trouble: String,
 }
 
+/// A sound card, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "kebab-case")]
+pub enum CardState {
+    /// None is configured.
+    #[default]
+    Off,
+    /// None is there, or it does not work.
+    Searching,
+    /// Samples go through it.
+    Running,
+}
+
+/// A sound card.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+pub struct CardStatus {
+    /// In a word.
+    pub state: CardState,
+    /// Its name, and where it is plugged in.
+    pub device: String,
+    /// `48000 Hz S16_LE 2 ch, 240/960`: rate, format, channels, period and buffer in frames.
+    pub mode: String,
+    /// How much faster its clock runs than it says, in ppm.
+    pub ppm: f64,
+    /// Why it does not work, and what to do; empty while it does.
+    pub trouble: String,
+}
+
+/// The sound.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+pub struct SoundStatus {
+    /// The microphone.
+    pub microphone: CardStatus,
+    /// The loudspeaker.
+    pub loudspeaker: CardStatus,
+    /// No sound leaves this booth.
+    pub muted: bool,
+    /// What the sound threads count.
+    #[serde(flatten)]
+    pub counts: SoundCounts,
+}
+
+/// One peer's voice.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+pub struct VoiceStatus {
+    /// How much faster the peer's microphone runs than our loudspeaker, in ppm.
+    pub drift_ppm: f64,
+    /// How much later a picture is seen than the sound captured with it is heard, in µs; 0 while there are
+    /// not both.
+    pub lip_offset_us: i64,
+    /// What is counted of it.
+    #[serde(flatten)]
+    pub counts: VoiceCounts,
+}
+
 /// The whole answer.
 #[derive(Debug, Clone, Serialize, Deserialize, Default)]
 pub struct Status {
@@ -230,6 +290,8 @@ pub struct Status {
     pub received: Received,
     /// The screen.
     pub screen: ScreenStatus,
+    /// The sound.
+    pub sound: SoundStatus,
     /// What stands between the threads.
     pub mailboxes: Vec<mailbox::Report>,
     /// Capture at the other booth to light at this one.
@@ -298,6 +360,7 @@ impl fmt::Display for Status {
         if !d.trouble.is_empty() {
             writeln!(f, "trouble  {}", d.trouble)?;
         }
+        self.write_sound(f)?;
         self.write_link(f)?;
         for m in &self.mailboxes {
             writeln!(f, "mailbox  {}: at most {}, {} replaced", m.name, m.high_water, m.replaced)?;
@@ -319,6 +382,28 @@ impl fmt::Display for Status {
 }
 
 impl Status {
+    /// Microphone and loudspeaker.
+    fn write_sound(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let s = &self.sound;
+        for (name, card) in [("mic", &s.microphone), ("speaker", &s.loudspeaker)] {
+            let state = word(card.state);
+            match card.state {
+                CardState::Running => {
+                    writeln!(f, "{name:<8} {state} {} {}, {:+.1} ppm", card.device, card.mode, card.ppm)?;
+                }
+                _ => writeln!(f, "{name:<8} {state} {}", card.device)?,
+            }
+            if !card.trouble.is_empty() {
+                writeln!(f, "trouble  {}", card.trouble)?;
+            }
+        }
+        if [&s.microphone, &s.loudspeaker].iter().any(|card| card.state != CardState::Off) {
+            let muted = if s.muted { "muted; " } else { "" };
+            writeln!(f, "sound    {muted}{}", numbers(s.counts.table()))?;
+        }
+        Ok(())
+    }
+
     /// The link, its peers, and who else is there.
     fn write_link(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let l = &self.link;
@@ -342,12 +427,19 @@ impl Status {
             let marks = [
                 (p.shown, ", on the screen"),
                 (p.connected && !p.has_camera, ", its camera gives nothing"),
+                (p.muted, ", its microphone is off"),
                 (p.too_slow, ", its path is too slow for the meeting: it gets fewer pictures"),
                 (p.gets_fewer_pictures, ", our path is too slow for its meeting: we get fewer pictures"),
             ];
             let marks: String = marks.iter().filter(|(on, _)| *on).map(|(_, mark)| *mark).collect();
             writeln!(f, "peer     {} {up}{marks}, clock {:+.1} ms", p.name, p.clock_offset_us as f64 / 1e3)?;
             writeln!(f, "         {}", numbers(p.counts.table()))?;
+            let v = &p.voice;
+            if v.counts.played > 0 {
+                let (drift, lip) = (v.drift_ppm, v.lip_offset_us as f64 / 1e3);
+                let counts = numbers(v.counts.table());
+                writeln!(f, "voice    {counts}, {drift:+.1} ppm drift, picture {lip:+.1} ms after sound")?;
+            }
         }
         for m in &self.room {
             let place = match (m.nearby, m.at_relay) {

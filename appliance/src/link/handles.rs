@@ -33,6 +33,8 @@ pub struct PeerHandles {
     pub needs_keyframe: AtomicBool,
     /// Link: the peer says that its camera gives pictures.
     pub has_camera: AtomicBool,
+    /// Link: the peer says that its microphone is off.
+    pub muted: AtomicBool,
     /// Link: the path to the peer is too slow for the meeting; it gets fewer pictures.
     pub too_slow: AtomicBool,
     /// Link: the peer says the same of its path to us.
@@ -53,6 +55,8 @@ pub struct Handles {
     pub encoder: CommandMailbox,
     /// Capture: our camera gives pictures.
     pub camera: AtomicBool,
+    /// Booth: our microphone is off.
+    pub muted: AtomicBool,
     /// A place for each peer.
     pub peers: [PeerHandles; MAX_PEERS],
     /// Numbers for status.
@@ -74,6 +78,7 @@ impl Handles {
                 voice: Mailbox::bounded("link→sound", VOICE_IN)?,
                 needs_keyframe: AtomicBool::default(),
                 has_camera: AtomicBool::default(),
+                muted: AtomicBool::default(),
                 too_slow: AtomicBool::default(),
                 gets_fewer_pictures: AtomicBool::default(),
                 clock_offset_us: AtomicI64::default(),
@@ -85,6 +90,7 @@ impl Handles {
             voice: Mailbox::bounded("sound→link", VOICE_OUT)?,
             encoder: CommandMailbox::default(),
             camera: AtomicBool::default(),
+            muted: AtomicBool::default(),
             peers: [peer()?, peer()?, peer()?, peer()?],
             counters: Counters::default(),
             heartbeat: Heartbeat::new("link"),

@@ -239,8 +239,12 @@ impl<N: FnMut(Slot, Notice)> Session<'_, N> {
                 self.drop_member(slot);
                 carrier.join(slot, *peer);
                 let handles = self.context.handles;
-                let own =
-                    Own { secret: carrier.secret(), camera: handles.camera.load(Relaxed), ..Own::default() };
+                let own = Own {
+                    secret: carrier.secret(),
+                    camera: handles.camera.load(Relaxed),
+                    muted: handles.muted.load(Relaxed),
+                    ..Own::default()
+                };
                 let receiver = Receiver::new(own);
                 handles.peers[slot].needs_keyframe.store(false, Relaxed);
                 self.sender.add(slot, receiver.rtt_us(), now);
@@ -286,6 +290,7 @@ impl<N: FnMut(Slot, Notice)> Session<'_, N> {
             counters::set(&peer.counters.datagram_bytes, self.datagram as u64);
             member.receiver.own.needs_keyframe = peer.needs_keyframe.load(Relaxed);
             member.receiver.own.camera = handles.camera.load(Relaxed);
+            member.receiver.own.muted = handles.muted.load(Relaxed);
             member.receiver.own.too_slow = self.context.control.borrow().is_too_slow(slot);
             self.sender.set_participant(slot, !member.receiver.own.too_slow);
             member.receiver.tick(now);
@@ -364,6 +369,7 @@ impl<N: FnMut(Slot, Notice)> Session<'_, N> {
             peer.clock_offset_us.store(offset_us, Relaxed);
         }
         peer.has_camera.store(member.receiver.peer().camera, Relaxed);
+        peer.muted.store(member.receiver.peer().muted, Relaxed);
         peer.gets_fewer_pictures.store(member.receiver.peer().too_slow, Relaxed);
         peer.too_slow.store(member.receiver.own.too_slow, Relaxed);
         if member.receiver.has_met()

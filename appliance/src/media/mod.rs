@@ -7,5 +7,6 @@ pub mod encoder_command;
 pub mod heartbeat;
 pub mod mailbox;
 pub mod picture;
+pub mod presentation;
 pub(crate) mod scaler;
 pub mod voice;

@@ -22,16 +22,19 @@ pub struct Stamps {
     pub received_us: u64,
     /// The decoder gave its picture.
     pub decoded_us: u64,
+    /// It went to the screen: at once, or when the sound captured with it is due.
+    pub released_us: u64,
     /// The vblank from which the picture is on the screen.
     pub flipped_us: u64,
 }
 
 impl Stamps {
     /// The names of the stages between the stamps, in the order of [`Stamps::durations_us`].
-    pub const STAGES: [&'static str; 7] = ["dequeue", "stage", "encode", "send", "receive", "decode", "flip"];
+    pub const STAGES: [&'static str; 8] =
+        ["dequeue", "stage", "encode", "send", "receive", "decode", "wait", "flip"];
 
     /// How long each stage took, in µs; together they are `flipped_us - capture_us`.
-    pub fn durations_us(&self) -> [i64; 7] {
+    pub fn durations_us(&self) -> [i64; 8] {
         let t = [
             self.capture_us,
             self.dequeued_us,
@@ -40,6 +43,7 @@ impl Stamps {
             self.sent_us,
             self.received_us,
             self.decoded_us,
+            self.released_us,
             self.flipped_us,
         ];
         std::array::from_fn(|i| t[i + 1] as i64 - t[i] as i64)
@@ -118,6 +122,7 @@ mod tests {
             sent_us: 23,
             received_us: 40,
             decoded_us: 44,
+            released_us: 51,
             flipped_us: 60,
         };
         assert_eq!(s.durations_us().iter().sum::<i64>(), 50);

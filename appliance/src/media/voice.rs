@@ -4,6 +4,10 @@ use bytes::Bytes;
 
 /// From the beginning of one voice frame to the next, in µs.
 pub const VOICE_FRAME_US: u64 = 10_000;
+/// Samples a second of everything between a card and the link, per channel.
+pub const SAMPLE_RATE_HZ: u32 = 48_000;
+/// Samples of a voice frame.
+pub const VOICE_FRAME: usize = 480;
 
 /// One frame of coded sound: [`VOICE_FRAME_US`] of it.
 #[derive(Debug, Clone, PartialEq, Eq)]

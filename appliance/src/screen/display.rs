@@ -17,6 +17,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::buffer::Buffer;
 use super::error::Error;
+use super::mark::Marks;
 use super::output::{Output, Placement};
 use super::paint::Painter;
 use super::route::Route;
@@ -41,8 +42,15 @@ const MODE_SETTING: Duration = Duration::from_secs(30);
 /// What the display thread reports to the booth.
 #[derive(Debug)]
 pub enum Event {
-    /// The screen is lit: device, connector and mode.
-    On(String, String),
+    /// The screen is lit.
+    On {
+        /// Device and connector.
+        device: String,
+        /// Size and refresh rate.
+        mode: String,
+        /// What the screen calls itself in its EDID.
+        monitor: Option<String>,
+    },
     /// There is no screen, and why.
     Off(Error),
     /// Pictures go onto the screen this way from now on.
@@ -69,6 +77,8 @@ pub struct Handles<'a> {
     pub pictures: &'a Mailbox<Picture>,
     /// What to show instead while there is none.
     pub cards: &'a Mailbox<Card>,
+    /// What to draw over pictures.
+    pub marks: &'a Marks,
     /// That the screen's thread makes progress.
     pub heartbeat: &'a Heartbeat,
     /// Ends it.
@@ -77,7 +87,7 @@ pub struct Handles<'a> {
 
 /// Runs the screen until it is stopped; survives every unplugging.
 pub fn run(request: &ScreenRequest, handles: Handles<'_>, mut report: impl FnMut(Event)) {
-    let Handles { pictures, cards, heartbeat, stop } = handles;
+    let Handles { pictures, cards, heartbeat, stop, .. } = handles;
     let hotplug = Uevents::new().ok();
     let mut card = Card::starting();
     while !stop.load(Relaxed) {
@@ -86,9 +96,13 @@ pub fn run(request: &ScreenRequest, handles: Handles<'_>, mut report: impl FnMut
             card = newer;
         }
         let gone = Output::find(request).and_then(|output| {
-            let names = (format!("{}/{}", output.device.name, output.connector_name), output.mode_name());
+            let on = Event::On {
+                device: format!("{}/{}", output.device.name, output.connector_name),
+                mode: output.mode_name(),
+                monitor: output.monitor(),
+            };
             let mut session = Session::light(output, card.clone())?;
-            report(Event::On(names.0, names.1));
+            report(on);
             report(Event::Card(Some(session.card.kind)));
             let result = session.run(handles, hotplug.as_ref(), &mut report);
             card = session.card;
@@ -198,6 +212,7 @@ impl Session {
         &mut self,
         picture: Picture,
         level: u16,
+        marks: &Marks,
         report: &mut impl FnMut(Event),
     ) -> Result<bool, Error> {
         if !self.route.as_ref().is_some_and(|r| r.suits(&picture.frame)) {
@@ -215,7 +230,7 @@ impl Session {
             self.retired = self.retired.take().or(before);
         }
         let Some(route) = &mut self.route else { return Ok(false) };
-        match route.draw(&mut self.painter, &picture.frame, level) {
+        match route.draw(&mut self.painter, &picture.frame, level, marks) {
             Ok(placement) => {
                 let Picture { session, number, stamps, .. } = picture;
                 let shown = (level == 256).then_some(Shown { session, number, stamps });
@@ -237,7 +252,7 @@ impl Session {
         hotplug: Option<&Uevents>,
         report: &mut impl FnMut(Event),
     ) -> Result<(), Error> {
-        let Handles { pictures, cards, heartbeat, stop } = handles;
+        let Handles { pictures, cards, marks, heartbeat, stop } = handles;
         while !stop.load(Relaxed) {
             heartbeat.beat();
             let [flipped, plugged] = self.wait(pictures, cards, hotplug);
@@ -272,7 +287,7 @@ impl Session {
             // What comes under such a card is thrown away: afterwards the newest counts.
             if let Some(picture) = pictures.take().filter(|_| !self.card.kind.over_pictures()) {
                 let from_card = self.show == Show::Card;
-                if self.show_picture(picture, 256, report)? {
+                if self.show_picture(picture, 256, marks, report)? {
                     self.show.picture(now);
                     if from_card {
                         report(Event::Card(None));
@@ -284,7 +299,7 @@ impl Session {
             match self.show.tick(now) {
                 Some(level) if level > 0 => {
                     if let Some(picture) = self.last.take() {
-                        self.show_picture(picture, level, report)?;
+                        self.show_picture(picture, level, marks, report)?;
                     }
                 }
                 _ if self.show == Show::Card && (was != Show::Card || self.card_changed) => {
@@ -334,7 +349,7 @@ impl Session {
             {
                 // A driver that stamps flips with another clock than ours would put them before the decoder.
                 stamps.flipped_us = (flip.duration.as_micros() as u64)
-                    .clamp(stamps.decoded_us, now_us().max(stamps.decoded_us));
+                    .clamp(stamps.released_us, now_us().max(stamps.released_us));
                 report(Event::Shown { session, number, stamps });
             }
         }

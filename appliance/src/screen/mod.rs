@@ -6,6 +6,7 @@
 mod buffer;
 mod display;
 mod error;
+mod mark;
 mod output;
 mod paint;
 mod route;
@@ -14,4 +15,5 @@ mod show;
 pub use display::{Event, Handles, run};
 pub use error::Error;
 pub use holobooth_card::{Card, Kind};
+pub use mark::Marks;
 pub use output::probe;

@@ -92,6 +92,15 @@ fn nodes() -> Vec<(PathBuf, String)> {
     nodes.into_iter().map(|(_, path, name)| (path, name)).collect()
 }
 
+/// The product name in an EDID (VESA E-EDID 1.4, section 3.10.3.4: display descriptor 0xfc).
+fn monitor_name(edid: &[u8]) -> Option<String> {
+    let descriptors = edid.get(54..126)?.chunks_exact(18);
+    let name = descriptors.into_iter().find(|d| d.starts_with(&[0, 0, 0, 0xfc, 0]))?.get(5..)?;
+    let text = name.split(|&b| b == b'\n').next()?;
+    let text = String::from_utf8_lossy(text).trim().to_owned();
+    (!text.is_empty()).then_some(text)
+}
+
 fn modes_text(modes: &[Mode]) -> String {
     let mut names: Vec<String> =
         modes.iter().map(|m| format!("{}x{}@{}", m.size().0, m.size().1, m.vrefresh())).collect();
@@ -256,6 +265,14 @@ impl Output {
         modes_text(&[self.mode])
     }
 
+    /// What the screen calls itself in its EDID.
+    pub(super) fn monitor(&self) -> Option<String> {
+        let values = self.device.get_properties(self.connector).ok()?;
+        let edid = self.connector_props.get("EDID")?.handle();
+        let (_, blob) = values.iter().find(|(handle, _)| **handle == edid)?;
+        monitor_name(&self.device.get_property_blob(*blob).ok()?)
+    }
+
     /// Whether the cable is still in.
     pub(super) fn connected(&self) -> bool {
         self.device
@@ -339,5 +356,19 @@ fn enum_value(info: &property::Info, name: &str) -> Option<u64> {
                 .and_then(|i| raw.get(i).copied())
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_monitor_has_the_name_of_its_edid() {
+        let mut edid = [0u8; 128];
+        assert_eq!(monitor_name(&edid), None);
+        edid[72..90].copy_from_slice(b"\x00\x00\x00\xfc\x00HoloPanel 86\n");
+        assert_eq!(monitor_name(&edid).as_deref(), Some("HoloPanel 86"));
+        assert_eq!(monitor_name(&edid[..100]), None);
     }
 }

@@ -8,6 +8,7 @@ use ffmpeg_next::{format::Pixel, frame};
 
 use super::buffer::Buffer;
 use super::error::Error;
+use super::mark::{Marker, Marks};
 use super::output::{Output, Placement};
 use super::paint::{self, Painter, Rect};
 
@@ -38,6 +39,7 @@ pub(super) struct Route {
     /// Where on the screen the framebuffer is shown.
     target: Rect,
     scaled_by_us: bool,
+    marker: Marker,
 }
 
 impl Route {
@@ -65,7 +67,15 @@ impl Route {
                 }
             };
             let scaled_by_us = (inner.2, inner.3) != picture.size;
-            let mut route = Self { picture, buffers: vec![first], next: 0, inner, target, scaled_by_us };
+            let mut route = Self {
+                picture,
+                buffers: vec![first],
+                next: 0,
+                inner,
+                target,
+                scaled_by_us,
+                marker: Marker::default(),
+            };
             if output.accepts(&route.placement(0)) {
                 let more: Result<Vec<_>, _> =
                     (1..BUFFERS).map(|_| Buffer::new(output, fourcc, size)).collect();
@@ -96,7 +106,7 @@ impl Route {
         format!("{format}{by}")
     }
 
-    /// Draws `frame`, `level` of 256 bright, into the next framebuffer, ready to be flipped to.
+    /// Draws `frame`, `level` of 256 bright, and `marks` over it into the next framebuffer, ready to be flipped to.
     ///
     /// # Errors
     /// When the picture cannot be converted.
@@ -105,6 +115,7 @@ impl Route {
         painter: &mut Painter,
         frame: &frame::Video,
         level: u16,
+        marks: &Marks,
     ) -> Result<Placement, ffmpeg_next::Error> {
         let index = self.next;
         self.next = (self.next + 1) % self.buffers.len();
@@ -113,6 +124,7 @@ impl Route {
             if level < 256 {
                 paint::dim(buffer, level);
             }
+            self.marker.draw(marks, buffer, self.inner);
         }
         Ok(self.placement(index))
     }

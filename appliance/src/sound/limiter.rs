@@ -1,6 +1,6 @@
 //! A fixed gain, and a limiter after it: no sample leaves above the ceiling, and nothing else is touched.
 
-use super::FRAME;
+use super::rate::FRAME;
 
 /// Samples that are looked at ahead of their turn: 1 ms, which is what the limiter delays.
 pub const LOOKAHEAD: usize = 48;
@@ -9,8 +9,8 @@ const CEILING: f32 = 0.891;
 /// How fast the gain comes back, for each [`LOOKAHEAD`]: 63 % in 50 ms.
 const RELEASE: f32 = 0.02;
 
-/// Fixed gain and limiter. The gain is a straight line within each millisecond, and at both ends low enough for
-/// all samples between, so that peaks neither pass nor are cut off.
+/// Fixed gain and limiter. The gain is a straight line within each millisecond, and at both ends low enough
+/// for all samples between, so that peaks neither pass nor are cut off.
 #[derive(Debug, Clone)]
 pub struct Limiter {
     gain: f32,

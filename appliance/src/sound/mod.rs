@@ -1,14 +1,52 @@
 //! Sound: from the microphone to the link, and from the link to the loudspeaker.
+//!
+//! ```text
+//!   microphone ─► echo canceller ─► gain, limiter ─► Opus ─► link
+//!                     ▲ what was played, on the microphone's clock
+//!   loudspeaker ◄── mixer ◄── playout, one a peer ◄────────── link
+//! ```
+//! Two threads, one for each card; between them stands the ring of what was played, bounded.
 
+mod capture;
+mod card_event;
 pub mod clock_fit;
 pub mod clock_line;
+mod counters;
 pub mod device;
 pub mod echo;
+mod error;
+mod handles;
 pub mod kept_rate;
+mod level;
 pub mod limiter;
+mod lip_sync;
+mod mixer;
+mod open;
+mod playback;
+mod playout;
+pub mod rate;
 pub mod resampler;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
+mod voice_codec;
+mod voices;
 
-/// Samples a second, everywhere in a booth.
-pub const RATE_HZ: f64 = 48_000.0;
-/// Samples in a frame of 10 ms.
-pub const FRAME: usize = 480;
+pub use capture::{CaptureHandles, capture};
+pub use card_event::{CardEvent, Rate};
+pub use counters::{SoundCounters, SoundCounts, VoiceCounters, VoiceCounts};
+pub use echo::{ReferenceReader, ReferenceWriter};
+pub use error::Error;
+pub use handles::{Handles, VoiceHandles};
+pub use playback::{PlaybackHandles, playback};
+pub use rate::{FRAME, RATE_HZ};
+
+/// What the stamps of both cards together may be wrong by, in µs: a period of each.
+const LEAD_US: f64 = 10_000.0;
+
+/// Both ends of the ring from loudspeaker to echo canceller.
+///
+/// # Errors
+/// When there is no resampler to be had.
+pub fn reference() -> Result<(ReferenceWriter, ReferenceReader), Error> {
+    Ok(echo::reference(LEAD_US)?)
+}

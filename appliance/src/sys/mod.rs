@@ -7,4 +7,5 @@ mod uevents;
 
 pub(crate) use child::wait_timeout;
 pub use file::replace_file;
+pub(crate) use netlink::netlink_socket;
 pub use uevents::Uevents;

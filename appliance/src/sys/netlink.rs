@@ -11,7 +11,7 @@ use nix::sys::socket::{AddressFamily, NetlinkAddr, SockFlag, SockProtocol, SockT
 ///
 /// # Errors
 /// When the kernel does not support it.
-pub(super) fn netlink_socket(protocol: SockProtocol, groups: u32) -> nix::Result<OwnedFd> {
+pub(crate) fn netlink_socket(protocol: SockProtocol, groups: u32) -> nix::Result<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, protocol)?;
     bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups))?;

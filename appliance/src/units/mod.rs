@@ -4,14 +4,16 @@
 
 mod codecs;
 mod format;
+mod lip_sync;
 mod mode;
 mod request;
 mod sound;
 
 pub use codecs::{DECODERS, ENCODERS};
 pub use format::Format;
+pub use lip_sync::LipSync;
 pub use mode::ModeRequest;
-pub use request::{CameraRequest, CodecRequest, ScreenRequest};
+pub use request::{CameraRequest, CodecRequest, ScreenRequest, SoundRequest};
 pub use sound::{SoundDeviceError, SoundDeviceRequest};
 
 /// Other booths that one booth meets at once, at most.

@@ -1,6 +1,6 @@
 //! What the configuration asks of a camera, the codecs and a screen.
 
-use super::{Format, ModeRequest};
+use super::{Format, LipSync, ModeRequest, SoundDeviceRequest};
 
 /// What is asked of a camera.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,4 +45,21 @@ pub struct ScreenRequest {
     pub connector: String,
     /// The mode.
     pub mode: ModeRequest,
+}
+
+/// What is asked of microphone and loudspeaker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SoundRequest {
+    /// The microphone.
+    pub microphone: SoundDeviceRequest,
+    /// The loudspeaker.
+    pub loudspeaker: SoundDeviceRequest,
+    /// The loudspeaker's volume in per cent of what the card has; none for neither louder nor quieter.
+    pub volume_percent: Option<u8>,
+    /// How much louder the microphone is made, in dB.
+    pub gain_db: i32,
+    /// Whether the loudspeaker's echo is taken out of what the microphone hears.
+    pub echo_canceller: bool,
+    /// What waits.
+    pub lip_sync: LipSync,
 }

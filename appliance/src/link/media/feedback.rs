@@ -31,6 +31,7 @@ const KEYFRAME: u8 = 1;
 const CAMERA: u8 = 2;
 const TOO_SLOW: u8 = 4;
 const HAS_KEY: u8 = 8;
+const MUTED: u8 = 16;
 const MISSING: u16 = u16::MAX;
 const AFTER_UNIT_US: u64 = 8;
 /// The longest time from the earliest to the latest arrival that one `arrivals` can tell, in µs: about half a
@@ -92,6 +93,8 @@ pub(crate) struct Report {
     pub(crate) keyframe: bool,
     /// Our camera gives pictures.
     pub(crate) camera: bool,
+    /// Our microphone is off.
+    pub(crate) muted: bool,
     /// The path from us to the receiver of this is too slow for the meeting: it gets fewer pictures.
     pub(crate) too_slow: bool,
     /// The receiver of this has given us its sender's secret.
@@ -118,6 +121,7 @@ impl Report {
         out.put_u8(
             flag(self.keyframe, KEYFRAME)
                 | flag(self.camera, CAMERA)
+                | flag(self.muted, MUTED)
                 | flag(self.too_slow, TOO_SLOW)
                 | flag(self.has_key, HAS_KEY),
         );
@@ -139,6 +143,7 @@ impl Report {
         let report = Self {
             keyframe: flags & KEYFRAME != 0,
             camera: flags & CAMERA != 0,
+            muted: flags & MUTED != 0,
             too_slow: flags & TOO_SLOW != 0,
             has_key: flags & HAS_KEY != 0,
             sent_us: bytes.get_u64(),
@@ -338,6 +343,7 @@ mod tests {
         let report = Report {
             keyframe: true,
             camera: false,
+            muted: true,
             too_slow: true,
             has_key: true,
             sent_us: 1,

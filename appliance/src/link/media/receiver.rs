@@ -74,6 +74,8 @@ pub(crate) struct Own {
     pub(crate) needs_keyframe: bool,
     /// Our camera gives pictures.
     pub(crate) camera: bool,
+    /// Our microphone is off.
+    pub(crate) muted: bool,
     /// The path to the peer is too slow for the meeting.
     pub(crate) too_slow: bool,
     /// The secret of our sender's key.
@@ -383,6 +385,7 @@ impl Receiver {
         Report {
             keyframe,
             camera: self.own.camera,
+            muted: self.own.muted,
             too_slow: self.own.too_slow,
             has_key: self.own.has_key,
             sent_us: now_us,

@@ -1,5 +1,7 @@
 //! What is asked of a card: rate, format, channels, periods; candidates in order, the first that it takes.
 
+use std::fmt;
+
 use alsa::ValueOr;
 use alsa::pcm::{Access, HwParams, PCM};
 
@@ -40,6 +42,13 @@ pub struct Params {
     pub period: u32,
     /// Frames that its buffer holds.
     pub buffer: u32,
+}
+
+impl fmt::Display for Params {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Layout { rate_hz, format, channels } = self.layout;
+        write!(f, "{rate_hz} Hz {} {channels} ch, {}/{}", format.to_alsa(), self.period, self.buffer)
+    }
 }
 
 /// All candidates, the best first: the rate weighs most, for another than ours costs resampling and delay;

@@ -89,6 +89,21 @@ impl PlaybackPcm {
         f64::from(self.queue) * self.pcm.ratio()
     }
 
+    /// Waits until there is room for a block; whether there is. A device that has run dry is started again.
+    ///
+    /// # Errors
+    /// As [`PlaybackPcm::write`].
+    pub fn wait(&mut self, timeout: Duration) -> Result<bool, Error> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            match self.room(deadline) {
+                Ok(room) => return Ok(room),
+                Err(Fault::Stopped) => self.restart()?,
+                Err(Fault::Failed(e)) => return Err(e),
+            }
+        }
+    }
+
     /// Writes a block when there is room for it; nothing when there was none within `timeout`, and the same
     /// block is to be written again. A device that has run dry is started again, which the block then says.
     ///

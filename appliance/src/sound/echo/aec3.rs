@@ -7,10 +7,10 @@ use sonora_aec3::block_processor::BlockProcessor;
 use sonora_aec3::config::EchoCanceller3Config;
 
 use super::bands::{BAND_FRAME, BANDS, BLOCK, BandQueue, Bands};
+use super::canceller::{EchoCanceller, EchoReport};
 use super::guard::EchoGuard;
 use super::noise::NoiseGate;
-use super::{EchoCanceller, EchoReport};
-use crate::sound::{FRAME, RATE_HZ};
+use crate::sound::rate::{FRAME, RATE_HZ};
 
 /// AEC3 works at the scale of 16-bit samples.
 const SCALE: f32 = 32_768.0;
@@ -22,28 +22,47 @@ const FILTER_BLOCKS: usize = 40;
 /// their time.
 const DELAY_FILTERS: usize = 7;
 
-/// The settings, where they are not AEC3's own.
+/// By how many samples the output is behind the input: filter banks there and back, and framing.
+const DELAY: usize = 334;
+
+/// The settings, where they are not AEC3's own. Found in simulated booths (`cargo xtask bench echo`).
 #[must_use]
-pub(crate) fn config() -> EchoCanceller3Config {
+fn config() -> EchoCanceller3Config {
     let mut config = EchoCanceller3Config::default();
     config.delay.num_filters = DELAY_FILTERS;
     config.filter.refined.length_blocks = FILTER_BLOCKS;
     config.filter.coarse.length_blocks = FILTER_BLOCKS;
+    // The guard looks at it.
     config.filter.export_linear_aec_output = true;
     // Its own bounds of 6 and 2 dB are for laptops whose clocks drift; with one clock it reaches these.
     config.erle.max_l = 32.0;
     config.erle.max_h = 16.0;
-    // What of the near voice may stay beside an echo: the more so as little echo is left.
-    let tuning = &mut config.suppressor.nearend_tuning;
-    tuning.mask_lf.enr_transparent = 2.0;
-    tuning.mask_lf.enr_suppress = 2.1;
-    tuning.mask_hf.enr_transparent = 0.3;
-    tuning.mask_hf.enr_suppress = 0.8;
+    // What is left after each block of reverberation that the filter does not reach: the filter reaches most.
+    config.ep_strength.default_len = 0.6;
+    config.ep_strength.nearend_len = 0.6;
+    let suppressor = &mut config.suppressor;
+    // Its own lets nothing above 2 kHz pass better than 2 kHz does, where an echo is louder; this is 6 kHz.
+    suppressor.high_frequency_suppression.limiting_gain_band = 48;
+    suppressor.high_frequency_suppression.bands_in_limiting_gain = 10;
+    // While nobody near speaks, half the residual echo that it would let pass.
+    let normal = &mut suppressor.normal_tuning;
+    normal.mask_lf.enr_transparent = 0.15;
+    normal.mask_lf.enr_suppress = 0.2;
+    normal.mask_hf.enr_transparent = 0.035;
+    normal.mask_hf.enr_suppress = 0.05;
+    // While somebody does, a band comes back faster than 6 dB a block, and more may stay beside an echo.
+    let nearend = &mut suppressor.nearend_tuning;
+    nearend.max_inc_factor = 8.0;
+    nearend.mask_lf.enr_transparent = 4.0;
+    nearend.mask_lf.enr_suppress = 5.0;
+    nearend.mask_hf.enr_transparent = 1.0;
+    nearend.mask_hf.enr_suppress = 2.0;
     config
 }
 
 /// The echo canceller, with guard and noise suppression.
 pub struct Aec3 {
+    config: EchoCanceller3Config,
     processor: BlockProcessor,
     high_pass: HighPassFilter,
     /// One channel of one frame, in the shape that the high-pass filter wants.
@@ -76,6 +95,7 @@ impl Aec3 {
 
     fn with_config(config: &EchoCanceller3Config) -> Self {
         Self {
+            config: config.clone(),
             processor: BlockProcessor::new(config, RATE_HZ as usize, 1, 1),
             high_pass: HighPassFilter::new(RATE_HZ as i32, 1),
             filtered: vec![vec![0.0; FRAME]],
@@ -119,7 +139,9 @@ impl EchoCanceller for Aec3 {
             self.captured.copy_from_slice(self.block.view(0, 0));
             self.processor.process_capture(false, saturated, Some(&mut self.residual), &mut self.block);
             self.cancelled.push_block(&self.block);
-            self.guard.look(&self.captured, self.residual.view(0, 0));
+            if self.guard.look(&self.captured, self.residual.view(0, 0)) {
+                self.processor = BlockProcessor::new(&self.config, RATE_HZ as usize, 1, 1);
+            }
         }
         if self.cancelled.pop_frame(&mut self.bands) {
             self.noise.process(&mut self.bands);
@@ -129,6 +151,10 @@ impl EchoCanceller for Aec3 {
             *sample = scaled / SCALE;
         }
         self.guard.duck(capture);
+    }
+
+    fn delay(&self) -> usize {
+        DELAY
     }
 
     fn report(&self) -> EchoReport {
@@ -146,4 +172,29 @@ impl EchoCanceller for Aec3 {
 
 fn mean_square(frame: &[f32; FRAME]) -> f64 {
     frame.iter().map(|sample| f64::from(*sample) * f64::from(*sample)).sum::<f64>() / FRAME as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_comes_out_as_much_later_as_it_says() {
+        let mut random = fastrand::Rng::with_seed(4);
+        let mut canceller = Aec3::new();
+        let (mut heard, mut given) = (Vec::new(), Vec::new());
+        for _ in 0..100 {
+            let mut frame: [f32; FRAME] = std::array::from_fn(|_| 0.2 * (random.f32() - 0.5));
+            heard.extend(frame);
+            canceller.process(&[0.0; FRAME], &mut frame);
+            given.extend(frame);
+        }
+        let from = 24_000;
+        let likeness = |delay: usize| -> f32 {
+            let late = &given[from + delay..from + delay + 9_600];
+            heard[from..from + 9_600].iter().zip(late).map(|(a, b)| a * b).sum()
+        };
+        let found = (0..1_000).max_by(|a, b| likeness(*a).total_cmp(&likeness(*b))).unwrap();
+        assert!(found.abs_diff(canceller.delay()) <= 2, "{found} samples late");
+    }
 }

@@ -74,9 +74,8 @@ mod tests {
         let sample = |band: usize, at: usize| (10_000 * band + at) as f32;
         for frame in 0..20 {
             let start = frame * BAND_FRAME;
-            frames.push_frame(&std::array::from_fn(|band| {
-                std::array::from_fn(|at| sample(band, start + at))
-            }));
+            frames
+                .push_frame(&std::array::from_fn(|band| std::array::from_fn(|at| sample(band, start + at))));
             while frames.pop_block(&mut block) {
                 blocks.push_block(&block);
             }

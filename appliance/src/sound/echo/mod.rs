@@ -1,42 +1,16 @@
 //! The echo canceller: takes what the loudspeaker played out of what the microphone heard.
 //!
-//! [`reference`] brings what was played onto the microphone's clock, [`Aec3`] removes its echo and, in a noisy
-//! place, noise; [`guard`] ducks the microphone while the echo's path has changed and is being learnt anew.
+//! [`reference`] brings what was played onto the microphone's clock, [`Aec3`] removes its echo and, in a
+//! noisy place, noise; [`guard`] ducks the microphone while the echo's path has changed and is being learnt
+//! anew.
 
 mod aec3;
 mod bands;
+mod canceller;
 pub mod guard;
 mod noise;
 mod reference;
 
-use crate::sound::FRAME;
-
 pub use self::aec3::Aec3;
+pub use self::canceller::{EchoCanceller, EchoReport};
 pub use self::reference::{ReferenceReader, ReferenceWriter, reference};
-
-/// What a canceller says of itself.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct EchoReport {
-    /// Echo return loss enhancement as the canceller estimates it, in dB.
-    pub erle_db: f64,
-    /// From the reference to its echo, in ms.
-    pub delay_ms: u32,
-    /// How often the microphone was ducked because the path had changed.
-    pub ducked: u64,
-    /// Whether it is ducked now.
-    pub ducking: bool,
-    /// Voice over noise at the microphone, in dB, once there was a voice.
-    pub snr_db: Option<f64>,
-    /// Whether noise is suppressed, too.
-    pub suppresses_noise: bool,
-}
-
-/// Takes the echo of a reference out of a microphone's frames.
-pub trait EchoCanceller {
-    /// Processes 10 ms: `reference` is what was played while `capture` was heard. `capture` is changed in
-    /// place, some milliseconds late.
-    fn process(&mut self, reference: &[f32; FRAME], capture: &mut [f32; FRAME]);
-
-    /// How it stands.
-    fn report(&self) -> EchoReport;
-}

@@ -53,7 +53,8 @@ impl SnrMeter {
 
     /// Takes the mean squares of a frame of the reference and of the microphone, full scale being 1.
     pub(super) fn add(&mut self, reference: f64, captured: f64) {
-        self.echo_frames = if reference > QUIET { HANGOVER_FRAMES } else { self.echo_frames.saturating_sub(1) };
+        self.echo_frames =
+            if reference > QUIET { HANGOVER_FRAMES } else { self.echo_frames.saturating_sub(1) };
         if self.echo_frames > 0 || !captured.is_finite() {
             return;
         }
@@ -184,7 +185,8 @@ mod tests {
     /// A voice that speaks for 0.4 s in each second, `snr_db` above noise of -60 dB.
     fn frame(random: &mut fastrand::Rng, at: u32, snr_db: f64) -> f64 {
         let noise = 1e-6 * (0.8 + 0.4 * random.f64());
-        let voice = if at % 100 < 40 { 1e-6 * 10f64.powf(snr_db / 10.0) * (0.3 + 1.4 * random.f64()) } else { 0.0 };
+        let voice =
+            if at % 100 < 40 { 1e-6 * 10f64.powf(snr_db / 10.0) * (0.3 + 1.4 * random.f64()) } else { 0.0 };
         noise + voice
     }
 

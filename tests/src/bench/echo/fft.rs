@@ -96,8 +96,8 @@ pub fn convolve(signal: &[f32], response: &[f32]) -> Vec<f32> {
     out
 }
 
-/// Spectra of windows of `window` samples, each `hop` after the last, padded with zeros to the transform's size;
-/// half of each spectrum, and one.
+/// Spectra of windows of `window` samples, each `hop` after the last, padded with zeros to the transform's
+/// size; half of each spectrum, and one.
 pub fn spectra(signal: &[f32], window: &[f64], hop: usize, fft: &Fft) -> Vec<Vec<Complex>> {
     let size = fft.reversed.len();
     let windows = signal.windows(window.len()).step_by(hop);

@@ -18,7 +18,7 @@ const BOTH_AFTER_S: f64 = 1.0;
 /// After a step, windows of this length, the first of which begins so much later, and each one so much after
 /// the last.
 const WINDOW_S: f64 = 0.5;
-const FIRST_WINDOW_S: f64 = 0.1;
+const FIRST_WINDOW_S: f64 = 0.15;
 const WINDOW_STEP_S: f64 = 0.1;
 /// From a step to when the loss is to be back.
 pub const BACK_S: f64 = 3.0;
@@ -38,11 +38,11 @@ pub struct Figures {
     pub erle_db: f64,
     /// The same right after double talk.
     pub erle_after_db: f64,
-    /// The least of any half second after the path changed, and the least from 3 s on.
+    /// The least of any half second after the path changed.
     pub step_least_db: f64,
     /// The least of any half second from 3 s after the change on.
     pub step_back_db: f64,
-    /// The near voice's loss: alone, and with the far one.
+    /// The near voice's loss while it speaks alone.
     pub alone_loss_db: f64,
     /// The near voice's loss while both speak.
     pub loss_db: f64,
@@ -65,8 +65,7 @@ impl Figures {
             outcome.output.get(near_alone.start..near_alone.end + LONGEST_DELAY).unwrap_or(&[]),
             LONGEST_DELAY,
         );
-        let output: Vec<f32> =
-            outcome.output[late..].iter().copied().chain((0..late).map(|_| 0.0)).collect();
+        let output: Vec<f32> = outcome.output[late..].iter().copied().chain((0..late).map(|_| 0.0)).collect();
         let echo = Echo::new(scene, &output);
         let near = NearSpectra::new(&scene.near, &output);
         let windows: Vec<(f64, f64)> = (0..)
@@ -183,8 +182,8 @@ impl NearSpectra {
         Self { near: spectra(near, &window, FRAME, &fft), output: spectra(output, &window, FRAME, &fft) }
     }
 
-    /// The near voice's loss in dB, and the percentage of its energy that is cut by over 6 dB: in each tile the
-    /// gain is that part of the output that goes with the voice.
+    /// The near voice's loss in dB, and the percentage of its energy that is cut by over 6 dB: in each tile
+    /// the gain is that part of the output that goes with the voice.
     fn kept(&self, seconds: Range<f64>) -> (f64, f64) {
         let samples = span(seconds);
         let frames = samples.start / FRAME..samples.end / FRAME;

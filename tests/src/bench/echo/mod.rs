@@ -1,22 +1,22 @@
 //! The echo canceller beside others: simulated rooms, two clocks, speech of espeak-ng, everything seeded.
 //!
-//! A scene ([`case`]) is what a microphone hears in a booth; each canceller ([`scheme`]) runs over it, ours by
-//! the booth's own chain ([`chain`]), from stamps of both cards on. What it did to echo and near voice is
+//! A scene ([`case`]) is what a microphone hears in a booth; each canceller ([`scheme`]) runs over it, ours
+//! by the booth's own chain ([`chain`]), from stamps of both cards on. What it did to echo and near voice is
 //! arithmetic ([`measure`]).
 
-mod case;
-mod cases;
-mod chain;
-mod cpu;
-mod fft;
-mod interpolate;
-mod measure;
-mod peers;
-mod room;
-mod scheme;
-mod speech;
-mod stoi;
-mod table;
+pub mod case;
+pub mod cases;
+pub mod chain;
+pub mod cpu;
+pub mod fft;
+pub mod interpolate;
+pub mod measure;
+pub mod peers;
+pub mod room;
+pub mod scheme;
+pub mod speech;
+pub mod stoi;
+pub mod table;
 
 use std::io::{self, Write};
 
@@ -25,6 +25,7 @@ use serde_json::{Value, json};
 use self::case::Case;
 use self::measure::Figures;
 use self::scheme::Scheme;
+use self::table::Row;
 use crate::report::Report;
 use crate::scenario::{Context, Error, Kind, Place, Scenario, failed};
 
@@ -50,18 +51,11 @@ const CUT_PERCENT: f64 = 12.0;
 const STOI: f64 = 0.85;
 const CLOCKS_DB: f64 = 0.5;
 
-/// One canceller in one case.
-struct Row {
-    case: Case,
-    scheme: Scheme,
-    figures: Result<Figures, String>,
-}
-
 fn run(context: &Context) -> Result<Report, Error> {
     let (schemes, words) = schemes(&context.only);
     let cases = if context.quick { cases::quick() } else { cases::all() };
-    let cases = cases::chosen(cases, &words)
-        .map_err(|why| failed("the choice of cases")(io::Error::other(why)))?;
+    let cases =
+        cases::chosen(cases, &words).map_err(|why| failed("the choice of cases")(io::Error::other(why)))?;
     let voices = speech::voices().map_err(failed("the voices"))?;
     println!("room, voice to noise, voice to echo, clocks, distortion, delay, change of the path");
     let mut rows = Vec::new();
@@ -136,7 +130,7 @@ fn promises(report: &mut Report, ours: &[(Case, Figures)]) {
         ("double talk, SER -10 dB: loss, dB", loud, |f| f.loss_db, Most(LOSS_BESIDE_LOUD_ECHO_DB)),
         ("double talk: energy cut by over 6 dB, %", any, |f| f.cut_percent, Most(CUT_PERCENT)),
         ("double talk, SER 0 dB: STOI", even, |f| f.stoi, Least(STOI)),
-        ("ducked before the path changed, times", any, |f| f.ducked[0] as f64, Most(0.0)),
+        ("ducked in double talk, or before, times", any, |f| f.ducked[0] as f64, Most(0.0)),
     ];
     for (what, which, figure, bound) in demands {
         let of: Vec<(Case, f64)> =
@@ -148,7 +142,7 @@ fn promises(report: &mut Report, ours: &[(Case, Figures)]) {
         let Some((case, worst)) = of.iter().max_by(|a, b| (sign * a.1).total_cmp(&(sign * b.1))) else {
             continue;
         };
-        let failing = of.iter().filter(|(_, value)| !(sign * value <= sign * limit)).count();
+        let failing = of.iter().filter(|(_, value)| sign * value > sign * limit || value.is_nan()).count();
         let found = format!("worst {worst:.2} in {case}; {failing} of {} fail", of.len());
         report.check(format!("{what}: {says} {limit}"), failing == 0, found);
     }
@@ -161,7 +155,11 @@ fn promises(report: &mut Report, ours: &[(Case, Figures)]) {
         });
         if let Some((worst, case)) = worse.max_by(|a, b| a.0.total_cmp(&b.0)) {
             let found = format!("{worst:.2} dB worse in {case}");
-            report.check(format!("{what} at 200 ppm as at 0 within {CLOCKS_DB} dB"), worst <= CLOCKS_DB, found);
+            report.check(
+                format!("{what} at 200 ppm as at 0 within {CLOCKS_DB} dB"),
+                worst <= CLOCKS_DB,
+                found,
+            );
         }
     }
 }

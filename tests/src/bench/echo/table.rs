@@ -1,8 +1,18 @@
 //! Figures for people.
 
+use super::case::Case;
 use super::measure::Figures;
 use super::scheme::Scheme;
-use super::Row;
+
+/// One canceller in one case.
+pub struct Row {
+    /// The case.
+    pub case: Case,
+    /// The canceller.
+    pub scheme: Scheme,
+    /// What it did, or why it did not run.
+    pub figures: Result<Figures, String>,
+}
 
 /// The head of every table.
 pub const HEAD: &str = "                residue dB  ERLE dB  after DT  step least  from 3 s  alone dB  loss dB  cut %  STOI  us/10ms  ducked";
@@ -40,8 +50,11 @@ fn line(title: &str, figures: &Figures) -> String {
 pub fn medians(rows: &[Row]) -> String {
     let mut text = format!("\nmedian of all cases\n{HEAD}\n");
     for scheme in Scheme::ALL {
-        let of_scheme: Vec<&Figures> =
-            rows.iter().filter(|row| row.scheme == scheme).filter_map(|row| row.figures.as_ref().ok()).collect();
+        let of_scheme: Vec<&Figures> = rows
+            .iter()
+            .filter(|row| row.scheme == scheme)
+            .filter_map(|row| row.figures.as_ref().ok())
+            .collect();
         let Some(first) = of_scheme.first() else { continue };
         let median = |figure: fn(&Figures) -> f64| {
             let mut values: Vec<f64> = of_scheme.iter().map(|figures| figure(figures)).collect();

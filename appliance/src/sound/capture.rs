@@ -1,0 +1,221 @@
+//! The capture loop: what the microphone hears, without what the loudspeaker plays, coded into a mailbox;
+//! through every unplugging.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use super::card_event::{CardEvent, Clock, Rate};
+use super::device::{self, BLOCK, CapturePcm, Captured, Opened};
+use super::echo::{Aec3, EchoCanceller, ReferenceReader};
+use super::error::Error;
+use super::handles::Handles;
+use super::level::Level;
+use super::limiter::{LOOKAHEAD, Limiter};
+use super::open;
+use super::voice_codec::VoiceEncoder;
+use crate::media::heartbeat::Heartbeat;
+use crate::media::mailbox::Mailbox;
+use crate::media::voice::{SAMPLE_RATE_HZ, VOICE_FRAME, VoiceFrame};
+use crate::units::SoundRequest;
+
+/// How long a block is waited for before `stop` is looked at.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// What opening a card may take.
+const OPENING: Duration = Duration::from_secs(10);
+/// How often a missing card is looked for.
+const RETRY: Duration = Duration::from_millis(500);
+/// Silent frames that a microphone ends with when it is muted: what the other end then invents for frames that
+/// do not come is silence, too.
+const LAST_FRAMES: u32 = 3;
+/// A gap of so many frames or more is a new beginning: the receiver does not conceal it.
+const LONGEST_GAP: u64 = 20;
+/// Added to the frames' numbers at a new beginning, so that the receiver sees one.
+const BEGINNING: u32 = 1_000;
+
+/// The handles of the capture loop.
+#[derive(Clone, Copy)]
+pub struct CaptureHandles<'a> {
+    /// Where coded frames are put.
+    pub voice: &'a Mailbox<VoiceFrame>,
+    /// What the sound threads share.
+    pub sound: &'a Handles,
+    /// That the loop makes progress.
+    pub heartbeat: &'a Heartbeat,
+    /// The rate in Hz that a card of this name had when it was used last.
+    pub kept_hz: &'a (dyn Fn(&str) -> Option<f64> + Sync),
+    /// Ends it.
+    pub stop: &'a AtomicBool,
+}
+
+/// Runs the microphone that `request` names until it is stopped.
+///
+/// # Errors
+/// When there is no encoder to be had. A card that is missing or fails is an event.
+pub fn capture(
+    request: &SoundRequest,
+    reference: ReferenceReader,
+    handles: CaptureHandles<'_>,
+    mut on_event: impl FnMut(CardEvent),
+) -> Result<(), Error> {
+    let mut microphone = Microphone::new(request, reference, handles)?;
+    while !handles.stop.load(Relaxed) {
+        handles.heartbeat.extend_deadline(OPENING);
+        let Opened { stream: mut pcm, choice, .. } = match open::microphone(request) {
+            Ok(opened) => opened,
+            Err(e) => {
+                on_event(CardEvent::Missing(e));
+                std::thread::sleep(RETRY);
+                continue;
+            }
+        };
+        on_event(CardEvent::Running {
+            device: open::describe(&choice),
+            mode: pcm.params().to_string(),
+            key: choice.candidate.key(),
+        });
+        microphone.begin((handles.kept_hz)(&choice.candidate.key()));
+        let failure = loop {
+            if handles.stop.load(Relaxed) {
+                break None;
+            }
+            handles.heartbeat.beat();
+            match microphone.turn(&mut pcm) {
+                Ok(Some(rate)) => on_event(CardEvent::Clock(rate)),
+                Ok(None) => {}
+                Err(e) => break Some(e),
+            }
+        };
+        if let Some(e) = failure {
+            handles.sound.counters.restarts.fetch_add(1, Relaxed);
+            on_event(CardEvent::Failed(e));
+            std::thread::sleep(RETRY);
+        }
+    }
+    Ok(())
+}
+
+/// From blocks of the card to coded frames.
+struct Microphone<'a> {
+    handles: CaptureHandles<'a>,
+    reference: ReferenceReader,
+    canceller: Option<Aec3>,
+    limiter: Limiter,
+    encoder: VoiceEncoder,
+    clock: Clock,
+    level: Level,
+    frame: [f32; VOICE_FRAME],
+    filled: usize,
+    /// The index of the frame's first sample.
+    index: i64,
+    number: u32,
+    /// Silent frames that are still to be sent since the microphone was muted.
+    last_frames: u32,
+}
+
+impl<'a> Microphone<'a> {
+    fn new(
+        request: &SoundRequest,
+        reference: ReferenceReader,
+        handles: CaptureHandles<'a>,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            handles,
+            reference,
+            canceller: request.echo_canceller.then(Aec3::new),
+            limiter: Limiter::new(request.gain_db as f32),
+            encoder: VoiceEncoder::new()?,
+            clock: Clock::new(),
+            level: Level::default(),
+            frame: [0.0; VOICE_FRAME],
+            filled: 0,
+            index: 0,
+            number: 0,
+            last_frames: 0,
+        })
+    }
+
+    /// A card was opened.
+    fn begin(&mut self, kept_hz: Option<f64>) {
+        self.clock.begin(kept_hz);
+        self.filled = 0;
+        self.number = self.number.wrapping_add(BEGINNING);
+    }
+
+    /// Waits for a block, and sends a frame when that makes it whole. Says from time to
+    /// time how the clock runs.
+    fn turn(&mut self, pcm: &mut CapturePcm) -> Result<Option<Rate>, device::Error> {
+        let mut block = [0.0; BLOCK];
+        let Some(captured) = pcm.read(&mut block, POLL_INTERVAL)? else { return Ok(None) };
+        let ppm = self.clock.add(captured.position);
+        if let Some(lost) = captured.lost {
+            self.handles.sound.counters.capture_xruns.fetch_add(1, Relaxed);
+            self.clock.restart();
+            self.skip(lost);
+        }
+        self.take(captured, &block);
+        if self.filled == VOICE_FRAME {
+            self.filled = 0;
+            self.finish();
+        }
+        Ok(ppm)
+    }
+
+    /// Samples were lost: the frames' numbers go on as time does.
+    fn skip(&mut self, lost: u64) {
+        self.filled = 0;
+        let frames = lost.div_ceil(VOICE_FRAME as u64);
+        let ahead = if frames >= LONGEST_GAP { BEGINNING } else { frames as u32 };
+        self.number = self.number.wrapping_add(ahead);
+    }
+
+    fn take(&mut self, captured: Captured, block: &[f32; BLOCK]) {
+        if self.filled == 0 {
+            self.index = captured.index;
+        }
+        let end = (self.filled + BLOCK).min(VOICE_FRAME);
+        self.frame[self.filled..end].copy_from_slice(&block[..end - self.filled]);
+        self.filled = end;
+    }
+
+    /// A frame is whole.
+    fn finish(&mut self) {
+        let counters = &self.handles.sound.counters;
+        counters.captured.fetch_add(1, Relaxed);
+        let line = self.clock.line();
+        let mut late = LOOKAHEAD;
+        if let Some(canceller) = &mut self.canceller {
+            let mut reference = [0.0; VOICE_FRAME];
+            if self.reference.read(line.time_us(self.index as f64), line.rate_hz, &mut reference).is_err() {
+                reference.fill(0.0);
+            }
+            canceller.process(&reference, &mut self.frame);
+            let report = canceller.report();
+            counters.erle_db.store(report.erle_db.max(0.0) as u64, Relaxed);
+            counters.echo_delay_us.store(u64::from(report.delay_ms) * 1000, Relaxed);
+            late += canceller.delay();
+        }
+        self.limiter.process(&mut self.frame);
+        counters.limited.fetch_add(u64::from(self.limiter.reduction_db() > 0.5), Relaxed);
+        if let Some(below_db) = self.level.add(&self.frame) {
+            counters.microphone_below_db.store(below_db, Relaxed);
+        }
+        let number = self.number;
+        self.number = number.wrapping_add(1);
+        if self.handles.sound.muted.load(Relaxed) {
+            if self.last_frames == 0 {
+                return;
+            }
+            self.last_frames -= 1;
+            self.frame.fill(0.0);
+        } else {
+            self.last_frames = LAST_FRAMES;
+        }
+        let Ok(data) = self.encoder.encode(&self.frame) else { return };
+        let capture_us = line.time_us(self.index as f64 - late as f64).max(0.0) as u64;
+        let refused = self.handles.voice.put(VoiceFrame { number, capture_us, data }).is_some();
+        counters.coded.fetch_add(u64::from(!refused), Relaxed);
+        counters.send_dropped.fetch_add(u64::from(refused), Relaxed);
+    }
+}
+
+const _: () = assert!(SAMPLE_RATE_HZ as usize / 100 == VOICE_FRAME && VOICE_FRAME.is_multiple_of(BLOCK));

@@ -1,0 +1,117 @@
+use super::*;
+use crate::sound::testkit::{Line, Outcome, run};
+
+const CLEAN: Line = Line { ppm: 0.0, jitter_ms: 0.0, loss: 0.0, step: None, seed: 1 };
+
+fn talk(line: Line, seconds: f64) -> Outcome {
+    run(line, seconds).unwrap()
+}
+
+#[test]
+fn a_clean_line_costs_one_frame_and_what_the_codec_takes() {
+    let outcome = talk(CLEAN, 8.0);
+    assert_eq!((outcome.clicks, outcome.concealed, outcome.jumps), (0, 0, 0), "{outcome:?}");
+    // 10 ms of frame, 20 ms of line, 2.5 ms of Opus; up to 5 ms until the next look, and 5 ms of look-ahead.
+    assert!(outcome.most_delay_ms < 45.0, "{outcome:?}");
+}
+
+#[test]
+fn clocks_that_differ_make_no_click_and_no_growth() {
+    for ppm in [-200.0, 200.0] {
+        let outcome = talk(Line { ppm, ..CLEAN }, 30.0);
+        assert_eq!((outcome.clicks, outcome.concealed, outcome.jumps), (0, 0, 0), "{ppm}: {outcome:?}");
+        assert!((outcome.delay_ms[1] - outcome.delay_ms[0]).abs() < 7.0, "{ppm}: {outcome:?}");
+        assert!((outcome.drift_ppm - ppm).abs() < 5.0, "{ppm}: {outcome:?}");
+    }
+}
+
+#[test]
+fn jitter_is_taken_up_by_the_delay_and_not_by_the_listener() {
+    let outcome = talk(Line { jitter_ms: 25.0, ..CLEAN }, 20.0);
+    assert_eq!((outcome.clicks, outcome.jumps), (0, 0), "{outcome:?}");
+    assert!(outcome.concealed <= 8, "{outcome:?}");
+    assert!(outcome.most_delay_ms < 80.0, "{outcome:?}");
+}
+
+#[test]
+fn five_per_cent_of_loss_conceal_next_to_nothing() {
+    let outcome = talk(Line { loss: 0.05, ..CLEAN }, 60.0);
+    // The first to be so late is not waited for, nor the second of two; three in a row, one in 8000, cost four
+    // frames, for they are waited for first.
+    assert!(outcome.concealed <= 15, "{outcome:?}");
+    assert!(outcome.most_delay_ms < 95.0, "{outcome:?}");
+}
+
+#[test]
+fn a_path_that_becomes_longer_or_shorter_is_followed_by_pitch_periods() {
+    let longer = talk(Line { step: Some((5.0, 120.0)), ..CLEAN }, 20.0);
+    assert!(longer.concealed <= 13, "{longer:?}");
+    assert!(longer.delay_ms[1] < 175.0 && longer.delay_ms[1] > 140.0, "{longer:?}");
+    let shorter = talk(Line { step: Some((5.0, -19.0)), jitter_ms: 0.0, ..CLEAN }, 30.0);
+    assert_eq!(shorter.concealed, 0, "{shorter:?}");
+    assert!(shorter.delay_ms[1] < longer.delay_ms[0] - 12.0, "the delay comes down again: {shorter:?}");
+}
+
+fn frame(number: u32, data: &'static [u8]) -> VoiceFrame {
+    VoiceFrame { number, capture_us: u64::from(number) * 10_000, data: data.into() }
+}
+
+#[test]
+fn what_no_decoder_takes_is_counted_and_harmless() {
+    let mut playout = Playout::new().unwrap();
+    // An empty frame, a code 3 packet without a count, 60 ms of SILK, and noise.
+    let bad: [&[u8]; 4] = [&[], &[0xff], &[0x18, 1, 2, 3], &[0x55; 200]];
+    let (mut arrived, mut played, mut output) = (Arrived::default(), Played::default(), 0);
+    for round in 0..200 {
+        playout.arrived(frame(round, bad[round as usize % 4]), output, &mut arrived);
+        for _ in 0..2 {
+            let mut out = [0.0; PERIOD];
+            let now = playout.render(output, &mut out);
+            played.malformed += now.malformed;
+            assert!(out.iter().all(|x| x.is_finite() && x.abs() < 4.0));
+            output += PERIOD as i64;
+        }
+    }
+    assert!(played.malformed > 40, "{played:?}");
+}
+
+#[test]
+fn absurd_times_and_ten_times_the_rate_change_nothing_for_long() {
+    let mut playout = Playout::new().unwrap();
+    let mut random = fastrand::Rng::with_seed(5);
+    let mut arrived = Arrived::default();
+    for round in 0..300i64 {
+        for k in 0..10u32 {
+            let number = if random.u8(..) < 8 { random.u32(..) } else { round as u32 * 10 + k };
+            let frame = VoiceFrame { number, capture_us: random.u64(..), data: vec![0xe8; 3].into() };
+            playout.arrived(frame, round * PERIOD as i64, &mut arrived);
+        }
+        let mut out = [0.0; PERIOD];
+        playout.render(round * PERIOD as i64, &mut out);
+        assert!(playout.waiting() < 80 * VOICE_FRAME, "{}", playout.waiting());
+    }
+    assert!(arrived.dropped + arrived.late + arrived.begun > 100, "{arrived:?}");
+}
+
+#[test]
+fn who_falls_silent_is_not_invented_for_ever() {
+    let mut encoder = crate::sound::voice_codec::VoiceEncoder::new().unwrap();
+    let mut playout = Playout::new().unwrap();
+    let (mut arrived, mut played, mut output) = (Arrived::default(), Played::default(), 0);
+    let mut out = [0.0; PERIOD];
+    for number in 0..100 {
+        let data = encoder.encode(&[0.1; VOICE_FRAME]).unwrap();
+        let frame = VoiceFrame { number, capture_us: u64::from(number) * 10_000, data };
+        playout.arrived(frame, output, &mut arrived);
+        for _ in 0..2 {
+            playout.render(output, &mut out);
+            output += PERIOD as i64;
+        }
+    }
+    for _ in 0..100 {
+        played.concealed += playout.render(output, &mut out).concealed;
+        output += PERIOD as i64;
+    }
+    assert!(!playout.is_playing() && played.concealed <= GONE as u32 + 2, "{played:?}");
+    assert_eq!(out, [0.0; PERIOD]);
+}

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::child::{Running, Side};
 use crate::clock::{now_us, wait_until};
+use crate::room::Cable;
 
 pub use status::{MISSING, Status};
 
@@ -118,6 +119,33 @@ impl Plan {
     }
 }
 
+/// What a booth hears with and plays on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sound {
+    /// Its microphone, or `none`.
+    pub microphone: String,
+    /// Its loudspeaker, or `none`.
+    pub loudspeaker: String,
+    /// Takes out what the microphone hears of the loudspeaker.
+    pub echo_canceller: bool,
+}
+
+impl Sound {
+    /// The cables of this side's card that a [`Room`](crate::room::Room) is at the other ends of.
+    pub fn of(side: Side) -> Self {
+        Self {
+            microphone: Cable::microphone(side).hearing_end(),
+            loudspeaker: Cable::loudspeaker(side).playing_end(),
+            echo_canceller: true,
+        }
+    }
+
+    /// Deaf and dumb.
+    pub fn none() -> Self {
+        Self { microphone: "none".to_owned(), loudspeaker: "none".to_owned(), echo_canceller: true }
+    }
+}
+
 /// A booth: its folder, and the process while one runs.
 pub struct Booth {
     binary: PathBuf,
@@ -140,6 +168,8 @@ pub struct Booth {
     manager: Option<(PathBuf, i64)>,
     /// Its file is the image's, and what comes by stick counts over it.
     takes_sticks: bool,
+    /// None with an earlier build, which has no sound.
+    sound: Option<Sound>,
     process: Option<Running>,
 }
 
@@ -163,6 +193,8 @@ impl Booth {
         let _ = fs::remove_file(dir.join("log"));
         let fingerprint = identity(&binary, &dir.join("data"))?;
         let name = side.name().to_uppercase();
+        let has_sound = run_program(&binary, &["mute", "--help"])?.status.success();
+        let sound = has_sound.then(Sound::none);
         Ok(Self {
             binary,
             side,
@@ -178,6 +210,7 @@ impl Booth {
             relay: None,
             manager: None,
             takes_sticks: false,
+            sound,
             process: None,
         })
     }
@@ -239,6 +272,16 @@ impl Booth {
         self.takes_sticks = true;
     }
 
+    /// From its next start on, it has sound.
+    pub fn use_sound(&mut self, sound: Sound) {
+        self.sound = Some(sound);
+    }
+
+    /// The processor time that its threads took so far whose names begin so, in µs.
+    pub fn thread_processor_us(&self, name: &str) -> i64 {
+        self.process.as_ref().map_or(0, |process| process.thread_processor_us(name))
+    }
+
     /// The folder of its files.
     pub fn dir(&self) -> &Path {
         &self.dir
@@ -253,6 +296,12 @@ impl Booth {
         self.process = None;
         let path = self.config_path();
         let mut config = self.config(plan);
+        if let Some(Sound { microphone, loudspeaker, echo_canceller }) = &self.sound {
+            config.push_str(&format!(
+                "\n[sound]\nmicrophone = \"{microphone}\"\nloudspeaker = \"{loudspeaker}\"\n\
+                 echo_canceller = {echo_canceller}\n"
+            ));
+        }
         if let Some(room) = &self.room {
             config.push_str(&format!("\n[room]\nkey = \"{}\"\n", room.text()));
         }

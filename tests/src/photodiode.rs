@@ -69,7 +69,7 @@ impl Photodiode {
                 return Err(Error::Dark(within_s));
             }
             let start_us = now_us();
-            in_a_row = if self.flip(1_000_000)?.is_some() { in_a_row + 1 } else { 0 };
+            in_a_row = if self.flip(1_000_000)?.light_us.is_some() { in_a_row + 1 } else { 0 };
             sleep_until_us(start_us + 200_000);
         }
         Ok(())
@@ -83,8 +83,9 @@ impl Photodiode {
         let mut latencies = Latencies::default();
         for _ in 0..flips {
             let start_us = now_us();
-            match self.flip(LOST_AFTER_US)? {
-                Some(latency_us) => latencies.us.push(latency_us),
+            let flip = self.flip(LOST_AFTER_US)?;
+            match flip.light_us {
+                Some(light_us) => latencies.us.push(light_us - flip.at_us),
                 None => latencies.lost += 1,
             }
             sleep_until_us(start_us + self.random.i64(INTERVAL_US));
@@ -93,23 +94,35 @@ impl Photodiode {
         Ok(latencies)
     }
 
-    /// One flip: microseconds from the camera's change to light, or `None` when it did not come in time.
-    fn flip(&mut self, within_us: i64) -> Result<Option<i64>, Error> {
+    /// One flip, which is waited for so long.
+    ///
+    /// # Errors
+    /// When the camera or the screen fails.
+    pub fn flip(&mut self, within_us: i64) -> Result<Flip, Error> {
         self.white = !self.white;
-        let start_us = now_us();
+        let at_us = now_us();
         self.camera.show(if self.white { Pattern::White } else { Pattern::Black })?;
-        while now_us() - start_us <= within_us {
+        while now_us() - at_us <= within_us {
             // A screen that is off has no blanks; it may yet be switched on.
             let Ok(light_us) = self.screen.next_vblank_us() else {
                 sleep_until_us(now_us() + OFF_LOOK_EVERY_US);
                 continue;
             };
             if self.screen.luma()?.is_some_and(|luma| (luma > THRESHOLD) == self.white) {
-                return Ok(Some(light_us - start_us));
+                return Ok(Flip { at_us, light_us: Some(light_us) });
             }
         }
-        Ok(None)
+        Ok(Flip { at_us, light_us: None })
     }
+}
+
+/// One flip, in µs of CLOCK_MONOTONIC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flip {
+    /// When the camera's picture changed.
+    pub at_us: i64,
+    /// When the screen's did; none when not in time.
+    pub light_us: Option<i64>,
 }
 
 /// Measured flips.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::report::Report;
-use crate::{booth, machine, photodiode, scanout, vivid};
+use crate::{booth, machine, photodiode, room, scanout, vivid};
 
 /// Why a scenario could not be carried to its end.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +23,9 @@ pub enum Error {
     /// The photodiode.
     #[error(transparent)]
     Photodiode(#[from] photodiode::Error),
+    /// A room.
+    #[error(transparent)]
+    Room(#[from] room::Error),
     /// A machine.
     #[error(transparent)]
     Machine(#[from] machine::Error),

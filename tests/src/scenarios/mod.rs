@@ -6,11 +6,14 @@ mod bad_sticks;
 mod colour_bars;
 mod doctor;
 mod garbage;
+mod hearing;
 mod image_boot;
 mod image_corrupt;
 mod image_pair;
 mod link_faults;
+mod lips;
 mod meeting;
+mod mute;
 mod notice;
 mod pair_code;
 mod pair_lan;
@@ -19,9 +22,11 @@ mod power_cuts;
 mod rate_step;
 mod relay_cluster;
 mod roam;
+mod room;
 mod sound_devices;
 mod stick_network;
 mod stick_roundtrip;
+mod talk;
 mod three;
 mod two_way;
 mod unplug;
@@ -49,6 +54,10 @@ pub(crate) const ALL: &[Scenario] = &[
     voice_first::SCENARIO,
     sound_devices::SCENARIO,
     roam::SCENARIO,
+    room::SCENARIO,
+    talk::SCENARIO,
+    lips::SCENARIO,
+    mute::SCENARIO,
     relay_cluster::SCENARIO,
     pair_lan::SCENARIO,
     pair_relay::SCENARIO,
@@ -61,6 +70,7 @@ pub(crate) const ALL: &[Scenario] = &[
     image_pair::SIZE,
     image_pair::EXPOSURE,
     stick_network::SCENARIO,
+    talk::LONG,
     power_cuts::FULL,
     power_cuts::CUTS,
     image_corrupt::SCENARIO,

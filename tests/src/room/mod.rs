@@ -13,12 +13,12 @@ mod cable;
 mod clock_line;
 mod convolver;
 mod error;
+mod plan;
 mod sources;
 mod thread;
 mod track;
 pub mod voice;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{self, Sender};
@@ -27,66 +27,13 @@ use std::thread::JoinHandle;
 pub use air::Acoustics;
 pub use cable::Cable;
 pub use error::Error;
+pub use plan::{Plan, Recording};
 pub use track::{RATE_HZ, Track, write_wav};
 
-use crate::child::Side;
 use sources::Sound;
 
 /// How long before its time something must be asked for that is to be at the microphone then, in µs.
 pub const AHEAD_US: i64 = 100_000;
-
-/// A room, its cables and their clocks.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Plan {
-    /// What it listens to.
-    pub loudspeaker: Cable,
-    /// What it speaks into; of the same card.
-    pub microphone: Cable,
-    /// Clock error of the loudspeaker's cable, in ppm.
-    pub loudspeaker_ppm: i32,
-    /// Clock error of the microphone's cable, in ppm.
-    pub microphone_ppm: i32,
-    /// What is between them.
-    pub acoustics: Acoustics,
-    /// Noise at the microphone, in dB of full scale (RMS); none for digital silence.
-    pub noise_db: Option<f32>,
-    /// Seconds that are kept at most.
-    pub seconds: u32,
-}
-
-impl Plan {
-    /// The room of a booth, with its clock errors of loudspeaker and microphone.
-    pub fn of(side: Side, ppm: (i32, i32), acoustics: Acoustics, seconds: u32) -> Self {
-        Self {
-            loudspeaker: Cable::loudspeaker(side),
-            microphone: Cable::microphone(side),
-            loudspeaker_ppm: ppm.0,
-            microphone_ppm: ppm.1,
-            acoustics,
-            noise_db: Some(voice::LEVEL_DB - voice::OVER_NOISE_DB),
-            seconds,
-        }
-    }
-
-    /// Where the booth of this room is, as one who stands at the booth's ends of both cables: hears what the
-    /// microphone hears, and plays to the loudspeaker.
-    #[must_use]
-    pub fn mirrored(self) -> Self {
-        Self {
-            loudspeaker: self.microphone,
-            microphone: self.loudspeaker,
-            loudspeaker_ppm: self.microphone_ppm,
-            microphone_ppm: self.loudspeaker_ppm,
-            ..self
-        }
-    }
-
-    /// Only the microphone's cable, which is listened to at its other end.
-    #[must_use]
-    pub fn one_cable(self) -> Self {
-        Self { loudspeaker: self.microphone, loudspeaker_ppm: self.microphone_ppm, ..self }
-    }
-}
 
 /// A room in which there is sound until it is stopped.
 pub struct Room {
@@ -144,38 +91,5 @@ impl Drop for Room {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-    }
-}
-
-/// What went through a room.
-#[derive(Debug, Clone)]
-pub struct Recording {
-    /// What the loudspeaker played.
-    pub played: Track,
-    /// What was said, without echo and noise.
-    pub said: Track,
-    /// What the microphone was given: all of it.
-    pub given: Track,
-    /// Times that the room was kept from a cable so long that it lost its place.
-    pub held_up: u64,
-    /// Samples of echo that came too late.
-    pub missing: u64,
-}
-
-impl Recording {
-    /// Writes WAVs: `NAME-played.wav`, `NAME-said.wav` and `NAME-given.wav`.
-    ///
-    /// # Errors
-    /// When one cannot be written.
-    pub fn save(&self, dir: &Path, name: &str) -> Result<(), Error> {
-        for (track, what) in [(&self.played, "played"), (&self.said, "said"), (&self.given, "given")] {
-            track.save(&dir.join(format!("{name}-{what}.wav")))?;
-        }
-        Ok(())
-    }
-
-    /// Whether the room kept up: otherwise what was heard says nothing.
-    pub fn kept_up(&self) -> bool {
-        self.held_up == 0 && self.missing == 0
     }
 }

@@ -9,9 +9,9 @@ use super::air::Air;
 use super::cable::End;
 use super::convolver::BLOCK;
 use super::error::Error;
+use super::plan::{Plan, Recording};
 use super::sources::{Noise, Sound, Voices};
 use super::track::{RATE_HZ, Track};
-use super::{Plan, Recording};
 use crate::clock::{now_us, sleep_until_us};
 
 /// Under SCHED_FIFO (sched(7)): before all threads of a booth.

@@ -56,6 +56,7 @@ impl Group {
                 "libclang-dev",
                 "clang",
                 "cmake",
+                "make",
                 "pkg-config",
             ],
             Self::Kernel => &[

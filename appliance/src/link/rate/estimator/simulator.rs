@@ -2,8 +2,6 @@
 
 use std::collections::VecDeque;
 
-use fastrand::Rng;
-
 use super::{Arrival, Estimator, Limits};
 
 const STEP_US: u64 = 200;
@@ -11,6 +9,24 @@ const REPORT_US: u64 = 25_000;
 const BYTES: u64 = 1_100;
 /// Where the peer's clock stands when ours stands at 0.
 const PEER_US: f64 = 7e9;
+
+/// A small generator (splitmix64), the same everywhere.
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// Evenly from 0 to 1.
+    pub(crate) fn roll(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
 
 /// What controls the sender.
 pub(crate) trait Control {
@@ -205,7 +221,7 @@ struct Flight {
 
 /// Runs `control` through `world` for `seconds`.
 pub(crate) fn run(world: &World, control: &mut impl Control, seconds: f64) -> Trace {
-    let mut rng = Rng::with_seed(world.seed);
+    let mut dice = Dice::new(world.seed);
     let mut trace = Trace(Vec::new());
     let mut leaving: VecDeque<u64> = VecDeque::new(); // when each packet in the buffer leaves it
     let mut free_us = 0.0f64; // when the bottleneck is free
@@ -238,7 +254,7 @@ pub(crate) fn run(world: &World, control: &mut impl Control, seconds: f64) -> Tr
             let share =
                 if world.follow == 0.0 { 1.0 } else { (interval_us / 1000.0 / world.follow).min(1.0) };
             encoder += (wanted - encoder) * share;
-            video += encoder * interval_us / 8.0 * (0.8 + 0.4 * rng.f64());
+            video += encoder * interval_us / 8.0 * (0.8 + 0.4 * dice.roll());
             let packets = (video / BYTES as f64).ceil().max(1.0);
             video_gap_us = interval_us * world.pace / packets;
             video_due_us = video_due_us.max(now);
@@ -279,10 +295,12 @@ pub(crate) fn run(world: &World, control: &mut impl Control, seconds: f64) -> Tr
             if world.policer.is_some() && ours.is_some() {
                 if tokens < BYTES as f64 { fate = None } else { tokens -= BYTES as f64 }
             }
-            let chance = rng.f64();
+            let chance = dice.roll();
             match world.loss {
                 Loss::Random(share) if chance < share => fate = None,
-                Loss::Bursts(share) if burst == 0 && chance < share / 6.0 => burst = rng.u32(4..=8),
+                Loss::Bursts(share) if burst == 0 && chance < share / 6.0 => {
+                    burst = 4 + (dice.roll() * 5.0) as u32
+                }
                 _ => {}
             }
             if burst > 0 && ours.is_some() {
@@ -296,7 +314,7 @@ pub(crate) fn run(world: &World, control: &mut impl Control, seconds: f64) -> Tr
                     free_us += world.stall * 1000.0 - into_second;
                 }
                 leaving.push_back(free_us as u64);
-                let jitter_us = world.jitter * 1000.0 * (2.0 * rng.f64() - 1.0);
+                let jitter_us = world.jitter * 1000.0 * (2.0 * dice.roll() - 1.0);
                 let us = (free_us + at(&world.delay, s) * 1000.0 + jitter_us).max(now) as u64;
                 if world.reorders { us } else { us.max(last_arrival_us) }
             });

@@ -1,8 +1,7 @@
 //! One test for each way a path can be, in virtual time.
 
-use super::simulator::{Loss, Moment, Trace, World, run};
+use super::simulator::{Dice, Loss, Moment, Trace, World, run};
 use super::*;
-use fastrand::Rng;
 
 fn go(world: &World, seconds: f64) -> Trace {
     run(world, &mut Estimator::new(world.limits), seconds)
@@ -43,16 +42,12 @@ fn tell_step(name: &str, trace: &Trace) -> (f64, f64, f64) {
     (peak_ms, drained_s, back_s)
 }
 
-/// The longest that a queue of a narrow line may stand in any run, in ms. It is an extreme of 18 s, and of 60
-/// seeds the median is 27 ms and the worst 43 ms; what is usual, [`what_usually_stands_is_short`] holds.
-const WORST_STANDING_MS: f64 = 45.0;
-
 fn holds_step(name: &str, trace: &Trace) {
     let (peak_ms, drained_s, back_s) = tell_step(name, trace);
     assert!(peak_ms < 450.0, "{name}");
     assert!(drained_s < 1.5, "{name}");
     assert!(back_s < 10.0, "{name}");
-    assert!(trace.standing(12.0, 30.0) < WORST_STANDING_MS, "{name}");
+    assert!(trace.standing(12.0, 30.0) < 30.0, "{name}");
     assert!(trace.standing(31.0, 60.0) < 30.0, "{name}");
     assert!(trace.mean(15.0, 30.0, got) > 4.2, "{name}");
 }
@@ -67,18 +62,6 @@ fn step_down_drains_and_step_up_is_found() {
     holds_step("30 frames a second", &step(|world| world.fps = 30.0));
     holds_step("hungry encoder", &step(|world| world.encoder = vec![(0.0, 50.0)]));
     holds_step("20 packets", &step(|world| world.buffer = 20));
-}
-
-#[test]
-fn what_usually_stands_is_short() {
-    for fps in [30.0, 60.0] {
-        let mut standing: Vec<f64> = (1..=11)
-            .map(|seed| step(|world| (world.seed, world.fps) = (seed, fps)).standing(12.0, 30.0))
-            .collect();
-        standing.sort_by(f64::total_cmp);
-        let (median, worst) = (standing[5], standing[10]);
-        assert!(median < 30.0 && worst < WORST_STANDING_MS, "{fps}/s: median {median}, worst {worst}");
-    }
 }
 
 #[test]
@@ -322,17 +305,17 @@ fn nonsense_changes_nothing() {
 }
 
 #[test]
-fn random_input_neither_panics_nor_leave_the_limits() {
+fn dice_neither_panic_nor_leave_the_limits() {
     let limits = Limits { start_kbps: 4_000, floor_kbps: 500, ceiling_kbps: 60_000 };
     for seed in 0..200 {
-        let mut rng = Rng::with_seed(seed);
+        let mut dice = Dice::new(seed);
         let mut estimator = Estimator::new(limits);
-        let mut wild = move |near: u64| match rng.u32(..8) {
+        let mut wild = move |near: u64| match (dice.roll() * 8.0) as u32 {
             0 => u64::MAX,
             1 => 0,
-            2 => rng.u64(..),
-            3 => 1 << rng.u32(..63),
-            _ => near.saturating_add(rng.u64(..100_000)),
+            2 => (dice.roll() * u64::MAX as f64) as u64,
+            3 => 1 << (dice.roll() * 63.0) as u32,
+            _ => near.saturating_add((dice.roll() * 100_000.0) as u64),
         };
         for i in 0..200u64 {
             let now_us = wild(i * 25_000);

@@ -12,15 +12,14 @@ use crate::sound::{self, CardEvent, ReferenceReader, ReferenceWriter};
 /// # Errors
 /// When there is no encoder to be had.
 pub(super) fn microphone(shared: &Shared, reference: ReferenceReader) -> Result<(), Error> {
-    let handles = sound::CaptureHandles {
-        voice: &shared.link.voice,
-        sound: &shared.sound,
+    let handles = sound::CaptureHandles { voice: &shared.link.voice, sound: &shared.sound };
+    let card_handles = sound::CardHandles {
         heartbeat: &shared.heartbeats.microphone,
         kept_hz: &|key| kept_hz(shared, key),
         stop: &shared.stop,
     };
     let on_event = |event| card(shared, "microphone", |live| &mut live.microphone, event);
-    Ok(sound::capture(&shared.config.sound.request(), reference, handles, on_event)?)
+    Ok(sound::capture(&shared.config.sound.request(), reference, handles, card_handles, on_event)?)
 }
 
 /// Mailboxes to loudspeaker.
@@ -31,13 +30,15 @@ pub(super) fn loudspeaker(shared: &Shared, reference: ReferenceWriter) -> Result
     let handles = sound::PlaybackHandles {
         voices: shared.link.peers.each_ref().map(|peer| &peer.voice),
         sound: &shared.sound,
+    };
+    let card_handles = sound::CardHandles {
         heartbeat: &shared.heartbeats.loudspeaker,
         kept_hz: &|key| kept_hz(shared, key),
         stop: &shared.stop,
     };
     let monitor = || shared.live().monitor.clone();
     let on_event = |event| card(shared, "loudspeaker", |live| &mut live.loudspeaker, event);
-    Ok(sound::playback(&shared.config.sound.request(), monitor, reference, handles, on_event)?)
+    Ok(sound::playback(&shared.config.sound.request(), monitor, reference, handles, card_handles, on_event)?)
 }
 
 fn card(shared: &Shared, what: &str, of: impl Fn(&mut Live) -> &mut SoundCard, event: CardEvent) {

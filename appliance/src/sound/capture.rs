@@ -1,11 +1,12 @@
 //! The capture loop: what the microphone hears, without what the loudspeaker plays, coded into a mailbox;
 //! through every unplugging.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
+use std::sync::atomic::Ordering::Relaxed;
 
-use super::card_event::{CardEvent, Clock, Rate};
-use super::device::{self, BLOCK, CapturePcm, Captured, Opened};
+use super::card_clock::{CardClock, Rate};
+use super::card_event::CardEvent;
+use super::card_loop::{self, CardHandles, POLL_INTERVAL, Server};
+use super::device::{BLOCK, CapturePcm, Captured, Error as DeviceError, Opened, Params};
 use super::echo::{Aec3, EchoCanceller, ReferenceReader};
 use super::error::Error;
 use super::handles::Handles;
@@ -13,17 +14,10 @@ use super::level::Level;
 use super::limiter::{LOOKAHEAD, Limiter};
 use super::open;
 use super::voice_codec::VoiceEncoder;
-use crate::media::heartbeat::Heartbeat;
 use crate::media::mailbox::Mailbox;
 use crate::media::voice::{SAMPLE_RATE_HZ, VOICE_FRAME, VoiceFrame};
 use crate::units::SoundRequest;
 
-/// How long a block is waited for before `stop` is looked at.
-const POLL_INTERVAL: Duration = Duration::from_millis(100);
-/// What opening a card may take.
-const OPENING: Duration = Duration::from_secs(10);
-/// How often a missing card is looked for.
-const RETRY: Duration = Duration::from_millis(500);
 /// Silent frames that a microphone ends with when it is muted: what the other end then invents for frames that
 /// do not come is silence, too.
 const LAST_FRAMES: u32 = 3;
@@ -39,12 +33,6 @@ pub struct CaptureHandles<'a> {
     pub voice: &'a Mailbox<VoiceFrame>,
     /// What the sound threads share.
     pub sound: &'a Handles,
-    /// That the loop makes progress.
-    pub heartbeat: &'a Heartbeat,
-    /// The rate in Hz that a card of this name had when it was used last.
-    pub kept_hz: &'a (dyn Fn(&str) -> Option<f64> + Sync),
-    /// Ends it.
-    pub stop: &'a AtomicBool,
 }
 
 /// Runs the microphone that `request` names until it is stopped.
@@ -55,53 +43,23 @@ pub fn capture(
     request: &SoundRequest,
     reference: ReferenceReader,
     handles: CaptureHandles<'_>,
-    mut on_event: impl FnMut(CardEvent),
+    card: CardHandles<'_>,
+    on_event: impl FnMut(CardEvent),
 ) -> Result<(), Error> {
     let mut microphone = Microphone::new(request, reference, handles)?;
-    while !handles.stop.load(Relaxed) {
-        handles.heartbeat.extend_deadline(OPENING);
-        let Opened { stream: mut pcm, choice, .. } = match open::microphone(request) {
-            Ok(opened) => opened,
-            Err(e) => {
-                on_event(CardEvent::Missing(e));
-                std::thread::sleep(RETRY);
-                continue;
-            }
-        };
-        on_event(CardEvent::Running {
-            device: open::describe(&choice),
-            mode: pcm.params().to_string(),
-            key: choice.candidate.key(),
-        });
-        microphone.begin((handles.kept_hz)(&choice.candidate.key()));
-        let failure = loop {
-            if handles.stop.load(Relaxed) {
-                break None;
-            }
-            handles.heartbeat.beat();
-            match microphone.turn(&mut pcm) {
-                Ok(Some(rate)) => on_event(CardEvent::Clock(rate)),
-                Ok(None) => {}
-                Err(e) => break Some(e),
-            }
-        };
-        if let Some(e) = failure {
-            handles.sound.counters.restarts.fetch_add(1, Relaxed);
-            on_event(CardEvent::Failed(e));
-            std::thread::sleep(RETRY);
-        }
-    }
+    card_loop::run(&mut microphone, &handles.sound.counters, card, on_event);
     Ok(())
 }
 
 /// From blocks of the card to coded frames.
 struct Microphone<'a> {
+    request: &'a SoundRequest,
     handles: CaptureHandles<'a>,
     reference: ReferenceReader,
     canceller: Option<Aec3>,
     limiter: Limiter,
     encoder: VoiceEncoder,
-    clock: Clock,
+    clock: CardClock,
     level: Level,
     frame: [f32; VOICE_FRAME],
     filled: usize,
@@ -114,17 +72,18 @@ struct Microphone<'a> {
 
 impl<'a> Microphone<'a> {
     fn new(
-        request: &SoundRequest,
+        request: &'a SoundRequest,
         reference: ReferenceReader,
         handles: CaptureHandles<'a>,
     ) -> Result<Self, Error> {
         Ok(Self {
+            request,
             handles,
             reference,
             canceller: request.echo_canceller.then(Aec3::new),
             limiter: Limiter::new(request.gain_db as f32),
             encoder: VoiceEncoder::new()?,
-            clock: Clock::new(),
+            clock: CardClock::default(),
             level: Level::default(),
             frame: [0.0; VOICE_FRAME],
             filled: 0,
@@ -132,32 +91,6 @@ impl<'a> Microphone<'a> {
             number: 0,
             last_frames: 0,
         })
-    }
-
-    /// A card was opened.
-    fn begin(&mut self, kept_hz: Option<f64>) {
-        self.clock.begin(kept_hz);
-        self.filled = 0;
-        self.number = self.number.wrapping_add(BEGINNING);
-    }
-
-    /// Waits for a block, and sends a frame when that makes it whole. Says from time to
-    /// time how the clock runs.
-    fn turn(&mut self, pcm: &mut CapturePcm) -> Result<Option<Rate>, device::Error> {
-        let mut block = [0.0; BLOCK];
-        let Some(captured) = pcm.read(&mut block, POLL_INTERVAL)? else { return Ok(None) };
-        let ppm = self.clock.add(captured.position);
-        if let Some(lost) = captured.lost {
-            self.handles.sound.counters.capture_xruns.fetch_add(1, Relaxed);
-            self.clock.restart();
-            self.skip(lost);
-        }
-        self.take(captured, &block);
-        if self.filled == VOICE_FRAME {
-            self.filled = 0;
-            self.finish();
-        }
-        Ok(ppm)
     }
 
     /// Samples were lost: the frames' numbers go on as time does.
@@ -215,6 +148,41 @@ impl<'a> Microphone<'a> {
         let refused = self.handles.voice.put(VoiceFrame { number, capture_us, data }).is_some();
         counters.coded.fetch_add(u64::from(!refused), Relaxed);
         counters.send_dropped.fetch_add(u64::from(refused), Relaxed);
+    }
+}
+
+impl Server for Microphone<'_> {
+    type Pcm = CapturePcm;
+
+    fn open(&self) -> Result<Opened<CapturePcm>, DeviceError> {
+        open::microphone(self.request)
+    }
+
+    fn params(pcm: &CapturePcm) -> Params {
+        pcm.params()
+    }
+
+    fn begin(&mut self, kept_hz: Option<f64>) {
+        self.clock.begin(kept_hz);
+        self.filled = 0;
+        self.number = self.number.wrapping_add(BEGINNING);
+    }
+
+    fn turn(&mut self, pcm: &mut CapturePcm) -> Result<Option<Rate>, DeviceError> {
+        let mut block = [0.0; BLOCK];
+        let Some(captured) = pcm.read(&mut block, POLL_INTERVAL)? else { return Ok(None) };
+        if let Some(lost) = captured.lost {
+            self.handles.sound.counters.capture_xruns.fetch_add(1, Relaxed);
+            self.clock.restart();
+            self.skip(lost);
+        }
+        let rate = self.clock.add(captured.position.index, captured.position.at_us);
+        self.take(captured, &block);
+        if self.filled == VOICE_FRAME {
+            self.filled = 0;
+            self.finish();
+        }
+        Ok(rate)
     }
 }
 

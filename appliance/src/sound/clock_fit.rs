@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 use super::clock_line::ClockLine;
 
 /// The rate that a device should have, in Hz; all indices are of it.
-const NOMINAL_HZ: f64 = 48_000.0;
+const NOMINAL_HZ: f64 = crate::sound::rate::RATE_HZ;
 /// How long a bucket is, in µs.
 const BUCKET_US: f64 = 500_000.0;
 /// Buckets that are fitted: 30 s.

@@ -4,7 +4,7 @@ use std::f32::consts::FRAC_PI_4;
 
 use crate::units::MAX_PEERS;
 
-use super::playout::PERIOD;
+use super::rate::PERIOD;
 
 /// A gain reaches a new value over one period, so that no step is heard.
 pub(crate) struct Mixer {

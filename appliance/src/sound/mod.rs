@@ -8,7 +8,9 @@
 //! Two threads, one for each card; between them stands the ring of what was played, bounded.
 
 mod capture;
+mod card_clock;
 mod card_event;
+mod card_loop;
 pub mod clock_fit;
 pub mod clock_line;
 mod counters;
@@ -32,7 +34,9 @@ mod voice_codec;
 mod voices;
 
 pub use capture::{CaptureHandles, capture};
-pub use card_event::{CardEvent, Rate};
+pub use card_clock::{CardClock, Rate};
+pub use card_event::CardEvent;
+pub use card_loop::CardHandles;
 pub use counters::{SoundCounters, SoundCounts, VoiceCounters, VoiceCounts};
 pub use echo::{ReferenceReader, ReferenceWriter};
 pub use error::Error;

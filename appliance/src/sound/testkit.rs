@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 use std::f64::consts::TAU;
 
 use super::error::Error;
-use super::playout::{Arrived, PERIOD, Playout};
+use super::playout::{Arrived, Playout};
+use super::rate::{PERIOD, RATE_HZ as RATE};
 use super::voice_codec::{DECODER_DELAY, VoiceEncoder};
-use crate::media::voice::{SAMPLE_RATE_HZ, VOICE_FRAME, VOICE_FRAME_US, VoiceFrame};
+use crate::media::voice::{VOICE_FRAME, VOICE_FRAME_US, VoiceFrame};
 
-const RATE: f64 = SAMPLE_RATE_HZ as f64;
 /// What is spoken: a tone, in Hz, so that every click is seen.
 const TONE_HZ: f64 = 440.0;
 const AMPLITUDE: f64 = 0.3;

@@ -7,10 +7,11 @@ use super::error::Error;
 use super::handles::Handles;
 use super::lip_sync;
 use super::mixer::{Mixer, PeakGain};
-use super::playout::{Arrived, PERIOD, Playout};
+use super::playout::{Arrived, Playout};
+use super::rate::{PERIOD, RATE_HZ};
 use super::voice_codec::DECODER_DELAY;
 use crate::media::mailbox::Mailbox;
-use crate::media::voice::{SAMPLE_RATE_HZ, VoiceFrame};
+use crate::media::voice::VoiceFrame;
 use crate::units::{LipSync, MAX_PEERS};
 
 /// A delay for the sake of the picture is set anew when it is off by this much, in samples: 2 ms. What is less
@@ -84,14 +85,14 @@ impl<'a> Voices<'a> {
                 let delay_us = line.time_us(output as f64) - capture_us;
                 // What the delay would be without the picture.
                 let waits = playout.delay(output) - playout.least_delay() as f64;
-                let least_us = delay_us - waits * 1e6 / f64::from(SAMPLE_RATE_HZ);
+                let least_us = delay_us - waits * 1e6 / RATE_HZ;
                 handles.voice_delay_us.store(delay_us as i64, Relaxed);
                 handles.voice_least_us.store(least_us as i64, Relaxed);
                 counters.mouth_to_ear_us.store(delay_us.max(0.0) as u64, Relaxed);
                 let picture_us = handles.picture_least_us.load(Relaxed);
                 let wanted_us = lip_sync::wanted_us(self.lip_sync, picture_us, least_us);
                 self.waits[slot] = wanted_us.map(|wanted_us| {
-                    let wait = (wanted_us - least_us) * f64::from(SAMPLE_RATE_HZ) * 1e-6;
+                    let wait = (wanted_us - least_us) * RATE_HZ * 1e-6;
                     let wanted = playout.least_delay() as f64 + wait;
                     let kept = self.waits[slot].filter(|&kept| (kept as f64 - wanted).abs() < LIP_GRAIN);
                     kept.unwrap_or(wanted as i64)
@@ -104,9 +105,7 @@ impl<'a> Voices<'a> {
             counters.concealed.fetch_add(played.concealed.into(), Relaxed);
             counters.malformed.fetch_add(played.malformed.into(), Relaxed);
             counters.jumps.fetch_add(played.jumps.into(), Relaxed);
-            counters
-                .buffer_us
-                .store(playout.waiting() as u64 * 1_000_000 / u64::from(SAMPLE_RATE_HZ), Relaxed);
+            counters.buffer_us.store((playout.waiting() as f64 * 1e6 / RATE_HZ) as u64, Relaxed);
             handles.drift_ppb.store((playout.drift_ppm(line.rate_hz) * 1e3) as i64, Relaxed);
             self.mixer.add(slot, handles.place.load(Relaxed), &voice, out);
         }

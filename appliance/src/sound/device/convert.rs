@@ -7,7 +7,7 @@ use super::params::{Layout, RATE_HZ};
 use super::samples::{from_stereo, to_mono};
 
 /// Frames of 48 kHz that go in or come out at once: 5 ms.
-pub const BLOCK: usize = 240;
+pub const BLOCK: usize = crate::sound::rate::PERIOD;
 /// Taps of the resampler for a card without 48 kHz: 1.3 ms of delay, 100 dB.
 const TAPS: usize = 128;
 

@@ -10,7 +10,7 @@ use super::error::Error;
 use super::samples::SampleFormat;
 
 /// The rate that the rest of a booth works at, in Hz.
-pub const RATE_HZ: u32 = 48_000;
+pub const RATE_HZ: u32 = crate::media::voice::SAMPLE_RATE_HZ;
 /// What a period should last, in ms; the first that the card takes.
 const PERIODS_MS: [u32; 2] = [5, 10];
 /// Periods in a playback buffer. They are not all filled unless it has run dry before.

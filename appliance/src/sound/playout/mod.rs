@@ -20,14 +20,12 @@ use self::jitter_buffer::{Inserted, JitterBuffer};
 use super::clock_fit::ClockFit;
 use super::clock_line::ClockLine;
 use super::error::Error;
+use super::rate::{PERIOD, RATE_HZ};
 use super::resampler::{SteeredResampler, TAPS};
 use super::voice_codec::VoiceDecoder;
-use crate::media::voice::{SAMPLE_RATE_HZ, VOICE_FRAME, VoiceFrame};
+use crate::media::voice::{VOICE_FRAME, VoiceFrame};
 
-/// Samples that are rendered at once: 5 ms.
-pub(crate) const PERIOD: usize = 240;
 const FRAME: i64 = VOICE_FRAME as i64;
-const SAMPLE_RATE: f64 = SAMPLE_RATE_HZ as f64;
 /// How much faster or slower a voice is played to change its delay. Half a per cent is a twelfth of a
 /// semitone; a listener notices about three times as much (Moore, An Introduction to the Psychology of
 /// Hearing, chapter 6).
@@ -154,11 +152,11 @@ impl Playout {
         self.newest = place;
         let (index, at_us) = ((place * FRAME) as f64, capture_us as f64);
         self.capture_fit.push(index, at_us);
-        let nominal = ClockLine { index, at_us, rate_hz: SAMPLE_RATE };
+        let nominal = ClockLine { index, at_us, rate_hz: RATE_HZ };
         self.capture_line = Some(self.capture_fit.line().unwrap_or(nominal));
     }
 
-    /// Somebody begins to speak: the delay of the last time is kept where it is known.
+    /// Somebody begins to speak. Nothing of a stream before this one counts: its places were others.
     fn begin(&mut self, number: u32, output: i64, frame: VoiceFrame) {
         self.frames.restart(number);
         self.delay.reset();
@@ -172,6 +170,8 @@ impl Playout {
         self.decoded.clear();
         self.inserted = 0;
         self.missing = 0;
+        self.quiet = false;
+        self.at_least = None;
         self.playing = true;
         // Silence leads up to the first frame, and through the resampler's filter.
         let first = output - self.wanted() + LOOKAHEAD;
@@ -229,7 +229,7 @@ impl Playout {
         self.frames.waiting() * VOICE_FRAME + self.decoded.len()
     }
 
-    /// Adds nothing to `out`, but overwrites it with the samples that are to be played from `output` on.
+    /// Fills `out` with the samples that are to be played from `output` on.
     pub(crate) fn render(&mut self, output: i64, out: &mut [f32; PERIOD]) -> Played {
         let mut played = Played::default();
         if !self.playing {
@@ -305,29 +305,26 @@ impl Playout {
         if off < 0 && there < stretch::NEEDED {
             return;
         }
-        let mut unheard = Played::default();
         if off < 0 {
-            self.fill(stretch::NEEDED, &mut unheard);
+            self.fill(stretch::NEEDED, played);
         }
-        played.decoded += unheard.decoded;
-        played.malformed += unheard.malformed;
-        played.concealed += unheard.concealed;
         let samples = self.decoded.make_contiguous();
         let Some(period) = stretch::period(samples) else { return };
         if period as i64 > off.abs() + JUMP / 2 {
             return;
         }
-        if off < 0 {
+        let length = samples.len();
+        let gained = if off < 0 {
             let length = stretch::shorten(samples, period);
             self.decoded.truncate(length);
-            self.inserted -= period as i64;
+            -(period as i64)
         } else {
-            let length = samples.len() + period;
-            self.decoded.resize(length, 0.0);
+            self.decoded.resize(length + period, 0.0);
             stretch::lengthen(self.decoded.make_contiguous(), period);
-            self.inserted += period as i64;
-        }
-        self.short -= if off < 0 { -(period as i64) } else { period as i64 };
+            period as i64
+        };
+        self.inserted += gained;
+        self.short -= gained;
         played.jumps += 1;
     }
 }

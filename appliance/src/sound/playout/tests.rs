@@ -115,3 +115,17 @@ fn who_falls_silent_is_not_invented_for_ever() {
     assert!(!playout.is_playing() && played.concealed <= GONE as u32 + 2, "{played:?}");
     assert_eq!(out, [0.0; PERIOD]);
 }
+
+#[test]
+fn what_the_picture_asked_of_one_stream_is_not_asked_of_the_next() {
+    let mut playout = Playout::new().unwrap();
+    let mut arrived = Arrived::default();
+    playout.arrived(frame(7, &[0xe8, 0, 0]), 0, &mut arrived);
+    // Places count from the stream's own numbers, so that of another stream this would be minutes.
+    playout.wait_for_picture(Some(playout.least_delay() + 480));
+    playout.arrived(frame(1_000_000, &[0xe8, 0, 0]), 240, &mut arrived);
+    playout.arrived(frame(1_000_001, &[0xe8, 0, 0]), 240, &mut arrived);
+    let off = playout.delay(240) - playout.least_delay() as f64;
+    assert!(off.abs() <= 2.0 * PERIOD as f64, "{off} samples off");
+    assert_eq!(arrived.begun, 2);
+}

@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use holobooth::sound::clock_line::{ClockFit, ClockLine};
+use holobooth::sound::CardClock;
+use holobooth::sound::clock_line::ClockLine;
 use holobooth::sound::echo::{Aec3, EchoCanceller, EchoReport, reference};
 
 use super::case::{Clock, FRAME, RATE_HZ, Scene};
@@ -40,14 +41,13 @@ pub struct Outcome {
 /// The stamps of one card.
 struct Stamps {
     clock: Clock,
-    fit: ClockFit,
+    fit: CardClock,
     random: fastrand::Rng,
 }
 
 impl Stamps {
     fn new(clock: Clock, seed: u64) -> Self {
-        let fit = ClockFit::new(RATE_HZ, 0.3 * JITTER_US);
-        let mut stamps = Self { clock, fit, random: fastrand::Rng::with_seed(seed) };
+        let mut stamps = Self { clock, fit: CardClock::default(), random: fastrand::Rng::with_seed(seed) };
         let frames = (BEFORE_S * 100.0) as i32;
         for frame in -frames..0 {
             stamps.line(f64::from(frame) * FRAME as f64);
@@ -59,7 +59,8 @@ impl Stamps {
     fn line(&mut self, index: f64) -> ClockLine {
         let most_us = if self.random.u8(..) < 5 { STRAY_US } else { JITTER_US };
         let late_us = self.random.f64() * most_us;
-        self.fit.add(index + OFFSET, EPOCH_US + 1e6 * self.clock.time_s(index) + late_us)
+        self.fit.add(index + OFFSET, EPOCH_US + 1e6 * self.clock.time_s(index) + late_us);
+        self.fit.line()
     }
 }
 

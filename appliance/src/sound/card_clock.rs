@@ -18,17 +18,11 @@ pub struct Rate {
 
 /// A card's clock: fitted, and until there is a fit, the earliest of its positions at the rate that it says. A
 /// position is read late, never early; one that is followed as it is read would have the line jump by a period.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct CardClock {
     fit: ClockFit,
     earliest: Option<ClockLine>,
     since: u32,
-}
-
-impl Default for CardClock {
-    fn default() -> Self {
-        Self { fit: ClockFit::of_unknown(), earliest: None, since: 0 }
-    }
 }
 
 impl CardClock {

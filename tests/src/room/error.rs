@@ -43,8 +43,8 @@ pub enum Error {
         source: hound::Error,
     },
     /// No voice.
-    #[error("room: espeak-ng (Debian package espeak-ng): {0}")]
-    Voice(String),
+    #[error("room: {0}")]
+    Voice(io::Error),
 }
 
 /// What ALSA refused, for `map_err`.

@@ -1,10 +1,8 @@
 //! Voices that are made on the spot: espeak-ng, two people who tell each other about a party.
 
-use std::path::Path;
-use std::process::Command;
-
 use super::error::Error;
 use super::track::RATE_HZ;
+use crate::espeak::say;
 
 /// Loudness of a voice while it speaks, in dB of full scale (RMS).
 pub const LEVEL_DB: f32 = -26.0;
@@ -13,8 +11,6 @@ pub const OVER_NOISE_DB: f32 = 30.0;
 /// Parts of 20 ms quieter than this under the loudest belong to pauses, in dB.
 const PAUSE_DB: f32 = 30.0;
 const PART: usize = RATE_HZ as usize / 50;
-/// Taps of the filter from espeak's rate to ours, on each side.
-const REACH: i64 = 24;
 
 /// Somebody who speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,48 +58,9 @@ impl Speaker {
     ///
     /// # Errors
     /// When espeak-ng is not there or does not do it.
-    pub fn speaks(self, dir: &Path) -> Result<Vec<f32>, Error> {
-        let path = dir.join(format!("espeak-{self:?}.wav").to_lowercase());
-        let wav = path.display().to_string();
-        let words = ["-v", self.voice(), "-s", "165", "-w", &wav, self.text()];
-        let output = Command::new("espeak-ng").args(words).output();
-        let output = output.map_err(|e| Error::Voice(e.to_string()))?;
-        if !output.status.success() {
-            return Err(Error::Voice(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
-        }
-        let read = || {
-            let mut reader = hound::WavReader::open(&path)?;
-            let samples: Result<Vec<i16>, _> = reader.samples().collect();
-            Ok((samples?, reader.spec().sample_rate))
-        };
-        let (samples, rate_hz) = read().map_err(|source| Error::Wav { path: path.clone(), source })?;
-        let _ = std::fs::remove_file(&path);
-        let samples: Vec<f32> = samples.into_iter().map(|sample| f32::from(sample) / 32_768.0).collect();
-        Ok(at_level(resample(&samples, f64::from(rate_hz)), LEVEL_DB))
+    pub fn speaks(self) -> Result<Vec<f32>, Error> {
+        Ok(at_level(say(self.voice(), "165", self.text()).map_err(Error::Voice)?, LEVEL_DB))
     }
-}
-
-/// From a lower rate to 48 kHz, by a windowed sinc.
-fn resample(samples: &[f32], rate_hz: f64) -> Vec<f32> {
-    let ratio = rate_hz / f64::from(RATE_HZ);
-    let count = (samples.len() as f64 / ratio) as i64;
-    let sample = |n: i64| {
-        let place = n as f64 * ratio;
-        let near = place.round() as i64;
-        let tap = |index: i64| {
-            let found = usize::try_from(index).ok().and_then(|index| samples.get(index));
-            let x = (index as f64 - place) as f32;
-            let sinc = if x.abs() < 1e-6 {
-                1.0
-            } else {
-                (std::f32::consts::PI * x).sin() / (std::f32::consts::PI * x)
-            };
-            let window = 0.5 + 0.5 * (std::f32::consts::PI * x / (REACH + 1) as f32).cos();
-            found.copied().unwrap_or(0.0) * sinc * window
-        };
-        (near - REACH..=near + REACH).map(tap).sum()
-    };
-    (0..count).map(sample).collect()
 }
 
 /// As loud as asked for while somebody speaks.
@@ -125,16 +82,6 @@ fn power(samples: &[f32]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_tone_survives_the_change_of_rate() {
-        let tone = |n: usize, rate: f32| (n as f32 / rate * 1_000.0 * std::f32::consts::TAU).sin();
-        let low: Vec<f32> = (0..22_050).map(|n| tone(n, 22_050.0)).collect();
-        let high = resample(&low, 22_050.0);
-        assert_eq!(high.len(), 48_000);
-        let worst = (4_800..43_200).map(|n| (high[n] - tone(n, 48_000.0)).abs()).fold(0.0, f32::max);
-        assert!(worst < 0.01, "{worst}");
-    }
 
     #[test]
     fn pauses_do_not_count_for_the_level() {

@@ -94,7 +94,7 @@ struct Turn {
 
 fn run(context: &Context, rounds: i64) -> Result<Report, Error> {
     let rounds = if context.quick { 1 } else { rounds };
-    let voices = [Speaker::Anna.speaks(context.dir())?, Speaker::Bert.speaks(context.dir())?];
+    let voices = [Speaker::Anna.speaks()?, Speaker::Bert.speaks()?];
     look_at_movement()?;
     hearing::undisturbed(|| attempt(context, rounds, &voices))
 }

@@ -5,8 +5,8 @@ use std::fmt;
 use std::ops::Range;
 
 use super::fft::convolve;
-use super::interpolate::Interpolator;
 use super::room;
+use crate::interpolate::Interpolator;
 
 /// Nominal samples a second of both cards.
 pub const RATE_HZ: f64 = 48_000.0;

@@ -9,7 +9,6 @@ pub mod cases;
 pub mod chain;
 pub mod cpu;
 pub mod fft;
-pub mod interpolate;
 pub mod measure;
 pub mod peers;
 pub mod room;

@@ -2,7 +2,7 @@
 //! Time–Frequency Weighted Noisy Speech", IEEE TASLP 19(7), 2011.
 
 use super::fft::{Fft, hann, spectra};
-use super::interpolate::Interpolator;
+use crate::interpolate::Interpolator;
 
 const RATE_HZ: f64 = 10_000.0;
 const WINDOW: usize = 256;

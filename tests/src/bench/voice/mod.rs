@@ -244,7 +244,7 @@ fn peer(context: &Context, tuning: Tuning, chirps: usize) -> Result<Row, Error> 
 /// What is concealed, and what a booth's sound costs.
 fn loss(report: &mut Report, context: &Context) -> Result<(), Error> {
     let seconds = if context.quick { 10 } else { 60 };
-    let speech = Speaker::Anna.speaks(context.dir())?;
+    let speech = Speaker::Anna.speaks()?;
     line::lay().map_err(failed("the line"))?;
     println!("\nline                   concealed   late   mouth to ear ms   sound's share of a core: A, B");
     for (name, loss) in LOSSES {

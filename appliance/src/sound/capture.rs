@@ -7,7 +7,7 @@ use super::card_clock::{CardClock, Rate};
 use super::card_event::CardEvent;
 use super::card_loop::{self, CardHandles, POLL_INTERVAL, Server};
 use super::device::{BLOCK, CapturePcm, Captured, Error as DeviceError, Opened, Params};
-use super::echo::{Aec3, EchoCanceller, ReferenceReader};
+use super::echo::{AdaptiveCanceller, EchoCanceller, ReferenceReader};
 use super::error::Error;
 use super::handles::Handles;
 use super::level::Level;
@@ -56,7 +56,7 @@ struct Microphone<'a> {
     request: &'a SoundRequest,
     handles: CaptureHandles<'a>,
     reference: ReferenceReader,
-    canceller: Option<Aec3>,
+    canceller: Option<AdaptiveCanceller>,
     limiter: Limiter,
     encoder: VoiceEncoder,
     clock: CardClock,
@@ -80,7 +80,7 @@ impl<'a> Microphone<'a> {
             request,
             handles,
             reference,
-            canceller: request.echo_canceller.then(Aec3::new),
+            canceller: request.echo_canceller.then(AdaptiveCanceller::new),
             limiter: Limiter::new(request.gain_db as f32),
             encoder: VoiceEncoder::new()?,
             clock: CardClock::default(),

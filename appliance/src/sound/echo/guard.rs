@@ -5,29 +5,31 @@
 //! not taken out but put in, and the residual holds it with a minus. That tells a broken path from double
 //! talk within a tenth of a second, where powers alone cannot.
 //!
-//! AEC3 by itself goes on subtracting the old echo until its delay estimator has changed its mind, which took
-//! 1.6 to 2.5 s in simulated booths; one that begins anew suppresses all echo at once, and finds the delay in
-//! 0.4 s. So who asks the guard begins anew when it says that the path broke.
+//! An adaptive filter that is certain of its path takes the new echo for somebody's voice and learns slowly; one that
+//! begins anew learns it in half a second. So who asks the guard begins anew when it says that the path broke.
 
 use crate::sound::rate::FRAME;
 
-/// How far the sums reach back, for each block of 4 ms: 60 ms.
+/// How far the sums reach back, for each block of 5 ms: 75 ms.
 const FORGET: f64 = 0.935;
 /// Of the estimate, what the residual must hold with a minus.
-const BROKEN: f64 = 0.45;
+const BROKEN: f64 = 0.5;
 /// How correlated both must be: a near voice that is louder than the echo has some of everything in it.
 const CORRELATED: f64 = 0.5;
+/// The same, for it to be doubted.
+const DOUBTFUL: f64 = 0.12;
+const DOUBTFULLY_CORRELATED: f64 = 0.2;
 /// Of the estimate, what the residual may hold when it has proven right, and for how many blocks it must.
 const RIGHT: f64 = 0.2;
 const PROVEN_BLOCKS: u32 = 60;
-/// The estimate's mean square that is loud enough to judge by, in a full scale of 32768: -62 dB.
-const LOUD: f64 = 700.0;
+/// The estimate's mean square that is loud enough to judge by: -62 dB.
+const LOUD: f64 = 6.5e-7;
 /// Blocks for which it must look broken.
 const BROKEN_BLOCKS: u32 = 5;
 /// Blocks for which it stays ducked after it last looked broken.
 const HOLD_BLOCKS: u32 = 150;
 /// Never ducked for longer: 1.5 s.
-const MOST_BLOCKS: u32 = 375;
+const MOST_BLOCKS: u32 = 300;
 /// What ducking leaves: -20 dB.
 const DUCKED: f32 = 0.1;
 /// Samples over which the gain falls by a factor of e, and rises.
@@ -41,6 +43,7 @@ pub struct EchoGuard {
     estimate: f64,
     residual: f64,
     suspicious: u32,
+    doubtful: bool,
     /// Blocks for which the estimate has proven right, since the filter began anew.
     proven: u32,
     /// Blocks for which it is still ducked, and for which it has been.
@@ -65,6 +68,7 @@ impl EchoGuard {
             estimate: 0.0,
             residual: 0.0,
             suspicious: 0,
+            doubtful: false,
             proven: 0,
             hold: 0,
             held: 0,
@@ -73,8 +77,8 @@ impl EchoGuard {
         }
     }
 
-    /// Takes a block of 4 ms of the lowest band, full scale 32768: as captured, and as the linear filter left
-    /// it. Gives whether the path broke with this block; the filter should then begin anew.
+    /// Takes a block of 5 ms, full scale at ±1: as captured, and as the adaptive filter left it. Gives whether the
+    /// path broke with this block; the filter should then begin anew.
     pub fn look(&mut self, captured: &[f32], residual: &[f32]) -> bool {
         let (mut cross, mut estimate, mut left) = (0.0, 0.0, 0.0);
         for (captured, residual) in captured.iter().zip(residual) {
@@ -87,9 +91,12 @@ impl EchoGuard {
         self.cross = FORGET * self.cross + (1.0 - FORGET) * cross / count;
         self.estimate = FORGET * self.estimate + (1.0 - FORGET) * estimate / count;
         self.residual = FORGET * self.residual + (1.0 - FORGET) * left / count;
-        let put_in = -self.cross > BROKEN * self.estimate
-            && -self.cross > CORRELATED * (self.estimate * self.residual).sqrt();
-        let looks_broken = self.estimate > LOUD && put_in;
+        let both = (self.estimate * self.residual).sqrt();
+        let put_in = |part: f64, correlated: f64| {
+            self.estimate > LOUD && -self.cross > part * self.estimate && -self.cross > correlated * both
+        };
+        let looks_broken = put_in(BROKEN, CORRELATED);
+        self.doubtful = put_in(DOUBTFUL, DOUBTFULLY_CORRELATED);
         self.suspicious = if looks_broken { self.suspicious + 1 } else { 0 };
         let right = self.estimate > LOUD && self.cross.abs() < RIGHT * self.estimate;
         self.proven += u32::from(right && self.proven < PROVEN_BLOCKS);
@@ -134,6 +141,12 @@ impl EchoGuard {
         }
     }
 
+    /// Whether the estimate may be wrong: too early to duck, and late enough not to believe it.
+    #[must_use]
+    pub fn doubts(&self) -> bool {
+        self.doubtful
+    }
+
     /// Whether it ducks now.
     #[must_use]
     pub fn ducking(&self) -> bool {
@@ -151,10 +164,10 @@ impl EchoGuard {
 mod tests {
     use super::*;
 
-    const BLOCK: usize = 64;
+    const BLOCK: usize = FRAME / 2;
 
-    /// A guard that is shown so many blocks of 4 ms: the echo's estimate, how much of the estimate is no
-    /// longer in what is heard, and a near voice, all noise of mean square 1e6 times what is given.
+    /// A guard that is shown so many blocks of 5 ms: the echo's estimate, how much of the estimate is no
+    /// longer in what is heard, and a near voice, all noise of a thousandth of the mean square that is given.
     struct Room {
         guard: EchoGuard,
         random: fastrand::Rng,
@@ -166,7 +179,7 @@ mod tests {
         }
 
         fn noise(&mut self, power: f64) -> [f32; BLOCK] {
-            let amplitude = (3e6 * power).sqrt() as f32;
+            let amplitude = (3e-3 * power).sqrt() as f32;
             std::array::from_fn(|_| amplitude * (2.0 * self.random.f32() - 1.0))
         }
 

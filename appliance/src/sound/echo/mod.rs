@@ -1,16 +1,26 @@
 //! The echo canceller: takes what the loudspeaker played out of what the microphone heard.
 //!
-//! [`reference`] brings what was played onto the microphone's clock, [`Aec3`] removes its echo and, in a
-//! noisy place, noise; [`guard`] ducks the microphone while the echo's path has changed and is being learnt
-//! anew.
+//! ```text
+//!   microphone ─► − ─► post filter ─► guard ─► frame
+//!                 ▲        ▲
+//!   played ─► adaptive filter (its place by the delay finder)
+//! ```
+//! [`reference`] brings what was played onto the microphone's clock; the adaptive filter learns the echo's path and
+//! takes the echo out; the post filter suppresses what is left of it and, in a noisy place, noise; [`guard`] ducks the
+//! microphone while the path has changed and is being learnt anew.
 
-mod aec3;
-mod bands;
+mod adaptive;
 mod canceller;
+mod delay_finder;
 pub mod guard;
-mod noise;
+mod high_pass;
+mod kalman_filter;
+mod least;
+mod post_filter;
 mod reference;
+mod snr;
+mod spectrum;
 
-pub use self::aec3::Aec3;
+pub use self::adaptive::AdaptiveCanceller;
 pub use self::canceller::{EchoCanceller, EchoReport};
 pub use self::reference::{ReferenceReader, ReferenceWriter, reference};

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use holobooth::sound::CardClock;
 use holobooth::sound::clock_line::ClockLine;
-use holobooth::sound::echo::{Aec3, EchoCanceller, EchoReport, reference};
+use holobooth::sound::echo::{AdaptiveCanceller, EchoCanceller, EchoReport, reference};
 
 use super::case::{Clock, FRAME, RATE_HZ, Scene};
 use super::cpu::Stopwatch;
@@ -70,7 +70,7 @@ impl Stamps {
 /// When the reference's resampler fails.
 pub fn run(scene: &Scene, step_s: f64, seed: u64) -> Result<Outcome, holobooth::sound::resampler::Error> {
     let (mut writer, mut reader) = reference(LEAD_US)?;
-    let mut canceller = Aec3::new();
+    let mut canceller = AdaptiveCanceller::new();
     let (mut dac, mut adc) = (Stamps::new(scene.dac, seed), Stamps::new(scene.adc, seed + 1));
     let mut to_play: VecDeque<(usize, &[f32])> =
         scene.far.chunks_exact(FRAME).enumerate().map(|(at, block)| (at * FRAME, block)).collect();

@@ -9,7 +9,7 @@ use super::peers;
 /// A canceller, and what it is told of clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
-    /// Ours: the reference on the microphone's clock, AEC3 tuned, the guard.
+    /// Ours: the reference on the microphone's clock, the adaptive filter, the guard.
     Us,
     /// `sonora`'s pipeline as it comes.
     Sonora,

@@ -3,6 +3,7 @@
 
 mod error;
 mod heartbeats;
+mod mute;
 mod report;
 mod shared;
 mod sound;
@@ -157,7 +158,7 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
     };
     let choice = Mutex::new(None);
     let failure = Mutex::new(None);
-    report::mute(&shared, shared.config.sound.muted);
+    mute::set(&shared, shared.config.sound.muted);
     std::thread::scope(|scope| {
         let supervisor = Supervisor { scope, stop: &shared.stop, failure: &failure };
         let (shared, choice) = (&shared, &choice);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
+use super::mute;
 use super::shared::Shared;
 use super::sound::KeptRates;
 use crate::codec::Choice;
@@ -214,18 +215,6 @@ pub(super) fn answer(shared: &Shared, choice: &Mutex<Option<Choice>>, orders: &m
 const RELOADING: &str =
     "this booth ends now, and whoever runs it starts it again, with the configuration as it is then";
 
-/// Switches the microphone off or on.
-pub(super) fn mute(shared: &Shared, muted: bool) -> String {
-    let before = shared.sound.muted.swap(muted, Relaxed);
-    shared.link.muted.store(muted, Relaxed);
-    shared.marks.own_muted.store(muted, Relaxed);
-    if before != muted {
-        log::info!("booth {}: the microphone is {}", shared.name, if muted { "off" } else { "on" });
-    }
-    let word = if muted { "off: no sound leaves this booth" } else { "on" };
-    format!("the microphone is {word}")
-}
-
 /// Has an order carried out.
 fn order(line: &str, shared: &Shared, orders: &mpsc::Sender<Order>) -> Result<String, String> {
     if line == "reload" {
@@ -234,7 +223,7 @@ fn order(line: &str, shared: &Shared, orders: &mpsc::Sender<Order>) -> Result<St
         return Ok(RELOADING.to_owned());
     }
     if let Some(muted) = [("mute", true), ("unmute", false)].iter().find(|(word, _)| *word == line) {
-        return Ok(mute(shared, muted.1));
+        return Ok(mute::set(shared, muted.1));
     }
     let (answer, answered) = std::sync::mpsc::sync_channel(1);
     let order = match line.split_once(' ') {

@@ -1,19 +1,19 @@
 //! Mouth to ear, us and GStreamer, in one run; what is invented when the line loses sound; what it costs.
 
+mod booths;
 mod gstreamer;
+mod loss;
 
 use serde_json::{Value, json};
 
-use crate::booth::{Booth, Pair, Plan, Sound, Status};
+use self::booths::{SETTLE_US, booths, rooms, voice};
+use self::gstreamer::{Pipeline, Tuning};
 use crate::child::Side;
 use crate::clock::{now_us, sleep_until_us};
 use crate::hearing::Chirp;
-use crate::line::{self, Faults, Loss};
 use crate::report::Report;
-use crate::room::voice::Speaker;
 use crate::room::{self, AHEAD_US, Acoustics, Recording, Room};
-use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS, failed};
-use gstreamer::{Pipeline, Tuning};
+use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS};
 
 /// The bench `voice`.
 pub(super) const VOICE: Scenario = Scenario {
@@ -38,21 +38,9 @@ const TUNINGS: [Tuning; 5] = [
 const ROUNDS: usize = 3;
 const INTERVAL_US: std::ops::Range<i64> = 450_000..650_000;
 const LONGEST_US: i64 = 600_000;
-const SETTLE_US: i64 = 5_000_000;
 const SEED: u64 = 13;
 /// More chirps lost than this, in per cent, and a chain is no telephone.
 const LOST_PERCENT: usize = 2;
-const RTT_MS: u32 = 20;
-const RATE_MBIT: u32 = 20;
-/// The line's losses, and whether they come one by one.
-const LOSSES: [(&str, Loss); 3] = [
-    ("clean", Loss::Random(0.0)),
-    ("5 % random", Loss::Random(5.0)),
-    ("5 % in bursts of 3", Loss::Bursts { percent: 5.0, length: 3.0 }),
-];
-const FIRST_VOICE_MS: i64 = 15_000;
-/// What names a booth's threads of sound.
-const THREADS: [&str; 2] = ["microphone", "loudspeaker"];
 
 /// What was measured of one chain, in µs, sorted.
 struct Row {
@@ -108,7 +96,7 @@ fn run(context: &Context) -> Result<Report, Error> {
         delay(&mut report, context, chirps)?;
     }
     if part("loss") {
-        loss(&mut report, context)?;
+        loss::run(&mut report, context)?;
     }
     Ok(report)
 }
@@ -179,11 +167,6 @@ fn row(name: &str, times: &[i64], said: &Recording, heard: &Recording) -> Row {
     Row { name: name.to_owned(), delays_us, asked: times.len(), why }
 }
 
-fn rooms(seconds: u32) -> Result<[Room; 2], Error> {
-    let start = |side| Room::start(room::Plan::of(side, (0, 0), Acoustics::deaf(), seconds));
-    Ok([start(Side::A)?, start(Side::B)?])
-}
-
 /// One cable, from end to end, with nothing in between.
 fn cable(chirps: usize) -> Result<Row, Error> {
     let room = Room::start(room::Plan::of(Side::A, (0, 0), Acoustics::deaf(), 60).one_cable())?;
@@ -205,23 +188,6 @@ fn ours(context: &Context, chirps: usize) -> Result<Row, Error> {
     Ok(row("holobooth", &times, &a, &b))
 }
 
-/// Two booths with sound and without video, that hear each other.
-fn booths(context: &Context) -> Result<Pair, Error> {
-    let mut pair = Pair::new(context.dir())?;
-    pair.a.use_sound(Sound::of(Side::A));
-    pair.b.use_sound(Sound::of(Side::B));
-    let plan = Plan { camera: false, screen: false, ..Plan::both_ways((640, 480)) };
-    pair.start(plan, plan)?;
-    for booth in [&mut pair.a, &mut pair.b] {
-        booth.wait("playing a voice", FIRST_VOICE_MS, |status| voice(status, "played") > 100)?;
-    }
-    Ok(pair)
-}
-
-fn voice(status: &Status, name: &str) -> i64 {
-    status.number(&format!("/peers/0/voice/{name}"))
-}
-
 fn peer(context: &Context, tuning: Tuning, chirps: usize) -> Result<Row, Error> {
     let [a, b] = rooms(120)?;
     let nothing = |why: String| Row { name: tuning.name.to_owned(), delays_us: Vec::new(), asked: 0, why };
@@ -239,55 +205,4 @@ fn peer(context: &Context, tuning: Tuning, chirps: usize) -> Result<Row, Error> 
         row.why = crate::booth::tail(&printed, 4).replace('\n', "; ");
     }
     Ok(row)
-}
-
-/// What is concealed, and what a booth's sound costs.
-fn loss(report: &mut Report, context: &Context) -> Result<(), Error> {
-    let seconds = if context.quick { 10 } else { 60 };
-    let speech = Speaker::Anna.speaks()?;
-    line::lay().map_err(failed("the line"))?;
-    println!("\nline                   concealed   late   mouth to ear ms   sound's share of a core: A, B");
-    for (name, loss) in LOSSES {
-        let faults = Faults { rtt_ms: RTT_MS, loss, rate_mbit: RATE_MBIT };
-        line::set(&faults).map_err(failed("the line"))?;
-        let [a, b] = rooms(seconds as u32 + 60)?;
-        let mut pair = booths(context)?;
-        sleep_until_us(now_us() + SETTLE_US);
-        let samples: Vec<f32> = speech.iter().copied().cycle().take((seconds * 48_000) as usize).collect();
-        a.say(now_us() + AHEAD_US, samples.into())?;
-        let (from_us, before) = (now_us(), pair.b.status());
-        let busy = || [&pair.a, &pair.b].map(processor_us);
-        let busy_before = busy();
-        sleep_until_us(from_us + seconds * 1_000_000);
-        let (took_us, busy_after, after) = (now_us() - from_us, busy(), pair.b.status());
-        let ended = pair.ended();
-        pair.a.stop();
-        pair.b.stop();
-        let _ = (a.stop()?, b.stop()?);
-        let grew = |count: &str| voice(&after, count) - voice(&before, count);
-        let all = grew("played") + grew("concealed");
-        let share = grew("concealed") as f64 * 100.0 / all.max(1) as f64;
-        let cost = [0, 1].map(|n| (busy_after[n] - busy_before[n]) as f64 * 100.0 / took_us as f64);
-        let way_us = voice(&after, "mouth_to_ear_us");
-        println!(
-            "{name:<22} {share:>7.2} % {:>6} {:>17.1}   {:.1} %, {:.1} %",
-            grew("late"),
-            way_us as f64 / 1_000.0,
-            cost[0],
-            cost[1]
-        );
-        report.check(format!("{name}: both booths run on"), ended.is_none(), ended.unwrap_or_default());
-        report.check(format!("{name}: a voice is played"), all >= seconds * 90, all);
-        let figures = json!({
-            "concealed_percent": share, "late": grew("late"), "mouth_to_ear_us": way_us, "buffer_us": voice(&after, "buffer_us"),
-            "processor_percent": cost,
-        });
-        report.figure(name, figures);
-    }
-    Ok(())
-}
-
-/// What its threads of sound took so far.
-fn processor_us(booth: &Booth) -> i64 {
-    THREADS.iter().map(|name| booth.thread_processor_us(name)).sum()
 }

@@ -31,3 +31,15 @@ pub fn set_realtime_priority(priority: u8) -> io::Result<()> {
     set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Crossplatform(value), fifo)
         .map_err(|e| io::Error::other(e.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unit_allows_what_is_asked_for() {
+        let most = [SOUND, DISPLAY, CAPTURE, DECODE, LINK].into_iter().max().unwrap();
+        let unit = include_str!("../../systemd/system/holobooth.service");
+        assert!(unit.lines().any(|line| line == format!("LimitRTPRIO={most}")), "{most}");
+    }
+}

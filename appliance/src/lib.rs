@@ -8,6 +8,7 @@ pub mod codec;
 pub mod config;
 pub mod doctor;
 pub mod health;
+pub mod input;
 pub mod link;
 pub mod media;
 pub mod pairing;

@@ -15,6 +15,7 @@ pub mod gstreamer;
 pub mod hearing;
 pub mod hotplug;
 pub mod interpolate;
+pub mod keyboard;
 pub mod line;
 pub mod loopback;
 pub mod machine;

@@ -245,7 +245,7 @@ pub fn run(config: Config, stop: Arc<AtomicBool>) -> Result<(), Error> {
     failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
 }
 
-/// Starts microphone and loudspeaker, as far as they are wanted.
+/// Starts the microphone with its key and the loudspeaker, as far as they are wanted.
 fn start_sound<'scope>(supervisor: &Supervisor<'scope, '_>, shared: &'scope Shared) {
     let (writer, reader) = match crate::sound::reference() {
         Ok(ends) => ends,
@@ -259,6 +259,12 @@ fn start_sound<'scope>(supervisor: &Supervisor<'scope, '_>, shared: &'scope Shar
         supervisor.start_realtime(&shared.heartbeats.microphone, realtime::SOUND, move || {
             sound::microphone(shared, reader)
         });
+        if !shared.config.sound.mute_key.codes().is_empty() {
+            supervisor.start(&shared.heartbeats.input, move || {
+                mute::listen(shared);
+                Ok(())
+            });
+        }
     }
     if shared.config.sound.loudspeaker != SoundDeviceRequest::None {
         supervisor.start_realtime(&shared.heartbeats.loudspeaker, realtime::SOUND, move || {

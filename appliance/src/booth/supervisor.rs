@@ -94,11 +94,12 @@ pub(super) fn watch_over(shared: &Shared) {
         decode,
         microphone,
         loudspeaker,
+        input,
         status,
         discovery,
         code,
     } = &shared.heartbeats;
-    let sound = [microphone, loudspeaker];
+    let sound = [microphone, loudspeaker, input];
     let others = [booth, display, capture, encode, status, discovery, code, &shared.link.heartbeat];
     let heartbeats: Vec<_> = others.into_iter().chain(sound).chain(decode).collect();
     let mut watchdog = Watchdog::new(health::watched());

@@ -10,8 +10,8 @@ use toml::Spanned;
 use super::network::{Network, Time, Update};
 use crate::pairing::{Code, Fingerprint, RoomKey};
 use crate::units::{
-    CameraRequest, CodecRequest, Format, LipSync, MAX_PEERS, ModeRequest, ScreenRequest, SoundDeviceRequest,
-    SoundRequest,
+    CameraRequest, CodecRequest, Format, Keys, LipSync, MAX_PEERS, ModeRequest, ScreenRequest,
+    SoundDeviceRequest, SoundRequest,
 };
 
 /// A value that remembers where in the file it stood, so that a refusal can name the line.
@@ -314,6 +314,10 @@ pub struct Sound {
     pub echo_canceller: bool,
     /// Whether the microphone is off when the booth starts; `holobooth unmute` switches it on.
     pub muted: bool,
+    /// The key or button that switches the microphone off and on, on any input device that has it, by its name in
+    /// the kernel, such as `KEY_F1` or `BTN_0`; several as a list; `none` for no key. `KEY_MICMUTE` is the
+    /// microphone key of keyboards and of conference speakerphones on USB.
+    pub mute_key: Keys,
     /// `sync`: picture and sound of one moment come at the same time, and whichever is earlier waits, 60 ms at
     /// most; or `voice-first`: sound never waits.
     pub lip_sync: LipSync,
@@ -328,6 +332,7 @@ impl Default for Sound {
             gain_db: at(0),
             echo_canceller: true,
             muted: false,
+            mute_key: Keys::new(vec![Keys::MICMUTE]),
             lip_sync: LipSync::Sync,
         }
     }

@@ -3,18 +3,21 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use evdev::KeyCode;
+
 use super::hearing::{self, Rooms, check_rooms};
 use crate::booth::{Pair, Plan, Sound, Status};
 use crate::child::{Running, Side};
-use crate::clock::{now_us, sleep_until_us};
+use crate::clock::{now_us, sleep_until_us, wait_until};
 use crate::hearing::{PART, db};
+use crate::keyboard::Keyboard;
 use crate::report::Report;
 use crate::room::{AHEAD_US, Acoustics, RATE_HZ, Recording};
 use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS, failed};
 
 pub(crate) const SCENARIO: Scenario = Scenario {
     name: "mute",
-    summary: "a full-scale tone at a muted microphone: no voice on the wire, exact silence at the other loudspeaker; both say so; unmuted, it is heard at once",
+    summary: "a full-scale tone at a muted microphone: no voice on the wire, exact silence at the other loudspeaker; both say so; unmuted, it is heard at once; a keyboard's key does the same",
     kind: Kind::Scenario,
     place: TWO_BOOTHS,
     relay: false,
@@ -32,6 +35,9 @@ const SILENT_WITHIN_US: i64 = 300_000;
 const HEARD_WITHIN_US: i64 = 500_000;
 /// A tone that is there, in dB.
 const HEARD_DB: f32 = -20.0;
+const KEYBOARD: &str = "A keyboard of the rig";
+/// Until a booth has noticed a keyboard or a key, in ms.
+const KEY_WITHIN_MS: i64 = 3_000;
 /// A file of tcpdump's: its header, and that of each packet.
 const PCAP_HEADER: usize = 24;
 const PACKET_HEADER: usize = 16;
@@ -66,6 +72,7 @@ fn attempt(context: &Context) -> Result<Report, Error> {
     let said_us = order(&mut report, &pair, "unmute")?;
     sleep_until_us(said_us + 2 * S);
     let end = [pair.a.status(), pair.b.status()];
+    key(&mut report, &pair)?;
     report.check("both booths run on", pair.ended().is_none(), pair.ended().unwrap_or_default());
     pair.a.stop();
     pair.b.stop();
@@ -83,6 +90,42 @@ fn order(report: &mut Report, pair: &Pair, command: &str) -> Result<i64, Error> 
     let (done, said) = pair.a.command(&[command])?;
     report.check(format!("holobooth {command}"), done, said);
     Ok(now_us())
+}
+
+/// A keyboard is plugged in: its key mutes A, however long it is held, and pressed again lets A speak.
+fn key(report: &mut Report, pair: &Pair) -> Result<(), Error> {
+    let mut keyboard =
+        Keyboard::plug_in(KEYBOARD, KeyCode::KEY_MICMUTE).map_err(failed("a keyboard (uinput)"))?;
+    let said = |line: &str| pair.a.log().matches(line).count();
+    let (opened, pressed) = (format!("input: {KEYBOARD} switches"), format!("key of {KEYBOARD} was pressed"));
+    let took_ms = wait_until(KEY_WITHIN_MS, 20, || said(&opened) == 1);
+    report.check("a keyboard that is plugged in is read", took_ms.is_some(), format!("{took_ms:?} ms"));
+    for (times, muted) in [(1, true), (2, false)] {
+        keyboard.press().map_err(failed("a key"))?;
+        wait_until(KEY_WITHIN_MS, 20, || said(&pressed) >= times);
+        let is = || {
+            [(&pair.a, "/sound/muted"), (&pair.b, "/peers/0/muted")]
+                .map(|(booth, path)| booth.status().json().pointer(path).and_then(serde_json::Value::as_bool))
+        };
+        wait_until(KEY_WITHIN_MS, 20, || is() == [Some(muted); 2]);
+        let found = format!("muted {:?}, {} times pressed", is(), said(&pressed));
+        let title = format!("its key pressed and held, time {times}: both say so");
+        report.check(title, is() == [Some(muted); 2] && said(&pressed) == times, found);
+        let coded = || pair.a.status().number("/sound/coded");
+        // A voice ends with a few frames of silence.
+        sleep_until_us(now_us() + S / 5);
+        let before = coded();
+        sleep_until_us(now_us() + S / 2);
+        let grew = coded() - before;
+        let title =
+            if muted { "muted by key, no frame is coded" } else { "unmuted by key, frames are coded" };
+        report.check(title, (grew == 0) == muted, grew);
+    }
+    drop(keyboard);
+    let gone = format!("input: {KEYBOARD} (");
+    let took_ms = wait_until(KEY_WITHIN_MS, 20, || said(&gone) == 1);
+    report.check("unplugged, it is said once", took_ms.is_some(), format!("{took_ms:?} ms"));
+    Ok(())
 }
 
 /// As loud as can be.
@@ -108,7 +151,7 @@ impl Wire {
         let log = dir.join(format!("tcpdump-{name}.log"));
         let mut tcpdump =
             Running::start(Side::A, Path::new("tcpdump"), &words, &log).map_err(failed("tcpdump"))?;
-        crate::clock::wait_until(5_000, 50, || tcpdump.printed().contains("listening on"));
+        wait_until(5_000, 50, || tcpdump.printed().contains("listening on"));
         sleep_until_us(now_us() + COUNT_US);
         tcpdump.stop();
         let bytes = std::fs::read(&file).map_err(failed(path))?;
@@ -188,7 +231,11 @@ fn heard(report: &mut Report, b: &Recording, (open_us, muted_us, unmuted_us, sai
     let first = again.chunks_exact(PART).position(|part| db(part) > HEARD_DB);
     let after_us = first.map(|part| (part * PART) as i64 * S / i64::from(RATE_HZ));
     let held = after_us.is_some_and(|after_us| after_us <= HEARD_WITHIN_US);
-    report.check("unmuted, it is heard at once", held, format!("after {after_us:?} µs"));
+    report.check(
+        "unmuted, it is heard at once; a keyboard's key does the same",
+        held,
+        format!("after {after_us:?} µs"),
+    );
     report.figure("heard_again_us", after_us);
 }
 

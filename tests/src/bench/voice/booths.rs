@@ -9,9 +9,12 @@ use crate::scenario::{Context, Error};
 pub(super) const SETTLE_US: i64 = 5_000_000;
 const FIRST_VOICE_MS: i64 = 15_000;
 
-/// Both rooms, without an echo, for so many seconds.
-pub(super) fn rooms(seconds: u32) -> Result<[Room; 2], Error> {
-    let start = |side| Room::start(room::Plan::of(side, (0, 0), Acoustics::deaf(), seconds));
+/// Both rooms, without an echo, for so many seconds; with noise at the microphones, or without.
+pub(super) fn rooms(seconds: u32, noise: bool) -> Result<[Room; 2], Error> {
+    let start = |side| {
+        let plan = room::Plan::of(side, (0, 0), Acoustics::deaf(), seconds);
+        Room::start(room::Plan { noise_db: plan.noise_db.filter(|_| noise), ..plan })
+    };
     Ok([start(Side::A)?, start(Side::B)?])
 }
 

@@ -1,8 +1,10 @@
-//! Mouth to ear, us and GStreamer, in one run; what is invented when the line loses sound; what it costs.
+//! Mouth to ear, us and GStreamer, in one run; what a line that loses sound does to a voice; what it costs.
 
 mod booths;
 mod gstreamer;
+mod in_step;
 mod loss;
+mod visqol;
 
 use serde_json::{Value, json};
 
@@ -18,11 +20,11 @@ use crate::scenario::{Context, Error, Kind, Scenario, TWO_BOOTHS};
 /// The bench `voice`.
 pub(super) const VOICE: Scenario = Scenario {
     name: "voice",
-    summary: "mouth to ear of a voice without video: us and GStreamer with WebRTC's canceller; concealment at 5 % loss; processor",
+    summary: "mouth to ear of a voice without video: us and GStreamer with WebRTC's canceller; what 5 % loss conceals and does to a voice; processor",
     kind: Kind::Bench,
     place: TWO_BOOTHS,
     relay: false,
-    time_limit_s: 1_500,
+    time_limit_s: 2_100,
     run,
 };
 
@@ -176,7 +178,7 @@ fn cable(chirps: usize) -> Result<Row, Error> {
 }
 
 fn ours(context: &Context, chirps: usize) -> Result<Row, Error> {
-    let [a, b] = rooms(120)?;
+    let [a, b] = rooms(120, true)?;
     let mut pair = booths(context)?;
     sleep_until_us(now_us() + SETTLE_US);
     let times = say(&a, chirps)?;
@@ -189,7 +191,7 @@ fn ours(context: &Context, chirps: usize) -> Result<Row, Error> {
 }
 
 fn peer(context: &Context, tuning: Tuning, chirps: usize) -> Result<Row, Error> {
-    let [a, b] = rooms(120)?;
+    let [a, b] = rooms(120, true)?;
     let nothing = |why: String| Row { name: tuning.name.to_owned(), delays_us: Vec::new(), asked: 0, why };
     let mut pipeline = match Pipeline::start(tuning, context.dir()) {
         Ok(pipeline) => pipeline,

@@ -4,6 +4,7 @@ mod exit;
 mod rescue;
 mod upkeep;
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use holobooth::config::{Config, NOTICES, SAMPLE, STATUS_SOCKET};
 use holobooth::pairing::{Code, Identity, RoomKey};
 use holobooth::provision::{self, Places};
 use holobooth::{booth, doctor, health, update};
+use serde::Serialize;
 
 use crate::exit::fail;
 
@@ -135,7 +137,14 @@ enum Command {
     },
     /// Look at everything under the booth, from the kernel to the other booth: what is wrong, and what to do.
     /// Takes less than 10 s.
+    ///
+    /// `holobooth doctor sound` checks the sound instead: for ten seconds the booth is silent, a rising tone comes out
+    /// of the loudspeaker, and the microphone listens. It tells the delay, how loud the echo is beside a voice (SER),
+    /// clipping, noise and reverberation. A booth that runs is asked to do it, and shows both levels and the result.
     Doctor {
+        /// Check this instead, by trying it.
+        #[arg(value_enum)]
+        what: Option<Trial>,
         /// One JSON object instead of a line a layer.
         #[arg(long)]
         json: bool,
@@ -186,6 +195,13 @@ enum Command {
     /// Understands a stick's file, in the sandbox that `stick` makes.
     #[command(name = provision::EVALUATE, hide = true)]
     Evaluate,
+}
+
+/// What the doctor tries out when asked.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Trial {
+    /// Loudspeaker, room and microphone.
+    Sound,
 }
 
 /// Where the configuration is: what came by stick over what came with the image, or one file alone.
@@ -403,14 +419,13 @@ fn run(cli: Cli) -> Result<(), ExitCode> {
             let code = Code::parse(&code).map_err(|e| fail(2, &e))?.digits();
             order(&socket, format!("pair {code} {}", booth.unwrap_or_default()).trim_end())
         }
-        Command::Doctor { json, origin } => {
+        Command::Doctor { what: None, json, origin } => {
             let findings = doctor::examine(&origin.describe(), origin.read(), booth::probe_codecs);
-            if json {
-                println!("{}", serde_json::to_string(&findings).map_err(|e| fail(1, &e))?);
-            } else {
-                print!("{findings}");
-            }
-            if findings.wrong == 0 { Ok(()) } else { Err(ExitCode::from(1)) }
+            findings_of(&findings, findings.wrong, json)
+        }
+        Command::Doctor { what: Some(Trial::Sound), json, origin } => {
+            let findings = doctor::check_sound(&origin.describe(), origin.read());
+            findings_of(&findings, findings.report.wrong, json)
         }
         Command::Reload { socket } => order(&socket, "reload"),
         Command::Mute { socket } => order(&socket, "mute"),
@@ -450,6 +465,16 @@ fn run(cli: Cli) -> Result<(), ExitCode> {
         Command::Man { folder } => clap_mangen::generate_to(Cli::command(), folder).map_err(|e| fail(1, &e)),
         Command::Evaluate => provision::within().map_err(|e| fail(1, &e)),
     }
+}
+
+/// Prints what the doctor has found, of which so much is wrong.
+fn findings_of<T: Display + Serialize>(findings: &T, wrong: usize, json: bool) -> Result<(), ExitCode> {
+    if json {
+        println!("{}", serde_json::to_string(findings).map_err(|e| fail(1, &e))?);
+    } else {
+        print!("{findings}");
+    }
+    if wrong == 0 { Ok(()) } else { Err(ExitCode::from(1)) }
 }
 
 fn say(line: &str) -> Result<(), ExitCode> {

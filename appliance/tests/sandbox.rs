@@ -24,7 +24,7 @@ fn program() -> Sandbox {
 
 #[test]
 fn it_understands_what_it_is_given() {
-    let Verdict::Good { changes, network } = program().ask(&question(b"[camera]\nfps = 30\n")).unwrap()
+    let Verdict::Good { changes, network, .. } = program().ask(&question(b"[camera]\nfps = 30\n")).unwrap()
     else {
         panic!("refused")
     };

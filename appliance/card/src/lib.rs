@@ -28,18 +28,29 @@ pub enum Kind {
     Notice,
     /// The same, and something is wrong.
     Trouble,
+    /// How loud microphone and loudspeaker are, while somebody sets them up.
+    Levels,
 }
 
 impl Kind {
     /// Whether such a card is shown even while there are pictures.
     #[must_use]
     pub fn over_pictures(self) -> bool {
-        matches!(self, Self::Notice | Self::Trouble)
+        matches!(self, Self::Notice | Self::Trouble | Self::Levels)
     }
 }
 
 /// Lines of a notice that are shown.
 const LINES: usize = 10;
+
+/// How loud something is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Level {
+    /// What, in a word.
+    pub label: String,
+    /// Its peak, in dB of full scale.
+    pub db: i32,
+}
 
 /// A card with its words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,13 +63,21 @@ pub struct Card {
     pub detail: String,
     /// More of them; only notices have any.
     pub lines: Vec<String>,
+    /// A bar for each; only [`Kind::Levels`] has any.
+    pub levels: Vec<Level>,
 }
 
 impl Card {
     /// The starting card of a booth that does not know its name yet.
     #[must_use]
     pub fn starting() -> Self {
-        Self { kind: Kind::Starting, name: String::new(), detail: String::new(), lines: Vec::new() }
+        Self {
+            kind: Kind::Starting,
+            name: String::new(),
+            detail: String::new(),
+            lines: Vec::new(),
+            levels: Vec::new(),
+        }
     }
 
     /// The card of the booth `name` that tells a person on site something; `trouble` when something is wrong.
@@ -69,6 +88,19 @@ impl Card {
             name: name.to_owned(),
             detail: title.to_owned(),
             lines: lines.iter().take(LINES).cloned().collect(),
+            levels: Vec::new(),
+        }
+    }
+
+    /// The card of the booth `name` that shows how loud something is; two bars have room.
+    #[must_use]
+    pub fn levels(name: &str, title: &str, levels: Vec<Level>) -> Self {
+        Self {
+            kind: Kind::Levels,
+            name: name.to_owned(),
+            detail: title.to_owned(),
+            lines: Vec::new(),
+            levels,
         }
     }
 
@@ -81,13 +113,13 @@ impl Card {
             Kind::Looking => "Looking for the other booth",
             Kind::Reconnecting => "Reconnecting",
             Kind::NoPicture => "The other booth has no picture",
-            Kind::Notice | Kind::Trouble => &self.detail,
+            Kind::Notice | Kind::Trouble | Kind::Levels => &self.detail,
         }
     }
 
     fn colour(&self) -> &'static str {
         match self.kind {
-            Kind::Starting | Kind::Looking | Kind::Pairing => "#7fd1ff",
+            Kind::Starting | Kind::Looking | Kind::Pairing | Kind::Levels => "#7fd1ff",
             Kind::NoCamera | Kind::NoPicture => "#ffb454",
             Kind::Reconnecting => "#ffe08a",
             Kind::Notice => "#8ce99a",
@@ -122,6 +154,19 @@ impl Card {
                 text(10.0, 5.0, colour, self.title()),
                 text(26.0, 14.0, "#ffffff", &spaced),
                 text(38.0, 4.5, "#b8b8b8", &self.name),
+            );
+        }
+        if self.kind == Kind::Levels {
+            let bars: String = self
+                .levels
+                .iter()
+                .zip([-18.0, 10.0])
+                .map(|(level, dy)| level.svg((x, y + dy * unit), 0.84 * w, unit))
+                .collect();
+            return format!(
+                r##"<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="DejaVu Sans"><rect width="100%" height="100%" fill="#000"/>{}{bars}{}</svg>"##,
+                text(-33.0, 6.5, colour, self.title()),
+                text(46.0, 2.8, "#6f6f6f", &self.name),
             );
         }
         if self.kind.over_pictures() {
@@ -167,6 +212,62 @@ impl Card {
             }
         }
         true
+    }
+}
+
+/// The bar of a level begins here, in dB of full scale.
+const LOWEST_DB: i32 = -60;
+/// From a bar's beginning on, up to these levels in dB: as quiet as it may be, loud, too loud.
+const ZONES: [(i32, &str); 3] = [(-18, "#8ce99a"), (-3, "#ffe08a"), (0, "#ff8787")];
+/// Levels in dB that are written below a bar.
+const MARKS: [i32; 4] = [-60, -40, -20, 0];
+
+impl Level {
+    /// Its name, its number, and below them its bar, `width` pixels wide around a centre.
+    fn svg(&self, (x, y): (f64, f64), width: f64, unit: f64) -> String {
+        let (left, right) = (x - width / 2.0, x + width / 2.0);
+        let place = |db: i32| {
+            let share = f64::from(db.clamp(LOWEST_DB, 0) - LOWEST_DB) / f64::from(-LOWEST_DB);
+            left + width * share
+        };
+        let words = |at: f64, dy: f64, size: f64, anchor: &str, words: &str| {
+            let (y, size, words) = (y + dy * unit, size * unit, escape(words));
+            format!(
+                r##"<text x="{at:.1}" y="{y:.1}" font-size="{size:.1}" fill="#e8e8e8" text-anchor="{anchor}">{words}</text>"##
+            )
+        };
+        let mut from_db = LOWEST_DB;
+        let mut bar = String::new();
+        for (to_db, colour) in ZONES {
+            // What is not reached is outlined: black is no light.
+            for (from, to, fill) in [
+                (place(from_db), place(self.db.clamp(from_db, to_db)), colour),
+                (place(self.db.clamp(from_db, to_db)), place(to_db), "#2a2a2a"),
+            ] {
+                if to > from {
+                    bar.push_str(&format!(
+                        r##"<rect x="{from:.1}" y="{:.1}" width="{:.1}" height="{:.1}" fill="{fill}"/>"##,
+                        y + 2.0 * unit,
+                        to - from,
+                        9.0 * unit,
+                    ));
+                }
+            }
+            from_db = to_db;
+        }
+        let marks: String = MARKS
+            .iter()
+            .map(|&db| {
+                let anchor = match db {
+                    LOWEST_DB => "start",
+                    0 => "end",
+                    _ => "middle",
+                };
+                words(place(db), 15.0, 3.2, anchor, &db.to_string())
+            })
+            .collect();
+        let number = if self.db < LOWEST_DB { "silent".to_owned() } else { format!("{} dB", self.db) };
+        words(left, 0.0, 6.0, "start", &self.label) + &words(right, 0.0, 6.0, "end", &number) + &bar + &marks
     }
 }
 
@@ -248,7 +349,13 @@ mod tests {
     use super::*;
 
     fn card(name: &str) -> Card {
-        Card { kind: Kind::Looking, name: name.into(), detail: "10.9.0.2:4433".into(), lines: vec![] }
+        Card {
+            kind: Kind::Looking,
+            name: name.into(),
+            detail: "10.9.0.2:4433".into(),
+            lines: vec![],
+            levels: vec![],
+        }
     }
 
     /// Bounding box of what is lit.
@@ -332,9 +439,15 @@ mod tests {
             name: "quiet-heron-42".to_owned(),
             detail: detail.to_owned(),
             lines: Vec::new(),
+            levels: Vec::new(),
         };
         let lines = ["camera.fps is 600; allowed is 1 to 240".to_owned(), "Nothing was changed.".to_owned()];
         let notice = |trouble| Card::notice("quiet-heron-42", "The file has a mistake", &lines, trouble);
+        let level = |label: &str, db| Level { label: label.to_owned(), db };
+        let levels = |loudspeaker, microphone| {
+            let levels = vec![level("Loudspeaker", loudspeaker), level("Microphone", microphone)];
+            Card::levels("quiet-heron-42", "Sound check: please be quiet", levels)
+        };
         let cards = [
             ("first", Card::starting()),
             ("starting", card(Kind::Starting, "trying the codecs")),
@@ -346,16 +459,50 @@ mod tests {
             ("no-picture", card(Kind::NoPicture, "busy-otter-7")),
             ("notice", notice(false)),
             ("trouble", notice(true)),
+            ("levels", levels(-12, -31)),
+            ("levels-ends", levels(-120, 2)),
         ];
         for (name, card) in cards {
             // A new kind has to be listed above.
             match card.kind {
                 Kind::Starting | Kind::NoCamera | Kind::Pairing | Kind::Looking => {}
-                Kind::Reconnecting | Kind::NoPicture | Kind::Notice | Kind::Trouble => {}
+                Kind::Reconnecting | Kind::NoPicture | Kind::Notice | Kind::Trouble | Kind::Levels => {}
             }
             insta::assert_snapshot!(name, drawn(&card, 1920, 1080));
         }
+        insta::assert_snapshot!("levels-upright", drawn(&levels(-12, -31), 1080, 1920));
         insta::assert_snapshot!("trouble-upright", drawn(&notice(true), 1080, 1920));
+    }
+
+    #[test]
+    fn levels_are_bars_on_every_size_of_screen() {
+        let card = |db| {
+            let level = |label: &str| Level { label: label.to_owned(), db };
+            Card::levels(
+                "north",
+                "Sound check: please be quiet",
+                vec![level("Loudspeaker"), level("Microphone")],
+            )
+        };
+        for (w, h) in [(640, 480), (1920, 1080), (1080, 1920), (3840, 2160), (320, 200)] {
+            let (x0, y0, x1, y1) = lit(&card(-12), w, h);
+            let (width, height) = (w as usize, h as usize);
+            assert!(x0 > 0 && y0 > 0 && x1 + 1 < width && y1 + 1 < height, "{w}x{h}");
+            assert!((x0 + x1).abs_diff(width) < width / 20 && (x1 - x0) * 10 > width * 8, "{w}x{h}");
+            // The bright part of a bar is as long as the level is high.
+            let bright = |db| {
+                let stride = width * 4;
+                let mut rows = vec![0; stride * height];
+                assert!(card(db).draw(&mut rows, stride, w, h));
+                let unit = width.min(height * 16 / 9).min(height).min(width * 6 / 5) as f64 / 100.0;
+                let row = (height as f64 / 2.0 - 12.0 * unit) as usize;
+                let row = &rows[row * stride..(row + 1) * stride];
+                row.chunks_exact(4).filter(|pixel| pixel[1] > 100).count() as f64 / width as f64
+            };
+            for (db, share) in [(-120, 0.0), (-60, 0.0), (-30, 0.42), (0, 0.84), (6, 0.84)] {
+                assert!((bright(db) - share).abs() < 0.01, "{w}x{h}: {db} dB: {}", bright(db));
+            }
+        }
     }
 
     #[test]

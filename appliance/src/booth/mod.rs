@@ -7,6 +7,7 @@ mod mute;
 mod report;
 mod shared;
 mod sound;
+mod sound_check;
 mod supervisor;
 mod threads;
 

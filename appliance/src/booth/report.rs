@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::mute;
 use super::shared::Shared;
 use super::sound::KeptRates;
+use super::sound_check;
 use crate::codec::Choice;
 use crate::config::Config;
 use crate::health;
@@ -39,6 +40,7 @@ pub(super) struct Watch {
     /// When bytes were last counted: sent, received.
     rates: Option<(Instant, u64, u64)>,
     kept_rates: KeptRates,
+    check: sound_check::Cards,
 }
 
 impl Watch {
@@ -48,12 +50,14 @@ impl Watch {
             card: None,
             rates: None,
             kept_rates: KeptRates::default(),
+            check: sound_check::Cards::default(),
         }
     }
 
     pub(super) fn tick(&mut self, shared: &Shared) {
         let now_us = now_us();
-        if self.notices.look(now_us) {
+        let is_news = self.notices.look(now_us);
+        if is_news {
             shared.live().notice = self.notices.last().cloned();
             if let Some(notice) = self.notices.shown(now_us) {
                 log::info!(
@@ -64,9 +68,11 @@ impl Watch {
                 );
             }
         }
-        let card = match self.notices.shown(now_us) {
-            Some(notice) => Card::notice(&shared.name, &notice.title, &notice.lines, notice.trouble),
-            None => card(shared),
+        let check = self.check.card(shared, now_us, is_news);
+        let card = match (check, self.notices.shown(now_us)) {
+            (Some(check), _) => check,
+            (None, Some(notice)) => Card::notice(&shared.name, &notice.title, &notice.lines, notice.trouble),
+            (None, None) => card(shared),
         };
         if self.card.as_ref() != Some(&card) {
             shared.cards.put(card.clone());
@@ -188,7 +194,7 @@ fn card(shared: &Shared) -> Card {
         State::Live if has_camera() => (Kind::Reconnecting, at_peer()),
         State::Live => (Kind::NoPicture, "its camera gives nothing".to_owned()),
     };
-    Card { kind, name: shared.name.clone(), detail, lines: Vec::new() }
+    Card { kind, name: shared.name.clone(), detail, lines: Vec::new(), levels: Vec::new() }
 }
 
 /// Answers `holobooth status`, and passes on orders, until the booth stops. A meeting goes on without it.
@@ -224,6 +230,9 @@ fn order(line: &str, shared: &Shared, orders: &mpsc::Sender<Order>) -> Result<St
     }
     if let Some(muted) = [("mute", true), ("unmute", false)].iter().find(|(word, _)| *word == line) {
         return Ok(mute::set(shared, muted.1));
+    }
+    if line == health::CHECK_SOUND {
+        return sound_check::run(shared);
     }
     let (answer, answered) = std::sync::mpsc::sync_channel(1);
     let order = match line.split_once(' ') {

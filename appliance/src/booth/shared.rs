@@ -54,6 +54,15 @@ pub(super) struct Live {
     pub(super) received_kbps: u64,
     pub(super) state: health::State,
     pub(super) notice: Option<health::Notice>,
+    pub(super) check: SoundCheck,
+}
+
+/// What the screen is to show of a sound check.
+#[derive(Default)]
+pub(super) struct SoundCheck {
+    pub(super) running: bool,
+    /// What came of the last one, until it is shown.
+    pub(super) result: Option<health::Notice>,
 }
 
 /// A sound card.

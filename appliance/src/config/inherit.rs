@@ -51,7 +51,7 @@ impl Config {
         }
         sections!(
             booth, camera, codec, link, room, peer, relay, screen, sound, health, operator, network, update,
-            time
+            time, check
         )
     }
 }

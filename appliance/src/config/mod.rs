@@ -15,8 +15,8 @@ pub use inherit::Source;
 pub(crate) use inherit::tables;
 pub use network::{Cidr, Network, Password, Time, Update, Wifi};
 pub use schema::{
-    Booth, Camera, Codec, Config, Health, Link, NOTICES, Operator, OperatorKey, Peer, Relay, RelayAddress,
-    Room, SECRETS, STATUS_SOCKET, Screen, Sound,
+    Booth, Camera, Check, Codec, Config, Health, Link, NOTICES, Operator, OperatorKey, Peer, Relay,
+    RelayAddress, Room, SECRETS, STATUS_SOCKET, Screen, Sound,
 };
 
 /// Every key of the file with what it means and its default or an example: a file to start from.

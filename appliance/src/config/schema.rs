@@ -53,6 +53,8 @@ pub struct Config {
     pub update: Option<Update>,
     /// Whom it asks what time it is.
     pub time: Time,
+    /// What a stick asks to be tried, each time that it is put in.
+    pub check: Check,
 }
 
 /// Sections and keys whose values are never shown.
@@ -371,6 +373,15 @@ impl Default for Health {
     fn default() -> Self {
         Self { socket: STATUS_SOCKET.into(), notices: NOTICES.into() }
     }
+}
+
+/// `[check]`: on a stick alone; a stick's file with nothing else changes no configuration.
+#[derive(Debug, Clone, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Check {
+    /// Whether the booth checks its sound, as `holobooth doctor sound` does: for ten seconds it is silent but for a
+    /// rising tone. The result is shown, and put onto the stick.
+    pub sound: bool,
 }
 
 /// `[operator]`: once it is in force, a stick's file counts only with this key's signature beside it, as

@@ -14,6 +14,7 @@ mod peer;
 mod relay;
 mod screen;
 mod sound;
+mod sound_check;
 mod subject;
 mod temperature;
 mod update;
@@ -27,6 +28,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 pub use self::evaluation::{Evaluation, Verdict};
+pub use self::sound_check::{SoundReport, check_sound};
 pub use self::subject::Probe;
 use self::subject::Subject;
 use crate::config::Config;

@@ -12,7 +12,7 @@ mod watchdog;
 pub use counters::{VideoCounters, VideoCounts};
 pub use notice::Notice;
 pub use notices::Notices;
-pub use socket::{ask, order, serve};
+pub use socket::{CHECK_SOUND, ask, order, serve};
 pub use stages::{Stage, Stages};
 pub use status::{
     CameraState, CameraStatus, CardState, CardStatus, CodecStatus, LinkStatus, MemberStatus, PeerStatus,

@@ -22,6 +22,8 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 const ORDER_TIMEOUT: Duration = Duration::from_secs(20);
 /// The longest line, in bytes.
 const LONGEST: usize = 512;
+/// The order to check the sound; the answer is JSON.
+pub const CHECK_SOUND: &str = "check sound";
 /// The line that asks for the status.
 const STATUS: &str = "status";
 

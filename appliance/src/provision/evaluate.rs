@@ -14,6 +14,9 @@ const LONGEST: usize = 600;
 /// The longest value in a change.
 const LONGEST_VALUE: usize = 80;
 
+/// The section that asks for something, and is nothing that a booth is.
+const CHECK: &str = "check";
+
 /// What a stick's bytes are to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Meaning {
@@ -58,6 +61,10 @@ pub enum Verdict {
         changes: Vec<Change>,
         /// Whether of the network.
         network: bool,
+        /// Whether it is a configuration: one with nothing but `[check]` only asks for something.
+        applies: bool,
+        /// Whether it asks for a sound check.
+        checks_sound: bool,
     },
     /// It does not, with file, line and column where there are any.
     Refused(String),
@@ -66,16 +73,24 @@ pub enum Verdict {
 /// Judges.
 pub(super) fn evaluate(question: &Question) -> Verdict {
     match weigh(question) {
-        Ok(changes) => {
+        Ok(Weighed { changes, applies, checks_sound }) => {
             let network =
                 changes.iter().any(|change| change.key == "network" || change.key.starts_with("network."));
-            Verdict::Good { changes, network }
+            Verdict::Good { changes, network, applies, checks_sound }
         }
         Err(reason) => Verdict::Refused(cut(&reason, LONGEST)),
     }
 }
 
-fn weigh(question: &Question) -> Result<Vec<Change>, String> {
+/// A file that counts.
+#[derive(Default)]
+struct Weighed {
+    changes: Vec<Change>,
+    applies: bool,
+    checks_sound: bool,
+}
+
+fn weigh(question: &Question) -> Result<Weighed, String> {
     let Question { meaning, image_path, image, store, file, signature } = question;
     let before = tables(image, store.as_deref()).map_err(|e| {
         format!(
@@ -86,7 +101,7 @@ fn weigh(question: &Question) -> Result<Vec<Change>, String> {
     // Before anything else is made of the bytes.
     signed(&before, *meaning, file, signature.as_deref())?;
     if *meaning == Meaning::Reset {
-        return Ok(Vec::new());
+        return Ok(Weighed::default());
     }
     let text = std::str::from_utf8(file).map_err(|e| not_text(file, e.valid_up_to()))?;
     let image_source = Source { path: Path::new(image_path), text: image };
@@ -94,14 +109,20 @@ fn weigh(question: &Question) -> Result<Vec<Change>, String> {
         .map_err(|e| e.to_string().trim_start_matches("config: ").to_owned())?;
     // A copy that was cut off, a damaged stick: most likely nobody means that every section be as it was
     // flashed.
-    if !text.parse::<toml::Table>().is_ok_and(|table| !table.is_empty()) {
+    let table = text.parse::<toml::Table>().unwrap_or_default();
+    if table.is_empty() {
         return Err(format!(
             "{CONFIG} is empty: it has no section; write it again, or have it put back with `holobooth \
              revert`"
         ));
     }
+    let check = table.get(CHECK);
+    let checks_sound = check.and_then(|check| check.get("sound")?.as_bool()) == Some(true);
+    if check.is_some() && table.len() == 1 {
+        return Ok(Weighed { checks_sound, ..Weighed::default() });
+    }
     let after = tables(image, Some(text)).map_err(|e| e.message().to_owned())?;
-    Ok(changes(&before, &after))
+    Ok(Weighed { changes: changes(&before, &after), applies: true, checks_sound })
 }
 
 fn signed(
@@ -139,6 +160,11 @@ fn not_text(file: &[u8], at: usize) -> String {
 }
 
 fn changes(before: &toml::Table, after: &toml::Table) -> Vec<Change> {
+    let flat = |table: &toml::Table| {
+        let mut table = table.clone();
+        table.remove(CHECK);
+        flat(&table)
+    };
     let (before, after) = (flat(before), flat(after));
     let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let changed = keys.into_iter().filter(|key| before.get(*key) != after.get(*key));
@@ -216,7 +242,9 @@ mod tests {
              [\"192.0.2.1\"]\n[network.wifi]\nssid = \"w\"\n\
              password = \"hush hush\""
         );
-        let Verdict::Good { changes, network } = evaluate(&question(&image, file.as_bytes())) else {
+        let Verdict::Good { changes, network, applies: true, checks_sound: false } =
+            evaluate(&question(&image, file.as_bytes()))
+        else {
             panic!()
         };
         assert!(network);
@@ -234,10 +262,48 @@ mod tests {
             ]
         );
         let same = evaluate(&question(&image, b"[camera]\nfps = 25 # nothing but a comment"));
-        assert_eq!(same, Verdict::Good { changes: Vec::new(), network: false });
+        let unchanged =
+            Verdict::Good { changes: Vec::new(), network: false, applies: true, checks_sound: false };
+        assert_eq!(same, unchanged);
         for nothing in [&b""[..], b"\n", b"# nothing but a comment"] {
             assert!(refusal(&question(&image, nothing)).starts_with("holobooth.toml is empty"));
         }
+    }
+
+    #[test]
+    fn a_check_is_asked_for_and_is_no_change() {
+        let asked = |file: &str| evaluate(&question("[camera]\nfps = 25\n", file.as_bytes()));
+        let alone = |checks_sound| Verdict::Good {
+            changes: Vec::new(),
+            network: false,
+            applies: false,
+            checks_sound,
+        };
+        assert_eq!(asked("[check]\nsound = true\n"), alone(true));
+        assert_eq!(asked("check.sound = false\n"), alone(false));
+        let Verdict::Good { changes, applies: true, checks_sound: true, .. } =
+            asked("[camera]\nfps = 30\n[check]\nsound = true\n")
+        else {
+            panic!()
+        };
+        assert_eq!((changes.len(), changes[0].key.as_str()), (1, "camera.fps"));
+        // The image's section asks for nothing.
+        let image = question("[check]\nsound = true\n", b"[camera]\nfps = 30\n");
+        assert!(matches!(evaluate(&image), Verdict::Good { checks_sound: false, applies: true, .. }));
+        for (file, says) in [
+            (
+                "[check]\nsound = \"yes\"\n",
+                "holobooth.toml:2:9: invalid type: string \"yes\", expected a boolean",
+            ),
+            ("[check]\nsounds = true\n", "holobooth.toml:2:1: unknown field `sounds`"),
+            ("check = true\n", "holobooth.toml:1:9: invalid type: boolean `true`, expected struct Check"),
+        ] {
+            let why = refusal(&question("", file.as_bytes()));
+            assert!(why.starts_with(says), "{file}: {why}");
+        }
+        let image = "[operator]\nkey = \"RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3\"\n";
+        let unsigned = refusal(&question(image, b"[check]\nsound = true\n"));
+        assert!(unsigned.starts_with("holobooth.toml.minisig is missing"), "{unsigned}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use super::read::LOGS;
 use crate::sys::wait_timeout;
 
 /// The most of each that goes onto a stick, in bytes; of more, the beginning.
@@ -11,23 +12,23 @@ const MOST: u64 = 4 * 1024 * 1024;
 /// How long a program may take.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A file for the folder: its name, and what stands in it.
-pub(super) type Log = (&'static str, Vec<u8>);
+/// A file for the stick: its path there, and what stands in it.
+pub(super) type Log = (String, Vec<u8>);
 
 /// All of them.
 pub(super) fn collect() -> Vec<Log> {
     let own = std::env::current_exe().unwrap_or_else(|_| "holobooth".into());
     vec![
         (
-            "journal.txt",
+            format!("{LOGS}/journal.txt"),
             printed(Command::new("journalctl").args(["-b", "-n", "5000", "-o", "short-iso", "--no-pager"])),
         ),
-        ("doctor.json", printed(Command::new(own).args(["doctor", "--json"]))),
+        (format!("{LOGS}/doctor.json"), printed(Command::new(own).args(["doctor", "--json"]))),
     ]
 }
 
 /// What a program prints, and where it failed, why.
-fn printed(command: &mut Command) -> Vec<u8> {
+pub(super) fn printed(command: &mut Command) -> Vec<u8> {
     let name = command.get_program().to_string_lossy().into_owned();
     let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = match spawned {

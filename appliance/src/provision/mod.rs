@@ -4,7 +4,7 @@
 //! What has the right to mount here never makes sense of a configuration: it reads bytes ([`read`]), has
 //! another process understand them ([`sandbox`], [`evaluate`]), and stores them ([`store`]). Of an update it
 //! unpacks the tar file, within bounds ([`crate::update`]). What a stick can ask for: a configuration; a
-//! factory reset; the last logs; a new version. Sound check and calibration are not among them yet.
+//! factory reset; a sound check; the last logs; a new version. Calibration is not among them yet.
 
 mod answer;
 mod confirm;
@@ -19,6 +19,7 @@ mod read;
 mod reset;
 mod revert;
 mod sandbox;
+mod sound_check;
 mod stick;
 mod store;
 pub mod update;

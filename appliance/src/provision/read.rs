@@ -44,6 +44,12 @@ pub(super) enum Content {
     Unfit(String),
 }
 
+impl From<Vec<u8>> for Content {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
 /// All that is looked at.
 #[derive(Debug)]
 pub(super) struct Found {

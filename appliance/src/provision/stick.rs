@@ -7,7 +7,8 @@
 //! 3. The configuration is evaluated in the sandbox, and applied whole or refused.
 //! 4. The card is left, then the answer on the stick (mounted for writing, briefly), and then what was
 //!    applied takes effect.
-//! 5. Last, for it takes longest, an update is copied, and answered in the same way.
+//! 5. A sound check that was asked for is made by the booth as it is then, and answered in the same way.
+//! 6. Last, for it takes longest, an update is copied, and answered in the same way.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -25,7 +26,7 @@ use super::places::Places;
 use super::read::{self, Content, Found};
 use super::sandbox::Sandbox;
 use super::store::{Locked, State, Store};
-use super::{confirm, reset, update};
+use super::{confirm, reset, sound_check, update};
 use crate::config::Config;
 use crate::health;
 use crate::pairing::Identity;
@@ -33,6 +34,8 @@ use crate::sys::replace_file;
 
 /// What a factory reset's file is called when it has been done.
 const RESET_DONE: &str = "factory-reset.done";
+/// What is said while the booth makes a sound check.
+const CHECKING: &str = "Checking the sound";
 
 /// Does what the stick in `device` asks for, and answers. What it answered.
 ///
@@ -57,7 +60,7 @@ fn answered(places: &Places, sandbox: &Sandbox, device: &Path) -> Result<String,
     // At once: what follows takes as long as a slow stick does, or a doctor who waits for answers.
     Answer::pending("Reading the stick", found.requests()).leave(places);
     let mut answers = Vec::new();
-    let mut effect = false;
+    let (mut effect, mut checks_sound) = (false, false);
     let booth = name(places);
     if found.reset != Content::Absent {
         let (answer, begun) = asked_to_reset(places, sandbox, device, &found, booth.as_deref());
@@ -65,15 +68,18 @@ fn answered(places: &Places, sandbox: &Sandbox, device: &Path) -> Result<String,
         answers.push(answer);
     }
     if found.config != Content::Absent {
-        let (answer, changed) = configured(places, sandbox, &found)?;
-        effect |= changed;
-        answers.push(answer);
+        let configured = configured(places, sandbox, &found)?;
+        effect |= configured.effect;
+        checks_sound = configured.checks_sound;
+        answers.extend(configured.answer);
     }
     // The card before all that may take time.
     let mut shown = answers.iter().cloned().reduce(Answer::and);
     if let Some(card) = &mut shown {
-        if found.logs {
-            *card = card.clone().and(Answer::pending(read::COLLECTING, Vec::new()));
+        for (_, what) in
+            [(found.logs, read::COLLECTING), (checks_sound, CHECKING)].iter().filter(|(is, _)| *is)
+        {
+            *card = card.clone().and(Answer::pending(what, Vec::new()));
         }
         card.leave(places);
     }
@@ -92,8 +98,17 @@ fn answered(places: &Places, sandbox: &Sandbox, device: &Path) -> Result<String,
     if effect {
         places.take_effect()?;
     }
+    let mut before = found.result;
+    if checks_sound {
+        before = Some(text).filter(|text| !text.is_empty()).map_or(before, |text| text.into_bytes().into());
+        Answer::pending(CHECKING, vec!["Leave the stick in, and be quiet.".to_owned()]).leave(places);
+        let (checked, file) = sound_check::check(places);
+        answers.push(checked.clone());
+        let answer = answers.iter().cloned().reduce(Answer::and).unwrap_or(checked);
+        text = leave_answer(places, device, &before, &answer, booth, &[file], true);
+    }
     if let Some(bundle) = &found.update {
-        let before = if text.is_empty() { found.result } else { Content::Bytes(text.into_bytes()) };
+        before = Some(text).filter(|text| !text.is_empty()).map_or(before, |text| text.into_bytes().into());
         let taken = taken(places, device, bundle);
         answers.push(taken.clone());
         taken.leave(places);
@@ -116,18 +131,19 @@ fn taken(places: &Places, device: &Path, bundle: &OsStr) -> Answer {
     }
 }
 
-/// Leaves the answer on the stick, and on the card when it is news there or the stick takes none. Its text.
+/// Leaves the answer on the stick, with what else it asked for, and on the card when it is news there or the stick
+/// takes none. Its text.
 fn leave_answer(
     places: &Places,
     device: &Path,
     old: &Content,
     answer: &Answer,
     booth: &str,
-    logs: &[Log],
+    files: &[Log],
     is_news: bool,
 ) -> String {
     let text = answer.text(booth);
-    if let Err(why) = leave_on(device, old, &text, logs) {
+    if let Err(why) = leave_on(device, old, &text, files) {
         let line = format!("The stick holds no answer: {why}");
         answer.clone().and(Answer { news: false, ..Answer::good(&line, Vec::new()) }).leave(places);
     } else if is_news {
@@ -136,16 +152,35 @@ fn leave_answer(
     text
 }
 
-/// Judges and applies the configuration. With the answer, whether something is to take effect.
-fn configured(places: &Places, sandbox: &Sandbox, found: &Found) -> Result<(Answer, bool), Error> {
-    const REFUSED: &str = "Configuration refused";
+/// What came of a configuration.
+struct Configured {
+    /// None where the result of the check says it all.
+    answer: Option<Answer>,
+    /// Whether something is to take effect.
+    effect: bool,
+    checks_sound: bool,
+}
+
+impl Configured {
+    fn refused(why: &str) -> Self {
+        Self::nothing(Answer::refused("Configuration refused", why))
+    }
+
+    fn nothing(answer: Answer) -> Self {
+        Self { answer: Some(answer), effect: false, checks_sound: false }
+    }
+}
+
+/// Judges and applies the configuration.
+fn configured(places: &Places, sandbox: &Sandbox, found: &Found) -> Result<Configured, Error> {
     let file = match &found.config {
         Content::Bytes(bytes) => bytes,
-        Content::Unfit(why) => return Ok((Answer::refused(REFUSED, why), false)),
-        Content::Absent => return Ok((Answer::nothing_new(""), false)),
+        Content::Unfit(why) => return Ok(Configured::refused(why)),
+        Content::Absent => return Ok(Configured::nothing(Answer::nothing_new(""))),
     };
     let locked = Store::lock(&places.store)?;
     let state = locked.state()?;
+    let asked = asked(places, sandbox, &state, Meaning::Config, file, &found.signature);
     let digest = data_encoding::HEXLOWER.encode(&Sha256::digest(file));
     if state.applied.as_ref() == Some(&digest) {
         let same = state.current.as_deref().map(str::as_bytes) == Some(file);
@@ -155,25 +190,27 @@ fn configured(places: &Places, sandbox: &Sandbox, found: &Found) -> Result<(Answ
             "This configuration was applied before and then put back; change the file, or `holobooth \
              revert`, to have it again."
         };
-        return Ok((Answer::nothing_new(line), false));
+        // What it asks for is done each time that it is put in.
+        let checks_sound = asked.is_ok_and(|asked| asked.checks_sound);
+        return Ok(Configured { checks_sound, ..Configured::nothing(Answer::nothing_new(line)) });
     }
-    let verdict = asked(places, sandbox, &state, Meaning::Config, file, &found.signature);
-    let (changes, network) = match verdict {
-        Ok(changes) => changes,
-        Err(why) => return Ok((Answer::refused(REFUSED, &why), false)),
+    let Asked { changes, network, applies, checks_sound } = match asked {
+        Ok(asked) => asked,
+        Err(why) => return Ok(Configured::refused(&why)),
     };
+    if !applies {
+        let answer = (!checks_sound).then(|| Answer::nothing_new("[check] asks for nothing."));
+        return Ok(Configured { answer, effect: false, checks_sound });
+    }
     // The sandbox has read it as UTF-8.
     let Ok(text) = String::from_utf8(file.clone()) else {
-        return Ok((Answer::refused(REFUSED, "holobooth.toml is not UTF-8 text"), false));
+        return Ok(Configured::refused("holobooth.toml is not UTF-8 text"));
     };
     apply(places, &locked, &state, text, digest, network)?;
-    if changes.is_empty() {
-        return Ok((
-            Answer::good("Configuration applied", vec!["No value is different from before.".into()]),
-            false,
-        ));
-    }
-    Ok((Answer::good("Configuration applied", lines(&changes)), true))
+    let effect = !changes.is_empty();
+    let lines = if effect { lines(&changes) } else { vec!["No value is different from before.".into()] };
+    let answer = Some(Answer::good("Configuration applied", lines));
+    Ok(Configured { answer, effect, checks_sound })
 }
 
 fn apply(
@@ -194,7 +231,15 @@ fn apply(
     Ok(())
 }
 
-/// Asks the sandbox: what changes, and whether the network does; or why not.
+/// What the sandbox says of a file that counts.
+struct Asked {
+    changes: Vec<super::Change>,
+    network: bool,
+    applies: bool,
+    checks_sound: bool,
+}
+
+/// Asks the sandbox; or why the file does not count.
 fn asked(
     places: &Places,
     sandbox: &Sandbox,
@@ -202,7 +247,7 @@ fn asked(
     meaning: Meaning,
     file: &[u8],
     signature: &Content,
-) -> Result<(Vec<super::Change>, bool), String> {
+) -> Result<Asked, String> {
     let signature = match signature {
         Content::Bytes(bytes) => Some(bytes.clone()),
         Content::Absent => None,
@@ -217,7 +262,9 @@ fn asked(
         signature,
     };
     match sandbox.ask(&question).map_err(|e| e.to_string())? {
-        Verdict::Good { changes, network } => Ok((changes, network)),
+        Verdict::Good { changes, network, applies, checks_sound } => {
+            Ok(Asked { changes, network, applies, checks_sound })
+        }
         Verdict::Refused(why) => Err(why),
     }
 }
@@ -299,16 +346,16 @@ fn name(places: &Places) -> Option<String> {
     .flatten()
 }
 
-/// Leaves the answer on the stick, unless it is there already, and the logs.
-fn leave_on(device: &Path, old: &Content, text: &str, logs: &[Log]) -> Result<(), String> {
+/// Leaves the answer on the stick, unless it is there already, and other files.
+fn leave_on(device: &Path, old: &Content, text: &str, files: &[Log]) -> Result<(), String> {
     let same = matches!(old, Content::Bytes(old) if old == text.as_bytes());
-    if same && logs.is_empty() {
+    if same && files.is_empty() {
         return Ok(());
     }
     let mounted = Mounted::new(device, Access::Write).map_err(|e| locked(&e))?;
     let write = || {
-        for (name, bytes) in logs {
-            replace_file(&mounted.root().join(read::LOGS).join(name), bytes, 0o644)?;
+        for (path, bytes) in files {
+            replace_file(&mounted.root().join(path), bytes, 0o644)?;
         }
         if !same {
             replace_file(&mounted.root().join(read::RESULT), text.as_bytes(), 0o644)?;

@@ -14,6 +14,6 @@ mod show;
 
 pub use display::{Event, Handles, run};
 pub use error::Error;
-pub use holobooth_card::{Card, Kind};
+pub use holobooth_card::{Card, Kind, Level};
 pub use mark::Marks;
 pub use output::probe;

@@ -115,6 +115,8 @@ impl<'a> Microphone<'a> {
         let counters = &self.handles.sound.counters;
         counters.captured.fetch_add(1, Relaxed);
         let line = self.clock.line();
+        let check = &self.handles.sound.check;
+        check.heard(self.index, &self.frame, line);
         let mut late = LOOKAHEAD;
         if let Some(canceller) = &mut self.canceller {
             let mut reference = [0.0; VOICE_FRAME];
@@ -134,7 +136,7 @@ impl<'a> Microphone<'a> {
         }
         let number = self.number;
         self.number = number.wrapping_add(1);
-        if self.handles.sound.muted.load(Relaxed) {
+        if self.handles.sound.muted.load(Relaxed) || check.is_active() {
             if self.last_frames == 0 {
                 return;
             }
@@ -163,6 +165,7 @@ impl Server for Microphone<'_> {
     }
 
     fn begin(&mut self, kept_hz: Option<f64>) {
+        self.handles.sound.check.capture_interrupted();
         self.clock.begin(kept_hz);
         self.filled = 0;
         self.number = self.number.wrapping_add(BEGINNING);

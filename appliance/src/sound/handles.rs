@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64};
 
+use super::check::CheckHandles;
 use super::counters::{SoundCounters, VoiceCounters};
 use crate::units::MAX_PEERS;
 
@@ -31,6 +32,8 @@ pub struct VoiceHandles {
 pub struct Handles {
     /// Nothing that the microphone hears leaves the booth.
     pub muted: AtomicBool,
+    /// What a sound check asks of both cards.
+    pub check: CheckHandles,
     /// What is counted of microphone and loudspeaker.
     pub counters: SoundCounters,
     /// A place for each peer.

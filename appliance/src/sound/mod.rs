@@ -11,6 +11,7 @@ mod capture;
 mod card_clock;
 mod card_event;
 mod card_loop;
+pub mod check;
 pub mod clock_fit;
 pub mod clock_line;
 mod counters;

@@ -81,6 +81,7 @@ impl<M: Fn() -> Option<String>> Server for Loudspeaker<'_, M> {
     }
 
     fn begin(&mut self, kept_hz: Option<f64>) {
+        self.sound.check.playback_interrupted();
         self.clock.begin(kept_hz);
         self.voices.discard();
         self.next = 0;
@@ -93,6 +94,7 @@ impl<M: Fn() -> Option<String>> Server for Loudspeaker<'_, M> {
         }
         let mut block = [[0.0; 2]; BLOCK];
         let peak = self.voices.render(self.next, &self.clock.line(), &mut block);
+        self.sound.check.play(&mut block);
         if let Some(below_db) = self.level.add_peak(peak) {
             self.sound.counters.loudspeaker_below_db.store(below_db, Relaxed);
         }
@@ -104,6 +106,7 @@ impl<M: Fn() -> Option<String>> Server for Loudspeaker<'_, M> {
         }
         self.next = written.index + BLOCK as i64;
         let rate = self.clock.add(written.position.index, written.position.at_us);
+        self.sound.check.played(written.index, self.clock.line());
         let mut played = [0.0; BLOCK];
         for (mono, [left, right]) in played.iter_mut().zip(&block) {
             *mono = (left + right) / 2.0;

@@ -5,6 +5,7 @@ mod bad_config;
 mod bad_sticks;
 mod colour_bars;
 mod doctor;
+mod doctor_sound;
 mod garbage;
 mod hearing;
 mod image_boot;
@@ -58,6 +59,7 @@ pub(crate) const ALL: &[Scenario] = &[
     talk::SCENARIO,
     lips::SCENARIO,
     mute::SCENARIO,
+    doctor_sound::SCENARIO,
     relay_cluster::SCENARIO,
     pair_lan::SCENARIO,
     pair_relay::SCENARIO,

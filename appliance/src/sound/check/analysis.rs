@@ -118,7 +118,11 @@ fn direct(response: &[f64]) -> Option<usize> {
     let mut powers: Vec<f64> = response.iter().map(|x| x * x).collect();
     let (peak, height) = powers.iter().copied().enumerate().max_by(|a, b| a.1.total_cmp(&b.1))?;
     let first = peak.saturating_sub(BEFORE_PEAK);
-    let direct = (first..peak).find(|&n| powers[n] >= height * DIRECT * DIRECT).unwrap_or(peak);
+    let mut direct = (first..peak).find(|&n| powers[n] >= height * DIRECT * DIRECT).unwrap_or(peak);
+    // On the slope of a peak.
+    while direct < peak && powers[direct + 1] > powers[direct] {
+        direct += 1;
+    }
     // Somebody who claps is spread over a second, and has no peak; what is beside it there is as strong.
     let part = |from: usize, to: usize| &response[from.min(response.len())..to.min(response.len())];
     let before = part(peak.saturating_sub(BLOCK), peak.saturating_sub(PEAK));
@@ -225,7 +229,7 @@ mod tests {
         for (delay, gain, rt60_ms, noise) in [
             (0, 1.0, 250.0, 1e-4),
             (2_880, 0.1, 150.0, 1e-4),
-            (24_000, 2.0, 600.0, 1e-4),
+            (24_000, 0.7, 600.0, 1e-4),
             (30_000, 0.5, 900.0, 1e-3),
         ] {
             let room = room(delay, rt60_ms);

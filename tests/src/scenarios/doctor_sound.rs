@@ -137,8 +137,8 @@ fn known_room(context: &Context, report: &mut Report, booth: &mut Booth) -> Resu
     let around = room(good())?;
     start(booth, Sound::of(Side::A))?;
     let before = booth.status();
+    let over = AtomicBool::new(false);
     let (seen, levels) = std::thread::scope(|scope| {
-        let over = AtomicBool::new(false);
         let levels = scope.spawn(|| levels(&over));
         let seen = Seen::of(booth);
         over.store(true, Relaxed);

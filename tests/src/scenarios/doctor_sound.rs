@@ -212,7 +212,7 @@ fn sweeps(recording: &Recording) -> Vec<i64> {
     let mut last_us = i64::MIN;
     for at_us in (from_us..to_us).step_by(PART_US as usize) {
         if db(&recording.played.between(at_us, at_us + PART_US)) > -60.0 {
-            if at_us - last_us > 1_000_000 {
+            if at_us.saturating_sub(last_us) > 1_000_000 {
                 found.push(at_us);
             }
             last_us = at_us;

@@ -12,6 +12,7 @@ mod kernel;
 mod network;
 mod peer;
 mod relay;
+mod report;
 mod screen;
 mod sound;
 mod sound_check;
@@ -19,15 +20,14 @@ mod subject;
 mod temperature;
 mod update;
 
-use std::fmt;
 use std::io;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-
 pub use self::evaluation::{Evaluation, Verdict};
+use self::report::configuration;
+pub use self::report::{Line, Report};
 pub use self::sound_check::{SoundReport, check_sound};
 pub use self::subject::Probe;
 use self::subject::Subject;
@@ -38,51 +38,6 @@ use crate::health::ask;
 const LIMIT: Duration = Duration::from_secs(9);
 /// From one question to a running booth to the next: what is counted must have grown meanwhile.
 const BETWEEN: Duration = Duration::from_millis(700);
-
-/// One line of the report.
-#[derive(Debug, Clone, Serialize)]
-pub struct Line {
-    /// The layer.
-    pub layer: &'static str,
-    /// Its evaluation.
-    #[serde(flatten)]
-    pub evaluation: Evaluation,
-}
-
-/// What the doctor says.
-#[derive(Debug, Clone, Serialize)]
-pub struct Report {
-    /// Layers that are wrong.
-    pub wrong: usize,
-    /// Layers that could be better.
-    pub warnings: usize,
-    /// All layers, from the machine to the other booth.
-    pub layers: Vec<Line>,
-}
-
-impl Report {
-    fn of(layers: Vec<Line>) -> Self {
-        let count = |verdict| layers.iter().filter(|line| line.evaluation.verdict == verdict).count();
-        Self { wrong: count(Verdict::Wrong), warnings: count(Verdict::Warning), layers }
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Line { layer, evaluation: Evaluation { verdict, found, advice } } in &self.layers {
-            let word = match verdict {
-                Verdict::Ok => "ok",
-                Verdict::Warning => "warning",
-                Verdict::Wrong => "wrong",
-            };
-            let between = if advice.is_empty() { "" } else { "; " };
-            // What devices and peers call themselves is not ours.
-            let text = format!("{found}{between}{advice}").replace(char::is_control, " ");
-            writeln!(f, "{layer:<14}{word:<9}{text}")?;
-        }
-        Ok(())
-    }
-}
 
 type Check = fn(&Subject) -> Evaluation;
 
@@ -162,16 +117,6 @@ fn unanswered(layer: &str) -> Evaluation {
     }
 }
 
-fn configuration(place: &str, error: Option<&String>) -> Evaluation {
-    match error {
-        None => Evaluation::ok(format!("{place} is fine")),
-        Some(e) => {
-            let advice = "correct it; what follows is about a booth with defaults";
-            Evaluation::wrong(e.trim_start_matches("config: "), advice)
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,38 +146,5 @@ mod tests {
             lines[0].evaluation.found.contains("no answer") && lines[1].evaluation.advice.contains("bug")
         );
         assert!(until.elapsed() < Duration::from_secs(5));
-    }
-
-    #[test]
-    fn a_line_a_layer_in_words_and_in_numbers() {
-        let line = |layer, evaluation| Line { layer, evaluation };
-        let report = Report::of(vec![
-            line(
-                "camera",
-                Evaluation::failed("camera", "camera: none\n(there are: none); plug it in; now", ""),
-            ),
-            line("screen", Evaluation::ok("lit")),
-            line("sound", Evaluation::warning("none", "plug it in")),
-        ]);
-        assert_eq!((report.wrong, report.warnings), (1, 1));
-        let text = report.to_string();
-        assert_eq!(text.lines().count(), 3, "{text}");
-        assert!(
-            text.starts_with("camera        wrong    none (there are: none); plug it in; now\n"),
-            "{text}"
-        );
-        let json = serde_json::to_value(&report).unwrap();
-        assert_eq!(json["layers"][0]["verdict"], "wrong");
-        assert_eq!(json["layers"][0]["advice"], "plug it in; now");
-        assert_eq!(json["layers"][1]["layer"], "screen");
-    }
-
-    #[test]
-    fn a_bad_configuration_is_wrong() {
-        let place = "/nonexistent/b.toml";
-        let error = Config::load(std::path::Path::new(place)).unwrap_err().to_string();
-        let evaluation = configuration(place, Some(&error));
-        assert!(evaluation.verdict == Verdict::Wrong && evaluation.found.contains(place));
-        assert_eq!(configuration(place, None).verdict, Verdict::Ok);
     }
 }

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use serde::Serialize;
 
 use super::evaluation::{Evaluation, Verdict};
-use super::{Line, Report, configuration};
+use super::report::{Line, Report, configuration};
 use crate::config::Config;
 use crate::health::{CHECK_SOUND, Notice, ask, order};
 use crate::sound::check::{EchoPath, Measured, alone};

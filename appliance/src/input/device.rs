@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use evdev::raw_stream::RawDevice;
 use evdev::{EventType, InputEvent, KeyCode};
+use nix::errno::Errno;
 use nix::libc::O_NONBLOCK;
 
 use super::error::Error;
@@ -62,11 +63,18 @@ impl Device {
 
     /// How often one of `keys` went down since the last call; does not wait.
     fn presses(&mut self, keys: &[KeyCode]) -> Result<usize, Error> {
-        match self.raw.fetch_events() {
-            Ok(events) => Ok(presses(events, keys)),
-            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(0),
-            Err(source) => Err(Error::Read { name: self.name.clone(), path: self.path.clone(), source }),
-        }
+        let error = match self.raw.fetch_events() {
+            Ok(events) => return Ok(presses(events, keys)),
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                return Ok(0);
+            }
+            Err(e) => e,
+        };
+        Err(self.unreadable(error))
+    }
+
+    fn unreadable(&self, source: io::Error) -> Error {
+        Error::Read { name: self.name.clone(), path: self.path.clone(), source }
     }
 }
 
@@ -90,18 +98,26 @@ impl Devices {
         Self { folder: folder.to_owned(), nodes: Vec::new() }
     }
 
-    /// Looks for devices that came, and forgets those that are gone; gives what was opened, and what could not
-    /// be, once each.
+    /// Looks for devices that came, and forgets those that are gone; gives what was opened, what could not be,
+    /// and what was read and is gone, once each.
     pub(super) fn look(&mut self, keys: &[KeyCode]) -> Vec<Result<String, Error>> {
         let present = nodes(&self.folder);
-        self.nodes
-            .retain(|node| present.iter().any(|(path, inode)| (path, *inode) == (&node.path, node.inode)));
+        let mut results = Vec::new();
+        self.nodes.retain(|node| {
+            let there = present.iter().any(|(path, inode)| (path, *inode) == (&node.path, node.inode));
+            // The node may be gone before the device is read in vain.
+            if let (false, State::Open(device)) = (there, &node.state) {
+                results.push(Err(device.unreadable(Errno::ENODEV.into())));
+            }
+            there
+        });
         for (path, inode) in present {
             if !self.nodes.iter().any(|node| node.path == path) {
                 self.nodes.push(Node { path, inode, state: State::Refused(0) });
             }
         }
-        self.nodes.iter_mut().filter_map(|node| node.look(keys)).collect()
+        results.extend(self.nodes.iter_mut().filter_map(|node| node.look(keys)));
+        results
     }
 
     /// Whether one of them is to be tried again.

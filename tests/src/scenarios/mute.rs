@@ -207,6 +207,13 @@ fn wire(report: &mut Report, open: &Wire, closed: &Wire) {
     let voices = closed.lengths.iter().filter(|&&length| length >= long).count();
     let found = format!("{voices} of {} with {long} bytes or more", closed.lengths.len());
     report.check("muted, no datagram is as long as a voice's", voices == 0 && long > 0, found);
+    // Nor do short ones leave as often as a voice's would.
+    let found = format!("{:.1} packets/s, a voice alone takes {VOICE_A_SECOND}", closed.a_second);
+    report.check(
+        "muted, less than half of a voice's datagrams leave",
+        closed.a_second < VOICE_A_SECOND / 2.0,
+        found,
+    );
     report.figure("open_packets_a_second", open.a_second);
     report.figure("muted_packets_a_second", closed.a_second);
 }

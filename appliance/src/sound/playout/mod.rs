@@ -84,6 +84,8 @@ pub(crate) struct Playout {
     /// The delay that is wanted for the sake of the picture, in samples.
     at_least: Option<i64>,
     missing: usize,
+    /// Frames invented while one was waited for that has not come.
+    waited: u32,
     /// The last frame was silent: whoever is muted ends with such, and what is missing after it is silence.
     quiet: bool,
     playing: bool,
@@ -111,6 +113,7 @@ impl Playout {
             inserted: 0,
             at_least: None,
             missing: 0,
+            waited: 0,
             quiet: false,
             playing: false,
             capture_fit: ClockFit::of_unknown(),
@@ -169,7 +172,7 @@ impl Playout {
         self.decoder.reset();
         self.decoded.clear();
         self.inserted = 0;
-        self.missing = 0;
+        (self.missing, self.waited) = (0, 0);
         self.quiet = false;
         self.at_least = None;
         self.playing = true;
@@ -270,7 +273,7 @@ impl Playout {
             match decoded {
                 Some(Ok(())) => {
                     played.decoded += 1;
-                    self.missing = 0;
+                    (self.missing, self.waited) = (0, 0);
                     self.quiet = samples.iter().all(|x| x.abs() < SILENCE);
                 }
                 None if self.quiet => {
@@ -284,8 +287,17 @@ impl Playout {
                     self.short -= FRAME;
                     self.inserted += FRAME;
                     self.missing += 1;
+                    self.waited += 1;
                     played.concealed += 1;
                     self.decoder.conceal(&mut samples);
+                }
+                // It is lost, for others after it are there: what was invented while it was waited for was in its
+                // place.
+                None if self.waited > 0 && self.short <= -EXPAND => {
+                    self.waited -= 1;
+                    self.short += FRAME;
+                    self.inserted -= FRAME;
+                    continue;
                 }
                 lost => {
                     played.malformed += u32::from(lost.is_some());

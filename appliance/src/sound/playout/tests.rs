@@ -1,7 +1,16 @@
 use super::*;
 use crate::sound::testkit::{Line, Outcome, run};
 
-const CLEAN: Line = Line { ppm: 0.0, jitter_ms: 0.0, loss: 0.0, step: None, seed: 1 };
+const CLEAN: Line = Line {
+    ppm: 0.0,
+    read_late_us: 0.0,
+    jitter_ms: 0.0,
+    loss: 0.0,
+    burst: None,
+    step: None,
+    first: 0,
+    seed: 1,
+};
 
 fn talk(line: Line, seconds: f64) -> Outcome {
     run(line, seconds).unwrap()
@@ -52,6 +61,60 @@ fn a_path_that_becomes_longer_or_shorter_is_followed_by_pitch_periods() {
     assert!(shorter.delay_ms[1] < longer.delay_ms[0] - 12.0, "the delay comes down again: {shorter:?}");
 }
 
+/// Half an hour, half of it before the frames' numbers begin again at 0; both cards tell of their positions by
+/// periods. Nothing has grown at its end.
+fn half_an_hour(line: Line) -> Outcome {
+    const SECONDS: f64 = 1_800.0;
+    const FRAMES: u32 = 180_000;
+    let outcome = talk(Line { read_late_us: 5_000.0, first: u32::MAX - FRAMES / 2, ..line }, SECONDS);
+    println!("{line:?}: {outcome:?}, {:.4} % concealed", outcome.concealed_share() * 100.0);
+    assert!(outcome.decoded + outcome.concealed > u64::from(FRAMES) - 100, "{outcome:?}");
+    assert_eq!(outcome.clicks, 0, "{outcome:?}");
+    assert!((outcome.drift_ppm - line.ppm).abs() < 2.0, "{outcome:?}");
+    assert!(outcome.known_off_ms < 1.0, "{outcome:?}");
+    outcome
+}
+
+/// By how much delay and buffer may have grown, or shrunk, from the first minute to the last: a frame.
+fn assert_flat(outcome: &Outcome) {
+    assert!((outcome.delay_ms[1] - outcome.delay_ms[0]).abs() < 10.0, "{outcome:?}");
+    assert!(outcome.waiting[1].abs_diff(outcome.waiting[0]) <= VOICE_FRAME, "{outcome:?}");
+}
+
+#[test]
+#[ignore = "half an hour of virtual time"]
+fn half_an_hour_at_100_ppm_makes_no_click_and_no_growth() {
+    let outcome = half_an_hour(Line { ppm: 100.0, ..CLEAN });
+    assert_eq!((outcome.concealed, outcome.jumps), (0, 0), "{outcome:?}");
+    assert_flat(&outcome);
+}
+
+#[test]
+#[ignore = "half an hour of virtual time"]
+fn half_an_hour_at_minus_100_ppm_makes_no_click_and_no_growth() {
+    let outcome = half_an_hour(Line { ppm: -100.0, ..CLEAN });
+    assert_eq!((outcome.concealed, outcome.jumps), (0, 0), "{outcome:?}");
+    assert_flat(&outcome);
+}
+
+#[test]
+#[ignore = "half an hour of virtual time"]
+fn half_an_hour_of_loss_and_jitter_conceals_next_to_nothing() {
+    let outcome = half_an_hour(Line { ppm: 100.0, loss: 0.05, jitter_ms: 25.0, ..CLEAN });
+    assert!(outcome.concealed_share() <= 0.001, "{outcome:?}");
+    assert_flat(&outcome);
+}
+
+#[test]
+#[ignore = "half an hour of virtual time"]
+fn half_an_hour_of_bursts_conceals_what_three_copies_cannot_save() {
+    let outcome = half_an_hour(Line { ppm: -100.0, loss: 0.05, burst: Some(3.0), jitter_ms: 25.0, ..CLEAN });
+    assert!(outcome.concealed_share() <= 0.025, "{outcome:?}");
+    // The longest burst of a minute decides, and is now longer, now shorter: nothing grows, that is all.
+    assert!(outcome.delay_ms[1] < outcome.delay_ms[0] + 10.0, "{outcome:?}");
+    assert!(outcome.waiting[1] <= outcome.waiting[0] + VOICE_FRAME, "{outcome:?}");
+}
+
 fn frame(number: u32, data: &'static [u8]) -> VoiceFrame {
     VoiceFrame { number, capture_us: u64::from(number) * 10_000, data: data.into() }
 }
@@ -94,13 +157,39 @@ fn absurd_times_and_ten_times_the_rate_change_nothing_for_long() {
 }
 
 #[test]
+fn what_was_waited_for_and_is_lost_is_not_concealed_again() {
+    let mut encoder = crate::sound::voice_codec::VoiceEncoder::new().unwrap();
+    let mut playout = Playout::new().unwrap();
+    let (mut arrived, mut played, mut output) = (Arrived::default(), Played::default(), 0);
+    let mut missing = Vec::new();
+    let mut out = [0.0; PERIOD];
+    for number in 0..400 {
+        let tone = std::array::from_fn(|n| 0.1 * ((n as f32) * 0.0576).sin());
+        let data = encoder.encode(&tone).unwrap();
+        missing.push(VoiceFrame { number, capture_us: u64::from(number) * 10_000, data });
+        // Three datagrams in a row are lost, and so is the first of their frames.
+        if !(300..303).contains(&number) {
+            let there = missing.drain(..).filter(|frame| frame.number + 3 > number);
+            there.for_each(|frame| playout.arrived(frame, output, &mut arrived));
+        }
+        for _ in 0..2 {
+            played.concealed += playout.render(output, &mut out).concealed;
+            output += PERIOD as i64;
+        }
+    }
+    // While the next datagram was waited for, 30 ms; one of them is in the place of the frame that is lost.
+    assert_eq!(played.concealed, 3);
+}
+
+#[test]
 fn who_falls_silent_is_not_invented_for_ever() {
     let mut encoder = crate::sound::voice_codec::VoiceEncoder::new().unwrap();
     let mut playout = Playout::new().unwrap();
     let (mut arrived, mut played, mut output) = (Arrived::default(), Played::default(), 0);
     let mut out = [0.0; PERIOD];
     for number in 0..100 {
-        let data = encoder.encode(&[0.1; VOICE_FRAME]).unwrap();
+        let tone = std::array::from_fn(|n| 0.1 * ((n as f32) * 0.0576).sin());
+        let data = encoder.encode(&tone).unwrap();
         let frame = VoiceFrame { number, capture_us: u64::from(number) * 10_000, data };
         playout.arrived(frame, output, &mut arrived);
         for _ in 0..2 {

@@ -97,7 +97,7 @@ fn hotplug_screen(connected: bool) -> Result<(), Error> {
 }
 
 /// What the doctor said.
-struct Seen {
+pub(super) struct Seen {
     code: Option<i32>,
     took_ms: i64,
     said: Value,
@@ -105,7 +105,7 @@ struct Seen {
 
 impl Seen {
     /// Runs it in the booth's own network.
-    fn of(context: &Context, booth: &Booth) -> Result<Self, Error> {
+    pub(super) fn of(context: &Context, booth: &Booth) -> Result<Self, Error> {
         let binary = booth::binary()?;
         let log = context.dir().join("doctor.log");
         let _ = fs::remove_file(&log);
@@ -127,7 +127,7 @@ impl Seen {
     }
 
     /// What it thinks of a layer, and what it says about it.
-    fn layer(&self, name: &str) -> (String, String) {
+    pub(super) fn layer(&self, name: &str) -> (String, String) {
         let layers = self.said.get("layers").and_then(Value::as_array);
         let word = |line: &Value, key: &str| line.get(key).and_then(Value::as_str).unwrap_or("").to_owned();
         let line = layers.into_iter().flatten().find(|line| word(line, "layer") == name);

@@ -24,6 +24,7 @@ mod rate_step;
 mod relay_cluster;
 mod roam;
 mod room;
+mod slow_peer;
 mod sound_devices;
 mod stick_network;
 mod stick_roundtrip;
@@ -43,6 +44,7 @@ pub(crate) const ALL: &[Scenario] = &[
     colour_bars::SCENARIO,
     two_way::SCENARIO,
     three::SCENARIO,
+    slow_peer::SCENARIO,
     unplug::SCENARIO,
     watchdog::SCENARIO,
     notice::SCENARIO,

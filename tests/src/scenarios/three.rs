@@ -27,7 +27,8 @@ pub(crate) const SCENARIO: Scenario = Scenario {
 };
 
 /// Three booths code three pictures and decode six on the one core of the rig.
-const SIZE: (u32, u32) = (320, 180);
+const PLAN: Plan =
+    Plan { camera: true, screen: false, size: (320, 180), fps: 30, format: "auto", kbps: 2_000 };
 const NAMES: [&str; 3] = ["A", "B", "C"];
 /// The camera that stands besides those of both sides.
 const THIRD_CAMERA: &str = "platform:vivid-002";
@@ -36,7 +37,7 @@ const THIRD_NAMESPACE: &str = "c";
 const TIMEOUT_MS: i64 = 30_000;
 const SETTLE_US: i64 = 3_000_000;
 /// Frames that may be between two counters at the moment they are read.
-const IN_FLIGHT: i64 = 4;
+pub(super) const IN_FLIGHT: i64 = 4;
 /// A camera gives a picture every 33 ms, and has lost one when the machine took more than this away.
 const STOLEN_MS: i64 = 25;
 const TRIES: u32 = 3;
@@ -44,21 +45,7 @@ const TRIES: u32 = 3;
 fn run(context: &Context) -> Result<Report, Error> {
     let mut report = Report::default();
     let seconds = if context.quick { 10 } else { 60 };
-    for camera in [Side::A.camera(), Side::B.camera(), THIRD_CAMERA] {
-        Vivid::open(camera)?.look_at(Scene::moving(Pattern::Bars))?;
-    }
-    lay_cables().map_err(failed("cables to a third booth"))?;
-    let plan = Plan { screen: false, kbps: 2_000, ..Plan::both_ways(SIZE) };
-    let mut booths = [
-        Booth::new(Side::A, context.dir())?,
-        Booth::new(Side::B, context.dir())?,
-        Booth::new(Side::B, &context.dir().join("third"))?,
-    ];
-    booths[2].call_itself("C");
-    booths[2].stand_in(THIRD_NAMESPACE, THIRD_CAMERA);
-    for booth in &mut booths {
-        booth.start(plan, None)?;
-    }
+    let mut booths = start(context)?;
     meet(&mut report, "directly", &booths, "direct");
     exchange(&mut report, "directly", &booths, seconds)?;
     one_leaves_and_returns(&mut report, "directly", &mut booths, "direct")?;
@@ -80,7 +67,7 @@ fn run(context: &Context) -> Result<Report, Error> {
         ip(&format!("-n {namespace} link set {device} down")).map_err(failed("the direct cables"))?;
     }
     for booth in &mut booths {
-        booth.start(plan, None)?;
+        booth.start(PLAN, None)?;
     }
     meet(&mut report, "through relays", &booths, "relay");
     exchange(&mut report, "through relays", &booths, seconds)?;
@@ -88,6 +75,25 @@ fn run(context: &Context) -> Result<Report, Error> {
     let ended = booths.iter_mut().find_map(|booth| booth.ended());
     report.check("no process ended", ended.is_none(), "");
     Ok(report)
+}
+
+/// Starts all three, with cables between them and something that moves before each.
+pub(super) fn start(context: &Context) -> Result<[Booth; 3], Error> {
+    for camera in [Side::A.camera(), Side::B.camera(), THIRD_CAMERA] {
+        Vivid::open(camera)?.look_at(Scene::moving(Pattern::Bars))?;
+    }
+    lay_cables().map_err(failed("cables to a third booth"))?;
+    let mut booths = [
+        Booth::new(Side::A, context.dir())?,
+        Booth::new(Side::B, context.dir())?,
+        Booth::new(Side::B, &context.dir().join("third"))?,
+    ];
+    booths[2].call_itself("C");
+    booths[2].stand_in(THIRD_NAMESPACE, THIRD_CAMERA);
+    for booth in &mut booths {
+        booth.start(PLAN, None)?;
+    }
+    Ok(booths)
 }
 
 /// A namespace for the third booth, with a cable to each of the others.
@@ -103,7 +109,7 @@ fn others(booths: &[Booth; 3], n: usize) -> Vec<&str> {
 }
 
 /// Waits until each is connected with both others.
-fn meet(report: &mut Report, title: &str, booths: &[Booth; 3], route: &str) {
+pub(super) fn meet(report: &mut Report, title: &str, booths: &[Booth; 3], route: &str) {
     let start_us = now_us();
     let all = || (0..3).all(|n| booths[n].status().meets(&others(booths, n), route));
     let took = wait_until(TIMEOUT_MS, 100, all);
@@ -119,7 +125,7 @@ fn meet(report: &mut Report, title: &str, booths: &[Booth; 3], route: &str) {
 }
 
 /// What one booth counted of one peer between two of its statuses.
-fn grew(before: &Status, after: &Status, peer: &str, counter: &str) -> i64 {
+pub(super) fn grew(before: &Status, after: &Status, peer: &str, counter: &str) -> i64 {
     let at = |status: &Status| status.peer(peer)[counter].as_i64();
     match (at(before), at(after)) {
         (Some(before), Some(after)) => after - before,
@@ -128,7 +134,7 @@ fn grew(before: &Status, after: &Status, peer: &str, counter: &str) -> i64 {
 }
 
 /// What must not happen to a frame, by the counters of who receives it.
-const LOSSES: [&str; 3] = ["lost_frames", "decode_errors", "decode_skipped"];
+pub(super) const LOSSES: [&str; 3] = ["lost_frames", "decode_errors", "decode_skipped"];
 
 /// All three send for so many seconds, and each decodes all that the other two sent.
 fn exchange(report: &mut Report, title: &str, booths: &[Booth; 3], seconds: i64) -> Result<(), Error> {

@@ -247,7 +247,8 @@ impl<N: FnMut(Slot, Notice)> Session<'_, N> {
                 };
                 let receiver = Receiver::new(own);
                 handles.peers[slot].needs_keyframe.store(false, Relaxed);
-                self.sender.add(slot, receiver.rtt_us(), now);
+                let was_too_slow = self.context.control.borrow().is_too_slow(slot);
+                self.sender.add(slot, receiver.rtt_us(), was_too_slow, now);
                 self.members[slot] =
                     Some(Member { number, receiver, since_us: now, counted: Tally::default(), told_us: 0 });
             }

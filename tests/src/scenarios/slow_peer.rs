@@ -149,6 +149,9 @@ fn others_meet(report: &mut Report, booths: &[Booth; 3], seconds: i64) -> Result
         let found = format!("sent {sent} in {seconds} s, decoded {decoded}");
         report.check(format!("C gets fewer pictures of {name}, and some"), fewer, found);
         report.figure(&format!("c_decoded_of_{name}"), decoded);
+        let sessions = [(n, 2), (2, n)]
+            .map(|(who, of)| grew(&before[who], &after[who], booths[of].fingerprint(), "connects"));
+        report.figure(&format!("sessions_of_c_with_{name}"), sessions[0].max(sessions[1]));
         report.figure(&format!("{name}_lowest_kbps"), lowest[n]);
     }
     let [before_a, before_b, _] = before;

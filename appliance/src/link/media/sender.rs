@@ -36,6 +36,8 @@ const MIN_SPACING_US: u64 = 4_000;
 const BACKLOG_US: u64 = 30_000;
 /// Above so much, a frame is not taken any more, in µs of the pace.
 const FULL_US: u64 = 300_000;
+/// No frame is on its way for longer, however slow the line, in µs.
+const LATEST_US: u64 = 5_000_000;
 /// Repairs that wait at most; more is asked for than the line can give.
 const REPAIRS: usize = 1_024;
 /// The least that a line is taken to carry, in kbit/s.
@@ -51,8 +53,9 @@ const FADE_US: f32 = 2_000_000.0;
 const SLACK_US: u64 = 200_000;
 /// Frames leave at least so many times as fast as the line's rate: each is to be gone before the next.
 const PACE: f32 = 1.2;
-/// The same beside sound, which a queue in the line would hold up: no faster than the line takes them.
-const PACE_BESIDE_VOICE: f32 = 1.0;
+/// The same beside sound, which a queue in the line would hold up, and where the encoder codes for faster
+/// lines, so that something always waits: no faster than the line takes them.
+const STEADY_PACE: f32 = 1.0;
 /// After a voice frame, sound counts as going on for so long, in µs.
 const VOICE_US: u64 = 100_000;
 
@@ -202,7 +205,7 @@ impl Sender {
         if self.backlog_us() > FULL_US {
             return Err(Refused::Full);
         }
-        let deadline_us = unit.stamps.capture_us + self.plan.deadline_us;
+        let deadline_us = (unit.stamps.capture_us + self.plan.deadline_us).max(self.late_us(unit, now_us));
         let left_us = deadline_us.saturating_sub(now_us);
         let loss = self.worst_loss();
         self.efficiency = self.plan_efficiency(loss, left_us);
@@ -229,6 +232,14 @@ impl Sender {
         });
         self.next_frame = self.next_frame.wrapping_add(1);
         Ok(())
+    }
+
+    /// When a frame that is coded for faster lines is here at the latest; 0 where the encoder follows the line.
+    /// A picture of now and then that comes late is more than none.
+    fn late_us(&self, unit: &AccessUnit, now_us: u64) -> u64 {
+        let bytes = self.waiting_bytes + unit.data.len();
+        let takes_us = || (self.pacer.span_us(bytes) * 2 + self.rtt_us()).min(LATEST_US);
+        if self.is_outpaced() { now_us + takes_us() } else { 0 }
     }
 
     /// The path carries `datagram` bytes at once from now on. What was cut for more goes as split shards.
@@ -308,11 +319,12 @@ impl Sender {
         };
         destination.estimator.report(arrivals, lost, now_us);
         let capacity_kbps = destination.estimator.capacity_kbps();
-        let beside_voice = self.beside_voice(now_us);
-        let pace = if beside_voice { PACE_BESIDE_VOICE } else { PACE };
+        let (beside_voice, outpaced) = (self.beside_voice(now_us), self.is_outpaced());
+        let pace = if beside_voice || outpaced { STEADY_PACE } else { PACE };
         let pace_kbps = (self.target_kbps() as f32 * pace) as u32;
         if narrowest {
-            self.pacer.limit(capacity_kbps.filter(|_| beside_voice));
+            let capacity_kbps = capacity_kbps.filter(|_| beside_voice);
+            self.pacer.limit(if outpaced { Some(pace_kbps) } else { capacity_kbps });
         }
         if pace_kbps < before_kbps
             && let Some(capacity_kbps) = capacity_kbps
@@ -376,10 +388,12 @@ impl Sender {
         for destination in self.destinations.iter_mut().flatten() {
             destination.estimator.tick(now_us, destination.history.unanswered_us());
         }
+        // Most of what is coded for faster lines is refused here: what goes says nothing of what is wanted.
+        let in_demand = self.is_outpaced();
         if self.probe.is_none()
             && self.waiting_bytes == 0
             && let Some(at) = self.slowest()
-            && let Some(probe) = self.destination_mut(at).and_then(|d| d.estimator.probe(now_us))
+            && let Some(probe) = self.destination_mut(at).and_then(|d| d.estimator.probe(in_demand, now_us))
         {
             self.probing = Some(at);
             self.probe =

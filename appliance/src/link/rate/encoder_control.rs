@@ -28,9 +28,10 @@ pub(crate) struct Offer {
     pub(crate) congested: bool,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Peer {
-    offer: Offer,
+    /// None while there is no session with it.
+    offer: Option<Offer>,
     too_slow: bool,
     /// Since when it would change sides, in µs.
     changing_us: Option<u64>,
@@ -40,7 +41,7 @@ struct Peer {
 /// Gathers what the peers' paths give, and makes one command of it.
 #[derive(Debug, Default)]
 pub(crate) struct EncoderControl {
-    peers: [Option<Peer>; MAX_PEERS],
+    peers: [Peer; MAX_PEERS],
     keyframe_wanted: bool,
     keyframe_us: Option<u64>,
 }
@@ -48,24 +49,29 @@ pub(crate) struct EncoderControl {
 impl EncoderControl {
     /// The path to peer `at` gives `offer` now.
     pub(crate) fn offer(&mut self, at: usize, offer: Offer, now_us: u64) {
-        let Some(slot) = self.peers.get_mut(at) else { return };
-        match slot {
-            Some(peer) => peer.offer = offer,
-            None => *slot = Some(Peer { offer, too_slow: false, changing_us: None, keyframe_us: None }),
-        }
+        let Some(peer) = self.peers.get_mut(at) else { return };
+        peer.offer = Some(offer);
         self.sort_out(now_us);
     }
 
-    /// Peer `at` is gone.
+    /// The session with peer `at` is over. One that is too slow is so in its next session too: a line that
+    /// ends sessions would otherwise take the picture from all with each new one.
     pub(crate) fn withdraw(&mut self, at: usize) {
-        if let Some(slot) = self.peers.get_mut(at) {
-            *slot = None;
+        if let Some(peer) = self.peers.get_mut(at) {
+            (peer.offer, peer.changing_us) = (None, None);
+        }
+    }
+
+    /// Place `at` is another peer's from now on.
+    pub(crate) fn forget(&mut self, at: usize) {
+        if let Some(peer) = self.peers.get_mut(at) {
+            *peer = Peer::default();
         }
     }
 
     /// Peer `at` cannot go on without a keyframe.
     pub(crate) fn request_keyframe(&mut self, at: usize, now_us: u64) {
-        if let Some(Some(peer)) = self.peers.get_mut(at)
+        if let Some(peer) = self.peers.get_mut(at)
             && peer.too_slow
         {
             if peer.keyframe_us.is_some_and(|us| now_us < us + SLOW_KEYFRAME_US) {
@@ -78,17 +84,19 @@ impl EncoderControl {
 
     /// Whether peer `at` is too slow for the meeting.
     pub(crate) fn is_too_slow(&self, at: usize) -> bool {
-        self.peers.get(at).copied().flatten().is_some_and(|peer| peer.too_slow)
+        self.peers.get(at).is_some_and(|peer| peer.too_slow)
     }
 
     /// What the encoder is to do from now on.
     pub(crate) fn command(&mut self, now_us: u64) -> EncoderCommand {
-        let participants = || self.peers.iter().flatten().filter(|peer| !peer.too_slow);
+        let any = self.peers.iter().any(|peer| peer.offer.is_some() && !peer.too_slow);
+        let participants =
+            || self.peers.iter().filter(|peer| !(any && peer.too_slow)).filter_map(|peer| peer.offer);
         let due = self.keyframe_us.is_none_or(|us| now_us >= us + KEYFRAME_US);
         let command = EncoderCommand {
-            connected: self.peers.iter().flatten().next().is_some(),
-            target_kbps: participants().map(|peer| peer.offer.target_kbps).min().unwrap_or(0),
-            congested: participants().any(|peer| peer.offer.congested),
+            connected: self.peers.iter().any(|peer| peer.offer.is_some()),
+            target_kbps: participants().map(|offer| offer.target_kbps).min().unwrap_or(0),
+            congested: participants().any(|offer| offer.congested),
             keyframe: self.keyframe_wanted && due,
         };
         if command.keyframe {
@@ -102,15 +110,17 @@ impl EncoderControl {
         for at in 0..self.peers.len() {
             let others = self.peers.iter().enumerate().filter(|(other, _)| *other != at);
             let next = others
-                .filter_map(|(_, peer)| peer.as_ref().filter(|peer| !peer.too_slow))
-                .map(|peer| peer.offer.target_kbps)
+                .filter(|(_, peer)| !peer.too_slow)
+                .filter_map(|(_, peer)| peer.offer)
+                .map(|offer| offer.target_kbps)
                 .min();
-            let Some(Some(peer)) = self.peers.get_mut(at) else { continue };
-            let share = next.map_or(1.0, |kbps| peer.offer.target_kbps as f32 / kbps.max(1) as f32);
+            let Some(peer) = self.peers.get_mut(at) else { continue };
+            let Some(Offer { target_kbps, .. }) = peer.offer else { continue };
+            let share = next.map_or(1.0, |kbps| target_kbps as f32 / kbps.max(1) as f32);
             let changes = if peer.too_slow {
-                share > BACK_SHARE || peer.offer.target_kbps >= HOPELESS_KBPS
+                share > BACK_SHARE || target_kbps >= HOPELESS_KBPS
             } else {
-                share < HOPELESS_SHARE && peer.offer.target_kbps < HOPELESS_KBPS
+                share < HOPELESS_SHARE && target_kbps < HOPELESS_KBPS
             };
             if !changes {
                 peer.changing_us = None;
@@ -162,6 +172,49 @@ mod tests {
         assert_eq!(at(&mut control, 8, 400), (8_000, true), "once is not enough");
         assert_eq!(at(&mut control, 9, 4_000), (8_000, true));
         assert_eq!(at(&mut control, 14, 4_000), (4_000, false));
+    }
+
+    #[test]
+    fn a_peer_that_was_too_slow_is_so_in_its_next_session_and_another_in_its_place_is_not() {
+        let mut control = EncoderControl::default();
+        let mut at = 0;
+        let mut offers = |control: &mut EncoderControl, slow_kbps| {
+            at += 1_000_000;
+            control.offer(0, offer(8_000), at);
+            control.offer(1, offer(slow_kbps), at);
+            (control.command(at).target_kbps, control.is_too_slow(1))
+        };
+        for _ in 0..6 {
+            offers(&mut control, 200);
+        }
+        assert_eq!(offers(&mut control, 200), (8_000, true));
+        control.withdraw(1);
+        assert_eq!(offers(&mut control, 4_000), (8_000, true), "it has to show first that it carries more");
+        for _ in 0..4 {
+            assert_eq!(offers(&mut control, 4_000), (8_000, true));
+        }
+        assert_eq!(offers(&mut control, 4_000), (4_000, false));
+        for _ in 0..6 {
+            offers(&mut control, 200);
+        }
+        control.withdraw(1);
+        control.forget(1);
+        assert_eq!(offers(&mut control, 4_000), (4_000, false));
+    }
+
+    #[test]
+    fn a_slow_peer_that_stays_behind_alone_is_followed() {
+        let mut control = EncoderControl::default();
+        for second in 0..7 {
+            control.offer(0, offer(8_000), second * 1_000_000);
+            control.offer(1, offer(200), second * 1_000_000);
+        }
+        control.withdraw(0);
+        // Nobody else is left: the encoder follows it at once, and soon it is no slower than any other.
+        control.offer(1, offer(200), 7_000_000);
+        assert_eq!((control.command(7_000_000).target_kbps, control.is_too_slow(1)), (200, true));
+        control.offer(1, offer(200), 12_000_000);
+        assert_eq!((control.command(12_000_000).target_kbps, control.is_too_slow(1)), (200, false));
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! When the next datagram may go: frames leave as fast as the narrowest place on the way takes them, and no
 //! faster. No I/O.
 
-/// The slowest and the fastest pace, in kbit/s: moq-net keeps 64 datagrams a track, and the loop wakes once a
-/// millisecond.
-const RANGE_KBPS: (f32, f32) = (300.0, 250_000.0);
+/// The slowest and the fastest pace, in kbit/s. Slower than the sender takes any line to be, so that a line of
+/// that rate is not flooded; and moq-net keeps 64 datagrams a track, and the loop wakes once a millisecond.
+const RANGE_KBPS: (f32, f32) = (100.0, 250_000.0);
 /// Spreading of a train by less than this, in µs, is the clock's and the scheduler's.
 const NOISE_US: u64 = 400;
 /// How much faster the next frame goes after one that came as it went.

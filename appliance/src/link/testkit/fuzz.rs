@@ -61,8 +61,8 @@ pub fn feedback(data: &[u8]) {
     let mut receiver = Receiver::new(Own::default());
     let mut now_us = 1_000_000;
     let mut sender = Sender::new(Plan { max_kbps: 4_000, deadline_us: 100_000 }, now_us);
-    sender.add(0, 40_000, now_us);
-    sender.add(1, 40_000, now_us);
+    sender.add(0, 40_000, false, now_us);
+    sender.add(1, 40_000, false, now_us);
     for (number, (us, datagram)) in things(data).enumerate() {
         now_us += us;
         let peer = number % 2;

@@ -17,10 +17,11 @@ const HEADROOM: f32 = 0.95;
 
 impl Sender {
     /// Peer `at` is served from now on, over a path with a round trip of `rtt_us`. The path is first warmed
-    /// with a little padding.
-    pub(crate) fn add(&mut self, at: usize, rtt_us: u64, now_us: u64) {
+    /// with a little padding; one that was too slow before has to show first that it carries more.
+    pub(crate) fn add(&mut self, at: usize, rtt_us: u64, was_too_slow: bool, now_us: u64) {
         let ceiling_kbps = ((self.plan.max_kbps as f32 * EXTRA) as u32).max(FLOOR_KBPS);
-        let limits = Limits { start_kbps: self.start_kbps(), floor_kbps: FLOOR_KBPS, ceiling_kbps };
+        let start_kbps = if was_too_slow { FLOOR_KBPS } else { self.start_kbps() };
+        let limits = Limits { start_kbps, floor_kbps: FLOOR_KBPS, ceiling_kbps };
         if let Some(destination) = self.destinations.get_mut(at) {
             *destination = Some(Destination {
                 estimator: Estimator::new(limits),
@@ -28,12 +29,15 @@ impl Sender {
                 history: History::from(self.packet),
                 rtt_us,
                 shortest_us: rtt_us,
-                participant: true,
+                participant: !was_too_slow,
             });
             // What this one answered to a question of another is none of its own.
             self.frames.iter_mut().for_each(|frame| frame.rounds[at] = 0);
         }
-        if self.probe.is_none() {
+        if self.is_outpaced() {
+            self.pacer.limit(Some(start_kbps));
+        }
+        if self.probe.is_none() && !was_too_slow {
             self.probe = Some(Padding { left: WARM_UP, kbps: self.start_kbps(), next_us: now_us });
         }
     }
@@ -67,6 +71,11 @@ impl Sender {
         let all = self.destinations.iter().enumerate().filter_map(|(at, d)| Some((at, d.as_ref()?)));
         let any = all.clone().any(|(_, d)| d.participant);
         all.filter(move |(_, d)| d.participant || !any)
+    }
+
+    /// Whether the encoder codes more than any path of this connection carries: all of them are too slow.
+    pub(super) fn is_outpaced(&self) -> bool {
+        self.followed().next().is_some_and(|(_, d)| !d.participant)
     }
 
     /// What the narrowest followed path carries, in kbit/s.

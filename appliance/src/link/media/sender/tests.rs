@@ -12,7 +12,7 @@ const PLAN: Plan = Plan { max_kbps: 8_000, deadline_us: 100_000 };
 /// One that serves a peer 40 ms away.
 fn serving(now_us: u64) -> Sender {
     let mut sender = Sender::new(PLAN, now_us);
-    sender.add(0, 40_000, now_us);
+    sender.add(0, 40_000, false, now_us);
     sender
 }
 
@@ -45,6 +45,31 @@ fn the_path_is_warmed_before_the_first_frame() {
     let padding = drain(&mut sender, &mut now, 50);
     assert!(padding.len() > 5 && padding.iter().all(|d| d.shard.is_none()), "{padding:?}");
     assert!(drain(&mut sender, &mut now, 50).is_empty());
+}
+
+#[test]
+fn a_line_too_slow_for_the_encoder_gets_whole_pictures_and_is_not_flooded() {
+    let mut now = 1_000_000;
+    let mut sender = Sender::new(PLAN, now);
+    sender.add(0, 40_000, true, now);
+    assert!(drain(&mut sender, &mut now, 100).is_empty(), "no padding for a start");
+    let (start_us, mut sent, mut shards) = (now, 0, Vec::new());
+    assert_eq!(sender.frame(&frame(30, 20_000, now), now), Ok(()));
+    assert_eq!(sender.frame(&frame(31, 8_000, now), now), Err(Refused::Full));
+    while sender.next_video_us() < u64::MAX {
+        shards.extend(drain(&mut sender, &mut now, 1).into_iter().filter_map(|d| d.shard));
+        sent = shards.iter().map(|shard| shard.piece.len() + AROUND).sum();
+    }
+    // What the line takes in this time, and what the pacer's bucket holds.
+    let most = (now - start_us) * u64::from(FLOOR_KBPS) / 8_000 + 4_500;
+    assert!(sent > 20_000 && sent as u64 <= most, "{sent} bytes in {} us", now - start_us);
+    // The other side waits for it as long as it is on its way.
+    assert!(shards.iter().all(|shard| shard.left_us > 100_000), "{:?}", shards.last());
+    sender.set_participant(0, true);
+    assert!(sender.frame(&frame(60, 20_000, now), now).is_ok());
+    let shards = drain(&mut sender, &mut now, 200);
+    let left_us = shards.iter().find_map(|d| d.shard.as_ref()).map(|shard| shard.left_us);
+    assert!(left_us.is_some_and(|us| us <= PLAN.deadline_us), "{left_us:?}");
 }
 
 #[test]

@@ -69,6 +69,7 @@ impl ConnectionManager<'_> {
         let configured = self.config.peer.fingerprint == Some(who) && self.config.peer.address.is_some();
         let direct = configured || !self.roster.addresses(who).is_empty();
         log::debug!("link: {} is to be met, at place {slot}", self.roster.name(who));
+        self.context.control.borrow_mut().forget(slot);
         let before = self.context.handles.peers[slot].counters.snapshot();
         self.peers.insert(who, Peer::new(slot, direct, before, now));
         true

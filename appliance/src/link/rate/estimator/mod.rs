@@ -180,12 +180,13 @@ impl Estimator {
     }
 
     /// Padding worth sending now to learn whether more fits; mostly `None`. Ask every few milliseconds.
-    pub(crate) fn probe(&mut self, now_us: u64) -> Option<Probe> {
+    /// `in_demand`: more waits to be sent than the target lets through, although little is sent.
+    pub(crate) fn probe(&mut self, in_demand: bool, now_us: u64) -> Option<Probe> {
         let calm = self.phase == Phase::Growing
             && self.silence.is_none()
             && (self.path.queue_us() as f64) < self.threshold_us() / 2.0;
         let wanted = self.target_kbps < self.ceiling_kbps * 0.98
-            && self.path.sent_kbps(1_000_000) * 2.0 > self.target_kbps;
+            && (in_demand || self.path.sent_kbps(1_000_000) * 2.0 > self.target_kbps);
         if self.reported_us.is_none() || !calm || !wanted {
             return None;
         }

@@ -52,7 +52,7 @@ impl Control for Estimator {
         Estimator::queue_us(self)
     }
     fn probe(&mut self, now_us: u64) -> Option<(f64, u64)> {
-        Estimator::probe(self, now_us).map(|probe| (probe.kbps.into(), probe.bytes.into()))
+        Estimator::probe(self, false, now_us).map(|probe| (probe.kbps.into(), probe.bytes.into()))
     }
 }
 

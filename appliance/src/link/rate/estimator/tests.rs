@@ -329,7 +329,7 @@ fn dice_neither_panic_nor_leave_the_limits() {
                 .collect();
             estimator.report(&arrivals, wild(2) as u32, now_us);
             estimator.tick(wild(i * 25_000), Some(wild(i * 25_000)));
-            estimator.probe(wild(i * 25_000));
+            estimator.probe(i % 2 == 0, wild(i * 25_000));
             assert!((500..=60_000).contains(&estimator.target_kbps()));
             estimator.queue_us();
         }

@@ -282,6 +282,15 @@ impl Booth {
         self.process.as_ref().map_or(0, |process| process.thread_processor_us(name))
     }
 
+    /// Keeps one of its threads from running for so long.
+    ///
+    /// # Errors
+    /// When it does not run, has no such thread, or the system does not let it be held.
+    pub fn hold_thread(&self, name: &str, length: Duration) -> io::Result<()> {
+        let process = self.process.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        process.hold_thread(name, length)
+    }
+
     /// The folder of its files.
     pub fn dir(&self) -> &Path {
         &self.dir

@@ -4,8 +4,11 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
+use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
 use crate::clock::wait_until;
@@ -143,6 +146,25 @@ impl Running {
             exact_ns.map(|ns| ns / 1_000).or_else(ticks).unwrap_or(0)
         };
         threads.map(took_us).sum()
+    }
+
+    /// Keeps its thread of this name from running for so long, and no other: as a machine does that has something
+    /// more urgent to do.
+    ///
+    /// # Errors
+    /// When it has no such thread, or the system does not let it be held.
+    pub fn hold_thread(&self, name: &str, length: Duration) -> io::Result<()> {
+        let found = self.threads().into_iter().find(|(_, thread)| thread == name);
+        let (id, _) = found.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, name.to_owned()))?;
+        let thread = Pid::from_raw(i32::try_from(id).map_err(io::Error::other)?);
+        ptrace::seize(thread, ptrace::Options::empty())?;
+        ptrace::interrupt(thread)?;
+        let stopped = waitpid(thread, Some(WaitPidFlag::__WALL));
+        if stopped.is_ok() {
+            std::thread::sleep(length);
+        }
+        ptrace::detach(thread, None)?;
+        stopped.map(drop).map_err(io::Error::from)
     }
 
     /// Everything it has printed so far.

@@ -1,5 +1,7 @@
-//! The rig's sound cards: cables between a loudspeaker and a microphone, whose clock can be changed.
+//! The rig's sound cards: cables between a loudspeaker and a microphone, whose clock can be changed; the cards
+//! themselves can be pulled.
 
+use std::fs;
 use std::io;
 
 use alsa::ctl::{Ctl, ElemId, ElemIface, ElemType, ElemValue};
@@ -21,4 +23,30 @@ pub fn shift_rate(id: &str, cable: u32, value: i32) -> io::Result<()> {
         ctl.elem_write(&shift)
     };
     set().map_err(|e: alsa::Error| io::Error::from_raw_os_error(e.errno()))
+}
+
+/// Where cards are bound to their driver: the only plug that they have.
+const DRIVER: &str = "/sys/bus/platform/drivers/snd_aloop";
+
+/// Pulls the card that is the `nth` of the kernel's command line. Programs that have it open lose it at once; it
+/// returns when the last of them has closed it.
+///
+/// # Errors
+/// When the kernel refuses, or the card is out already.
+pub fn unplug(nth: usize) -> io::Result<()> {
+    fs::write(format!("{DRIVER}/unbind"), format!("snd_aloop.{nth}"))
+}
+
+/// Plugs it in again: it gets the lowest number that is free.
+///
+/// # Errors
+/// When the kernel refuses, or the card is in already.
+pub fn plug(nth: usize) -> io::Result<()> {
+    fs::write(format!("{DRIVER}/bind"), format!("snd_aloop.{nth}"))
+}
+
+/// The number that the card `id` has now.
+pub fn number(id: &str) -> Option<u32> {
+    let name = fs::read_link(format!("/proc/asound/{id}")).ok()?;
+    name.to_str()?.strip_prefix("card")?.parse().ok()
 }

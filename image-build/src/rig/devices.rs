@@ -12,7 +12,6 @@ const PLANES: [(&str, &str); 3] = [("overlay", "0"), ("primary", "1"), ("cursor"
 /// The kernel's options for `cameras` vivid cameras and `sound_cards` loop-back sound cards; the card `pcmtest` comes on top.
 pub(crate) fn kernel_options(cameras: u8, sound_cards: u8) -> Vec<String> {
     let each = |value: &str, n: u8| vec![value; usize::from(n)].join(",");
-    let cards = (0..sound_cards).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
     let names = (0..sound_cards).map(|n| format!("booth{}", letter(n))).collect::<Vec<_>>().join(",");
     vec![
         format!("vivid.n_devs={cameras}"),
@@ -22,10 +21,10 @@ pub(crate) fn kernel_options(cameras: u8, sound_cards: u8) -> Vec<String> {
         format!("vivid.num_inputs={}", each("2", cameras)),
         format!("vivid.input_types={}", each("0xc", cameras)),
         "vkms.create_default_dev=0".into(),
-        format!("snd-aloop.index={cards}"),
         format!("snd-aloop.enable={}", each("1", sound_cards)),
         format!("snd-aloop.id={names}"),
-        // Behind them, whose numbers it would take otherwise.
+        // Behind them, whose numbers it would take otherwise. They have none of their own: one that is plugged in
+        // again gets the lowest that is free.
         format!("snd-pcmtest.index={sound_cards}"),
     ]
 }

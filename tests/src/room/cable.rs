@@ -168,8 +168,8 @@ impl End {
 
     /// After a stop: gets ready to be started again. How many frames passed unheard, by the clock.
     pub(super) fn recover(&mut self) -> Result<u64, Error> {
-        self.held_up += 1;
         self.pcm.prepare().map_err(refused(self.device.clone()))?;
+        self.held_up += 1;
         let now = self.line.index_at(now_us() as f64).max(0.0) as u64;
         let missed = now.saturating_sub(self.frames);
         self.frames += missed;

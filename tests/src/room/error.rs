@@ -47,6 +47,14 @@ pub enum Error {
     Voice(io::Error),
 }
 
+impl Error {
+    /// Whether the card has been pulled.
+    pub(super) fn is_unplugged(&self) -> bool {
+        use nix::libc::{EBADFD, ENODEV};
+        matches!(self, Self::Cable { source, .. } if matches!(source.errno(), ENODEV | EBADFD))
+    }
+}
+
 /// What ALSA refused, for `map_err`.
 pub(super) fn refused(what: impl Into<String>) -> impl FnOnce(alsa::Error) -> Error {
     let what = what.into();

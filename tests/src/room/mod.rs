@@ -74,10 +74,10 @@ impl Room {
         self.sounds.send(Sound::new(at_us, samples)).map_err(|_| Error::Ended)
     }
 
-    /// Ends it; what was heard and said.
+    /// Ends it; what was heard and said, until its card was pulled if it was.
     ///
     /// # Errors
-    /// When it had ended before, with why.
+    /// When it had ended before for another reason, with that.
     pub fn stop(mut self) -> Result<Recording, Error> {
         self.stop.store(true, Relaxed);
         let thread = self.thread.take().ok_or(Error::Ended)?;

@@ -41,7 +41,11 @@ pub(super) fn run(
     while !over.load(Relaxed) {
         next_us = (next_us + EVERY_US).max(now_us());
         sleep_until_us(next_us);
-        hall.turn()?;
+        match hall.turn() {
+            // There is nothing more to be heard.
+            Err(error) if error.is_unplugged() => break,
+            turn => turn?,
+        }
     }
     Ok(hall.end())
 }

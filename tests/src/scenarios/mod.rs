@@ -26,6 +26,7 @@ mod roam;
 mod room;
 mod slow_peer;
 mod sound_devices;
+mod sound_faults;
 mod stick_network;
 mod stick_roundtrip;
 mod talk;
@@ -75,6 +76,7 @@ pub(crate) const ALL: &[Scenario] = &[
     image_pair::EXPOSURE,
     stick_network::SCENARIO,
     talk::LONG,
+    sound_faults::SCENARIO,
     power_cuts::FULL,
     power_cuts::CUTS,
     image_corrupt::SCENARIO,

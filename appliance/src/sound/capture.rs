@@ -7,8 +7,9 @@ use super::card_clock::{CardClock, Rate};
 use super::card_event::CardEvent;
 use super::card_loop::{self, CardHandles, POLL_INTERVAL, Server};
 use super::device::{BLOCK, CapturePcm, Captured, Error as DeviceError, Opened, Params};
-use super::echo::{AdaptiveCanceller, EchoCanceller, ReferenceReader};
+use super::echo::{ADAPTIVE_DELAY, AdaptiveCanceller, EchoCanceller, ReferenceReader};
 use super::error::Error;
+use super::fade::{FADE, fade_in};
 use super::handles::Handles;
 use super::level::Level;
 use super::limiter::{LOOKAHEAD, Limiter};
@@ -68,6 +69,8 @@ struct Microphone<'a> {
     number: u32,
     /// Silent frames that are still to be sent since the microphone was muted.
     last_frames: u32,
+    /// The next frame does not follow on the one before it.
+    begins: bool,
 }
 
 impl<'a> Microphone<'a> {
@@ -90,12 +93,14 @@ impl<'a> Microphone<'a> {
             index: 0,
             number: 0,
             last_frames: 0,
+            begins: true,
         })
     }
 
     /// Samples were lost: the frames' numbers go on as time does.
     fn skip(&mut self, lost: u64) {
         self.filled = 0;
+        self.begins = true;
         let frames = lost.div_ceil(VOICE_FRAME as u64);
         let ahead = if frames >= LONGEST_GAP { BEGINNING } else { frames as u32 };
         self.number = self.number.wrapping_add(ahead);
@@ -130,6 +135,11 @@ impl<'a> Microphone<'a> {
             late += canceller.delay();
         }
         self.limiter.process(&mut self.frame);
+        if std::mem::take(&mut self.begins) {
+            // What canceller and limiter still held is of before the gap, and so is what the encoder predicts from.
+            fade_in(&mut self.frame, late);
+            self.encoder.reset();
+        }
         counters.limited.fetch_add(u64::from(self.limiter.reduction_db() > 0.5), Relaxed);
         if let Some(below_db) = self.level.add(&self.frame) {
             counters.microphone_below_db.store(below_db, Relaxed);
@@ -168,6 +178,7 @@ impl Server for Microphone<'_> {
         self.handles.sound.check.capture_interrupted();
         self.clock.begin(kept_hz);
         self.filled = 0;
+        self.begins = true;
         self.number = self.number.wrapping_add(BEGINNING);
     }
 
@@ -189,4 +200,6 @@ impl Server for Microphone<'_> {
     }
 }
 
+/// What begins is as loud as it should be before its first frame ends.
+const _: () = assert!(LOOKAHEAD + ADAPTIVE_DELAY + FADE <= VOICE_FRAME);
 const _: () = assert!(SAMPLE_RATE_HZ as usize / 100 == VOICE_FRAME && VOICE_FRAME.is_multiple_of(BLOCK));

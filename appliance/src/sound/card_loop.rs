@@ -1,7 +1,7 @@
 //! The loop of a card, of either direction: opened when it can be, served until it fails, and looked for again.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::card_clock::Rate;
 use super::card_event::CardEvent;
@@ -15,7 +15,9 @@ pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// What opening a card may take.
 const OPENING: Duration = Duration::from_secs(10);
 /// How often a missing card is looked for.
-const RETRY: Duration = Duration::from_millis(500);
+const RETRY: Duration = Duration::from_millis(250);
+/// A card that has worked for so long is opened again at once when it fails.
+const WORKED: Duration = Duration::from_secs(1);
 
 /// The handles of the loop.
 #[derive(Clone, Copy)]
@@ -76,6 +78,7 @@ pub(super) fn run<S: Server>(
         server.begin(kept_hz(&key));
         let mode = S::params(&pcm).to_string();
         on_event(CardEvent::Running { device: open::describe(&choice), mode, key });
+        let since = Instant::now();
         let failure = loop {
             if stop.load(Relaxed) {
                 break None;
@@ -91,7 +94,11 @@ pub(super) fn run<S: Server>(
         if let Some(e) = failure {
             counters.restarts.fetch_add(1, Relaxed);
             on_event(CardEvent::Failed(e));
-            std::thread::sleep(RETRY);
+            // Closed before it is looked for: of some cards nobody may open what is still open.
+            drop(pcm);
+            if since.elapsed() < WORKED {
+                std::thread::sleep(RETRY);
+            }
         }
     }
 }

@@ -18,6 +18,7 @@ mod counters;
 pub mod device;
 pub mod echo;
 mod error;
+mod fade;
 mod handles;
 pub mod kept_rate;
 mod level;

@@ -65,6 +65,15 @@ struct Loudspeaker<'a, M> {
     next: i64,
 }
 
+impl<M> Loudspeaker<'_, M> {
+    /// The card ran dry: nothing follows on what was played before, and its clock's line begins again.
+    fn interrupted(&mut self) {
+        self.sound.counters.playback_xruns.fetch_add(1, Relaxed);
+        self.voices.discard();
+        self.clock.restart();
+    }
+}
+
 impl<M: Fn() -> Option<String>> Server for Loudspeaker<'_, M> {
     type Pcm = PlaybackPcm;
 
@@ -92,6 +101,10 @@ impl<M: Fn() -> Option<String>> Server for Loudspeaker<'_, M> {
         if !pcm.wait(POLL_INTERVAL)? {
             return Ok(None);
         }
+        let ran_dry = pcm.has_run_dry();
+        if ran_dry {
+            self.interrupted();
+        }
         let mut block = [[0.0; 2]; BLOCK];
         let peak = self.voices.render(self.next, &self.clock.line(), &mut block);
         self.sound.check.play(&mut block);
@@ -99,10 +112,8 @@ impl<M: Fn() -> Option<String>> Server for Loudspeaker<'_, M> {
             self.sound.counters.loudspeaker_below_db.store(below_db, Relaxed);
         }
         let Some(written) = pcm.write(&block, POLL_INTERVAL)? else { return Ok(None) };
-        if written.silence.is_some() {
-            self.sound.counters.playback_xruns.fetch_add(1, Relaxed);
-            self.voices.discard();
-            self.clock.restart();
+        if written.silence.is_some() && !ran_dry {
+            self.interrupted();
         }
         self.next = written.index + BLOCK as i64;
         let rate = self.clock.add(written.position.index, written.position.at_us);

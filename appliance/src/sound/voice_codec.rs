@@ -69,6 +69,12 @@ impl VoiceEncoder {
             }
         }
     }
+
+    /// Forgets what it has coded: the next frame begins with silence before it.
+    pub(crate) fn reset(&mut self) {
+        // Fails only for an encoder that is none.
+        let _ = self.encoder.reset();
+    }
 }
 
 /// Decodes one peer's microphone.
@@ -115,5 +121,57 @@ impl VoiceDecoder {
     pub(crate) fn reset(&mut self) {
         // Fails only for a decoder that is none.
         let _ = self.decoder.reset();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HZ: f32 = 330.0;
+    const PEAK: f32 = 0.05;
+
+    fn tone(frame: usize) -> [f32; VOICE_FRAME] {
+        let sample = |n: usize| {
+            let turn = (frame * VOICE_FRAME + n) as f32 / 48_000.0 * HZ;
+            PEAK * (turn.fract() * std::f32::consts::TAU).sin()
+        };
+        std::array::from_fn(sample)
+    }
+
+    /// A tone, coded; the encoder forgets what was before frame `reset`.
+    fn coded(frames: usize, reset: usize) -> Vec<Bytes> {
+        let mut encoder = VoiceEncoder::new().unwrap();
+        let code = |frame| {
+            if frame == reset {
+                encoder.reset();
+            }
+            encoder.encode(&tone(frame)).unwrap()
+        };
+        (0..frames).map(code).collect()
+    }
+
+    /// How far a decoder that joins at frame `first` is off the tone at most, in each of the next five frames.
+    fn off(coded: &[Bytes], first: usize) -> [f32; 5] {
+        let mut decoder = VoiceDecoder::new().unwrap();
+        std::array::from_fn(|later| {
+            let (frame, mut out) = (first + later, [0.0; VOICE_FRAME]);
+            decoder.decode(&coded[frame], &mut out).unwrap();
+            let pairs = out[DECODER_DELAY..].iter().zip(tone(frame));
+            pairs.map(|(out, wanted)| (out - wanted).abs()).fold(0.0, f32::max)
+        })
+    }
+
+    #[test]
+    fn whoever_joins_in_the_middle_is_off_for_two_frames() {
+        let off = off(&coded(60, usize::MAX), 50);
+        assert!(off[0] > 0.2 * PEAK && off[0] < 1.5 * PEAK, "{off:?}");
+        assert!(off[2..].iter().all(|&off| off < 0.2 * PEAK), "{off:?}");
+    }
+
+    #[test]
+    fn whoever_joins_where_the_encoder_begins_is_not() {
+        let off = off(&coded(60, 50), 50);
+        assert!(off.iter().all(|&off| off < 0.1 * PEAK), "{off:?}");
     }
 }

@@ -102,11 +102,23 @@ fn together(
                 .map(|heard| heard.at_us - beep_us),
         })
         .collect();
+    keep(context, title, &events_seen)?;
     judge(report, title, &events_seen);
     let key = key(title);
     report.figure(&format!("{key}_own_lip_offset_us"), voice(&status, "lip_offset_us"));
     report.figure(&format!("{key}_own_mouth_to_ear_us"), voice(&status, "mouth_to_ear_us"));
     Ok(())
+}
+
+/// One line an event: how long its light and its sound took, in µs.
+fn keep(context: &Context, title: &str, events: &[Event]) -> Result<(), Error> {
+    let cell = |us: Option<i64>| us.map_or(String::new(), |us| us.to_string());
+    let mut csv = "light_us,sound_us\n".to_owned();
+    for event in events {
+        csv += &format!("{},{}\n", cell(event.light_us), cell(event.sound_us));
+    }
+    let path = context.dir().join(format!("{}.csv", key(title)));
+    std::fs::write(&path, csv).map_err(failed(path.display().to_string()))
 }
 
 fn key(title: &str) -> String {

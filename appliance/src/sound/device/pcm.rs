@@ -152,15 +152,17 @@ impl Pcm {
             if left.is_zero() {
                 return Ok(false);
             }
-            if now.duration_since(since) > STALLED {
-                self.waiting = None;
-                // A device that stopped says so; of one that runs there is nothing to wait for.
-                self.status()?;
-                return Err(Fault::Failed(Error::Stalled { device: self.device.clone() }));
-            }
-            // In whole ms, and never 0, which would not wait at all.
-            let slice_ms = left.min(SLICE).as_micros().div_ceil(1_000);
+            // A program that was kept from running for so long is late itself: the device is asked once more.
+            let over = now.duration_since(since) > STALLED;
+            // In whole ms, and never 0 otherwise, which would not wait at all.
+            let slice_ms = if over { 0 } else { left.min(SLICE).as_micros().div_ceil(1_000) };
             match alsa::poll::poll(&mut self.fds, i32::try_from(slice_ms).unwrap_or(1)) {
+                Ok(0) if over => {
+                    self.waiting = None;
+                    // A device that stopped says so; of one that runs there is nothing to wait for.
+                    self.status()?;
+                    return Err(Fault::Failed(Error::Stalled { device: self.device.clone() }));
+                }
                 Ok(0) => {}
                 Ok(_) => return Ok(true),
                 Err(e) if e.errno() == nix::libc::EINTR => {}

@@ -104,6 +104,12 @@ impl PlaybackPcm {
         }
     }
 
+    /// Whether it has run dry, and been started again, since the last block: what was to follow that does not any
+    /// more.
+    pub fn has_run_dry(&self) -> bool {
+        self.silence.is_some()
+    }
+
     /// Writes a block when there is room for it; nothing when there was none within `timeout`, and the same
     /// block is to be written again. A device that has run dry is started again, which the block then says.
     ///

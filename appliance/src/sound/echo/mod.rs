@@ -23,4 +23,5 @@ mod spectrum;
 
 pub use self::adaptive::AdaptiveCanceller;
 pub use self::canceller::{EchoCanceller, EchoReport};
+pub(crate) use self::post_filter::DELAY as ADAPTIVE_DELAY;
 pub use self::reference::{ReferenceReader, ReferenceWriter, reference};

@@ -11,7 +11,7 @@ use super::spectrum::{BINS, Fft, Real, SIZE, Spectrum};
 use crate::sound::rate::FRAME;
 
 /// Taps to each side of the filter's middle, and so what it delays, in samples.
-pub(super) const DELAY: usize = 128;
+pub(crate) const DELAY: usize = 128;
 const TAPS: usize = 2 * DELAY + 1;
 /// Bands: two bins wide at least, from 1 kHz on a tenth of their frequency.
 const BANDS: usize = 43;

@@ -20,6 +20,7 @@ use self::jitter_buffer::{Inserted, JitterBuffer};
 use super::clock_fit::ClockFit;
 use super::clock_line::ClockLine;
 use super::error::Error;
+use super::fade::{FADE, fade_in, fade_out};
 use super::rate::{PERIOD, RATE_HZ};
 use super::resampler::{SteeredResampler, TAPS};
 use super::voice_codec::VoiceDecoder;
@@ -36,6 +37,10 @@ const JUMP: i64 = 960;
 const EXPAND: i64 = 240;
 /// After so many frames in a row that did not come, whoever speaks is gone, or muted: 200 ms.
 const GONE: usize = 20;
+/// The first frames of a stream, of which only the last is heard, as it comes up: a decoder that joins in the
+/// middle does not know the spectrum that the encoder predicts from (RFC 6716, section 4.3.2.1), and is off by as
+/// much as the voice in the first frame and by a fifth of it in the second.
+const UNHEARD: u32 = 2;
 /// Full scale less 66 dB: nobody speaks, and no room is silent enough for a microphone that is on.
 const SILENCE: f32 = 5e-4;
 /// Samples that the resampler's filter wants beyond the one it gives.
@@ -89,6 +94,10 @@ pub(crate) struct Playout {
     /// The last frame was silent: whoever is muted ends with such, and what is missing after it is silence.
     quiet: bool,
     playing: bool,
+    /// Frames that are still not heard.
+    unheard: u32,
+    /// Another stream has begun: this one ends with the next period.
+    ending: bool,
     /// The peer's microphone on our clock: its samples count from frame 0 of its stream.
     capture_fit: ClockFit,
     capture_line: Option<ClockLine>,
@@ -116,6 +125,8 @@ impl Playout {
             waited: 0,
             quiet: false,
             playing: false,
+            unheard: 0,
+            ending: false,
             capture_fit: ClockFit::of_unknown(),
             capture_line: None,
             newest: 0,
@@ -141,7 +152,7 @@ impl Playout {
                 return;
             }
             Inserted::Restarted => {
-                self.playing = false;
+                self.ending = true;
                 return;
             }
         };
@@ -175,7 +186,8 @@ impl Playout {
         (self.missing, self.waited) = (0, 0);
         self.quiet = false;
         self.at_least = None;
-        self.playing = true;
+        (self.playing, self.ending) = (true, false);
+        self.unheard = UNHEARD;
         // Silence leads up to the first frame, and through the resampler's filter.
         let first = output - self.wanted() + LOOKAHEAD;
         self.resampler.reset(first as f64);
@@ -252,7 +264,8 @@ impl Playout {
         if self.resampler.process(&self.scratch[..needed], out).is_err() {
             return self.silence(out);
         }
-        if self.missing >= GONE {
+        if self.ending || self.missing >= GONE {
+            fade_out(out);
             self.playing = false;
         }
         played
@@ -275,6 +288,13 @@ impl Playout {
                     played.decoded += 1;
                     (self.missing, self.waited) = (0, 0);
                     self.quiet = samples.iter().all(|x| x.abs() < SILENCE);
+                    if self.unheard > 0 {
+                        self.unheard -= 1;
+                        fade_in(
+                            &mut samples,
+                            if self.unheard > 0 { VOICE_FRAME } else { VOICE_FRAME - FADE },
+                        );
+                    }
                 }
                 None if self.quiet => {
                     self.missing += 1;

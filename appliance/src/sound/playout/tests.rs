@@ -213,8 +213,10 @@ fn what_the_picture_asked_of_one_stream_is_not_asked_of_the_next() {
     // Places count from the stream's own numbers, so that of another stream this would be minutes.
     playout.wait_for_picture(Some(playout.least_delay() + 480));
     playout.arrived(frame(1_000_000, &[0xe8, 0, 0]), 240, &mut arrived);
-    playout.arrived(frame(1_000_001, &[0xe8, 0, 0]), 240, &mut arrived);
-    let off = playout.delay(240) - playout.least_delay() as f64;
+    // What is left of the first stream fades out.
+    playout.render(240, &mut [0.0; PERIOD]);
+    playout.arrived(frame(1_000_001, &[0xe8, 0, 0]), 480, &mut arrived);
+    let off = playout.delay(480) - playout.least_delay() as f64;
     assert!(off.abs() <= 2.0 * PERIOD as f64, "{off} samples off");
     assert_eq!(arrived.begun, 2);
 }

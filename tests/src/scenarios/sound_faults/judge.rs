@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::cards::{SIDES, TONES_HZ, index};
-use super::fault::{Fault, Happened};
+use super::fault::Happened;
+use crate::booth::Status;
 use crate::hearing::{PART, levels_db, loudest_click_db};
 use crate::report::Report;
 use crate::room::{RATE_HZ, Recording};
@@ -14,9 +15,9 @@ const BACK_MS: i64 = 1_000;
 const RELEASE_MS: i64 = 500;
 /// The loudest click, in dB of full scale.
 const CLICK_DB: f32 = -30.0;
-/// When a loudspeaker runs dry, what it played is cut off, and nobody can do anything about that: as loud as the
-/// tone itself, and a little.
-const CUT_DB: f32 = -25.0;
+/// When a loudspeaker runs dry, what it played is cut off, and until the kernel sees that, the card plays what stood
+/// in its ring before: from one peak of the tone to the other at most, 2 × [`PEAK`](super::cards::PEAK).
+const CUT_DB: f32 = -20.0;
 /// The tone is −29 dB (RMS), less what codec and canceller take of it.
 const HEARD_DB: f32 = -35.0;
 /// Parts of 20 ms in a row that are sound.
@@ -96,9 +97,11 @@ impl Judge {
             kind.losses += losses;
             kind.stood += usize::from(stood);
             for side in SIDES {
-                let cut = matches!(one.fault, Fault::LateLoudspeaker { side: late, .. } if late == side);
+                let n = index(side);
+                let xruns = |status: &[Status; 2]| status[n].number("/sound/playback_xruns");
+                let cut = xruns(&one.statuses[1]) > xruns(&one.statuses[0]);
                 let most = if cut { &mut kind.cut_db } else { &mut kind.click_db };
-                let click_db = heard[index(side)].click_db;
+                let click_db = heard[n].click_db;
                 *most = Some(most.map_or(click_db, |most| most.max(click_db)));
             }
         }

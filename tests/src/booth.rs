@@ -104,7 +104,7 @@ pub struct Plan {
 
 impl Plan {
     /// Camera and screen at so many pixels and 30 fps.
-    pub fn both_ways(size: (u32, u32)) -> Self {
+    pub const fn both_ways(size: (u32, u32)) -> Self {
         Self { camera: true, screen: true, size, fps: 30, format: "auto", kbps: 8_000 }
     }
 

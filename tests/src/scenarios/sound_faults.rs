@@ -10,7 +10,7 @@ use self::cards::Cards;
 use self::fault::{Fault, Happened};
 use self::judge::Judge;
 use super::hearing;
-use super::meeting::look_at_movement;
+use super::meeting::{SMALL, look_at_movement};
 use crate::booth::{Pair, Plan, Sound};
 use crate::clock::{now_us, sleep_until_us};
 use crate::report::Report;
@@ -27,8 +27,9 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     run,
 };
 
-/// So small that the rig's one core has time left: a picture that is missing was then missing because of sound.
-const SIZE: (u32, u32) = (320, 180);
+/// So few pictures a second that the rig's one core has time left: one that is missing is missing because of sound.
+const FPS: u32 = 15;
+const PLAN: Plan = Plan { fps: FPS, ..Plan::both_ways(SMALL) };
 const SEED: u64 = 1;
 /// Faults of the cards with rooms around them, and of the test card; and the same for a developer at work.
 const FAULTS: (usize, usize) = (270, 30);
@@ -60,7 +61,7 @@ fn with_rooms(
 ) -> Result<(), Error> {
     let mut cards = Cards::new()?;
     let mut pair = Pair::new(context.dir())?;
-    hearing::start(&mut pair, [Plan::both_ways(SIZE); 2], Sound::of)?;
+    hearing::start(&mut pair, [PLAN; 2], Sound::of)?;
     let mut judge = Judge::default();
     for round in 0..faults.div_ceil(ROUND) {
         if round > 0 {

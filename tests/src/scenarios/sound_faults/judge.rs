@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::FPS;
 use super::cards::{SIDES, TONES_HZ, index};
 use super::fault::Happened;
 use crate::booth::Status;
@@ -30,8 +31,8 @@ const STOLEN_US: i64 = 8_000;
 const JUDGED_PERCENT: usize = 60;
 /// What must not happen to a frame, by the counters of who receives it.
 const LOSSES: [&str; 3] = ["lost_frames", "decode_errors", "decode_skipped"];
-/// A camera gives a picture every 33 ms; fewer than nine of ten are a picture that stood.
-const FRAME_US: i64 = 33_333;
+/// The camera gives a picture so often; fewer than nine of ten are a picture that stood.
+const FRAME_US: i64 = 1_000_000 / FPS as i64;
 
 /// What is known of all faults of a kind.
 #[derive(Debug, Default)]
@@ -70,10 +71,11 @@ impl Judge {
             let kept_up = recordings.iter().flatten().all(|recording| recording.held_up == 0);
             let heard = SIDES.map(|side| hear(one, &recordings[index(side)], TONES_HZ[index(side) ^ 1]));
             let (losses, stood) = pictures(one);
+            let dry = SIDES.map(|side| ran_dry(one, index(side)));
             let judged = kept_up && one.stolen_us <= STOLEN_US;
             println!(
-                "{:?}: back after {} and {} ms, {} and {} parts missing, clicks {:.0} and {:.0} dB, {losses} frames \
-                 lost, {} ms stolen{}{}",
+                "{:?}: back after {} and {} ms, {} and {} parts missing, clicks {:.0} and {:.0} dB, ran dry {} and {} \
+                 times, {losses} frames lost, {} ms stolen{}{}",
                 one.fault,
                 shown(heard[0].back_ms),
                 shown(heard[1].back_ms),
@@ -81,6 +83,8 @@ impl Judge {
                 heard[1].interruptions,
                 heard[0].click_db,
                 heard[1].click_db,
+                dry[0],
+                dry[1],
                 one.stolen_us / 1_000,
                 if stood { ", pictures stood" } else { "" },
                 if judged { "" } else { ", not judged" },
@@ -98,9 +102,7 @@ impl Judge {
             kind.stood += usize::from(stood);
             for side in SIDES {
                 let n = index(side);
-                let xruns = |status: &[Status; 2]| status[n].number("/sound/playback_xruns");
-                let cut = xruns(&one.statuses[1]) > xruns(&one.statuses[0]);
-                let most = if cut { &mut kind.cut_db } else { &mut kind.click_db };
+                let most = if dry[n] > 0 { &mut kind.cut_db } else { &mut kind.click_db };
                 let click_db = heard[n].click_db;
                 *most = Some(most.map_or(click_db, |most| most.max(click_db)));
             }
@@ -167,6 +169,12 @@ fn hear(one: &Happened, recordings: &[Recording], tone_hz: f32) -> Heard {
     let interruptions = back.map_or(0, |back| loud[back..].iter().filter(|&&loud| !loud).count());
     let part_ms = (PART * 1_000) as i64 / i64::from(RATE_HZ);
     Heard { back_ms: back.map_or(i64::MAX, |back| back as i64 * part_ms), interruptions, click_db }
+}
+
+/// How often the loudspeaker at a side ran dry.
+fn ran_dry(one: &Happened, n: usize) -> i64 {
+    let count = |status: &[Status; 2]| status[n].number("/sound/playback_xruns");
+    count(&one.statuses[1]) - count(&one.statuses[0])
 }
 
 /// Frames that either booth lost, and whether either's pictures stood.

@@ -6,8 +6,8 @@
 //!               lateness ──► delay estimator ───┴──────────┘
 //! ```
 //! The delay between a frame's place in the stream and the place where it is played is steered: by resampling
-//! at up to ±0.5 %, which nobody hears, and by whole pitch periods where it is off by more than
-//! [`JUMP`] samples.
+//! at up to ±0.5 %, which nobody hears, by whole pitch periods where it is off by more than [`JUMP`] samples, and at
+//! once while nobody speaks.
 
 mod delay;
 mod jitter_buffer;
@@ -17,6 +17,7 @@ use std::collections::VecDeque;
 
 use self::delay::DelayEstimator;
 use self::jitter_buffer::{Inserted, JitterBuffer};
+use self::stretch::Background;
 use super::clock_fit::ClockFit;
 use super::clock_line::ClockLine;
 use super::error::Error;
@@ -33,6 +34,8 @@ const FRAME: i64 = VOICE_FRAME as i64;
 const STEER: f64 = 0.005;
 /// A delay that is off by more is changed by whole pitch periods: 20 ms.
 const JUMP: i64 = 960;
+/// In a pause of the voice it is changed when it is off by more than this already: 5 ms.
+const SHIFT: i64 = 240;
 /// A delay that is too short by at least so much is made longer by a frame when a frame is missing: 5 ms.
 const EXPAND: i64 = 240;
 /// After so many frames in a row that did not come, whoever speaks is gone, or muted: 200 ms.
@@ -96,6 +99,7 @@ pub(crate) struct Playout {
     playing: bool,
     /// Frames that are still not heard.
     unheard: u32,
+    background: Background,
     /// Another stream has begun: this one ends with the next period.
     ending: bool,
     /// The peer's microphone on our clock: its samples count from frame 0 of its stream.
@@ -126,6 +130,7 @@ impl Playout {
             quiet: false,
             playing: false,
             unheard: 0,
+            background: Background::UNKNOWN,
             ending: false,
             capture_fit: ClockFit::of_unknown(),
             capture_line: None,
@@ -188,6 +193,7 @@ impl Playout {
         self.at_least = None;
         (self.playing, self.ending) = (true, false);
         self.unheard = UNHEARD;
+        self.background = Background::UNKNOWN;
         // Silence leads up to the first frame, and through the resampler's filter.
         let first = output - self.wanted() + LOOKAHEAD;
         self.resampler.reset(first as f64);
@@ -252,7 +258,7 @@ impl Playout {
             return played;
         }
         self.short = self.wanted() - self.delay(output) as i64;
-        if self.short.abs() > JUMP {
+        if self.short.abs() > SHIFT {
             self.jump(self.short, &mut played);
         }
         let end = (output + PERIOD as i64 - 1 - self.wanted() + self.inserted) as f64;
@@ -288,6 +294,7 @@ impl Playout {
                     played.decoded += 1;
                     (self.missing, self.waited) = (0, 0);
                     self.quiet = samples.iter().all(|x| x.abs() < SILENCE);
+                    self.background.hear(&samples);
                     if self.unheard > 0 {
                         self.unheard -= 1;
                         fade_in(
@@ -330,7 +337,8 @@ impl Playout {
         }
     }
 
-    /// Makes the delay longer (`off` > 0) or shorter by a pitch period, where the voice has one.
+    /// Makes the delay longer (`off` > 0) or shorter, in a pause; or by a pitch period, where the voice has one and the
+    /// delay is off by more than [`JUMP`].
     fn jump(&mut self, off: i64, played: &mut Played) {
         // What is cut out must be there already; what is repeated is decoded a little early.
         let there = self.decoded.len() + self.frames.waiting() * VOICE_FRAME;
@@ -341,10 +349,12 @@ impl Playout {
             self.fill(stretch::NEEDED, played);
         }
         let samples = self.decoded.make_contiguous();
-        let Some(period) = stretch::period(samples) else { return };
-        if period as i64 > off.abs() + JUMP / 2 {
-            return;
-        }
+        let period = || {
+            let period = if off.abs() > JUMP { stretch::period(samples) } else { None };
+            period.filter(|&period| period as i64 <= off.abs() + JUMP / 2)
+        };
+        let pause = stretch::pause(samples, self.background, off.unsigned_abs() as usize);
+        let Some(period) = pause.or_else(period) else { return };
         let length = samples.len();
         let gained = if off < 0 {
             let length = stretch::shorten(samples, period);

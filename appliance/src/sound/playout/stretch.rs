@@ -1,5 +1,5 @@
-//! Speech made longer or shorter by a pitch period, where the delay has to jump: waveform similarity
-//! overlap-add (WSOLA: Verhelst and Roelands, ICASSP 1993). No I/O.
+//! Speech made longer or shorter where the delay has to jump: by a pitch period (waveform similarity overlap-add,
+//! WSOLA: Verhelst and Roelands, ICASSP 1993), or, while nobody speaks, by as much as is asked for. No I/O.
 
 /// Pitch periods that are looked for, in samples at 48 kHz: voices between 70 and 400 Hz.
 const SHORTEST: usize = 120;
@@ -10,19 +10,47 @@ const OVERLAP: usize = 240;
 pub(super) const NEEDED: usize = LONGEST + OVERLAP;
 /// Every so many samples are compared first; the best place is then looked at closely.
 const COARSE: usize = 4;
-/// Below this mean square it is silence, and any piece of it looks like any other (−60 dBFS).
+/// Below this mean square it is silence, and any piece of it sounds like any other (−60 dBFS).
 const SILENCE: f32 = 1e-6;
+/// So does any of the background, up to this mean square (−40 dBFS), and what is no more than 3 dB above it.
+const LOUDEST_BACKGROUND: f32 = 1e-4;
+const ABOVE_BACKGROUND: f32 = 2.0;
+/// How much the background may rise from one frame to the next: by 3 dB in 0.7 s.
+const RISE: f32 = 1.01;
 /// The least normalized correlation at which a period counts as one.
 const SIMILAR: f32 = 0.5;
 
+/// How loud it is while nobody speaks: the least of the frames, slowly rising (mean square).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Background(f32);
+
+impl Background {
+    pub(super) const UNKNOWN: Self = Self(0.0);
+
+    /// Takes a frame.
+    pub(super) fn hear(&mut self, frame: &[f32]) {
+        let power = energy(frame) / frame.len().max(1) as f32;
+        let least = if self.0 > 0.0 { power.min(self.0 * RISE) } else { power };
+        self.0 = least.max(SILENCE / ABOVE_BACKGROUND);
+    }
+}
+
+fn energy(samples: &[f32]) -> f32 {
+    samples.iter().map(|x| x * x).sum()
+}
+
+/// How many samples may be taken out of, or repeated at, the beginning of `samples`, when nobody speaks there and it is
+/// by `off` samples that the delay is wrong; none while somebody does.
+pub(super) fn pause(samples: &[f32], background: Background, off: usize) -> Option<usize> {
+    let samples = samples.get(..NEEDED)?;
+    let quiet = (background.0 * ABOVE_BACKGROUND).clamp(SILENCE, LOUDEST_BACKGROUND);
+    (energy(samples) < quiet * NEEDED as f32).then(|| off.clamp(SHORTEST, LONGEST))
+}
+
 /// The pitch period at the beginning of `samples`, of which [`NEEDED`] are looked at; none where the sound has
-/// none, and a cut would be heard. Silence has every period, and the longest is given.
+/// none, and a cut would be heard.
 pub(super) fn period(samples: &[f32]) -> Option<usize> {
     let samples = samples.get(..NEEDED)?;
-    let energy = |part: &[f32]| part.iter().map(|x| x * x).sum::<f32>();
-    if energy(samples) < SILENCE * NEEDED as f32 {
-        return Some(LONGEST);
-    }
     let head = &samples[..OVERLAP];
     let head_energy = energy(head);
     let similarity = |lag: usize, step: usize| {
@@ -105,8 +133,29 @@ mod tests {
         let mut random = fastrand::Rng::with_seed(1);
         let noise: Vec<_> = (0..NEEDED).map(|_| random.f32() - 0.5).collect();
         assert_eq!(period(&noise), None);
-        assert_eq!(period(&[0.0; NEEDED]), Some(LONGEST));
-        assert_eq!(period(&[0.0; NEEDED - 1]), None, "too short to look at");
+        assert_eq!(period(&voice(110.0, NEEDED - 1)), None, "too short to look at");
+    }
+
+    #[test]
+    fn a_pause_is_what_is_no_louder_than_the_background() {
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut noise = |amplitude: f32| -> Vec<f32> {
+            (0..NEEDED).map(|_| amplitude * (2.0 * random.f32() - 1.0)).collect()
+        };
+        let mut background = Background::UNKNOWN;
+        assert_eq!(pause(&[0.0; NEEDED], background, 300), Some(300));
+        assert_eq!(pause(&noise(0.01), background, 300), None, "of which nothing is known");
+        for _ in 0..10 {
+            background.hear(&noise(0.01));
+            background.hear(&voice(110.0, 480));
+        }
+        assert_eq!(pause(&noise(0.01), background, 10_000), Some(LONGEST));
+        assert_eq!(pause(&noise(0.01), background, 1), Some(SHORTEST));
+        assert_eq!(pause(&voice(110.0, NEEDED), background, 300), None);
+        assert_eq!(pause(&noise(0.01)[1..], background, 300), None, "too short to look at");
+        // Whoever hums on and on is no background.
+        (0..2_000).for_each(|_| background.hear(&voice(110.0, 480)));
+        assert_eq!(pause(&voice(110.0, NEEDED), background, 300), None);
     }
 
     #[test]

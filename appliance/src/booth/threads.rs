@@ -194,7 +194,8 @@ fn lip_sync(shared: &Shared, stamps: &Stamps) {
     smooth(&sound.picture_delay_us, between(stamps.capture_us, stamps.flipped_us) + panel_us);
     smooth(&sound.picture_least_us, between(stamps.capture_us, stamps.decoded_us) + flip_us);
     let flip_us = smooth(&sound.flip_us, flip_us);
-    let voice_us = sound.voice_least_us.load(Relaxed);
+    // As it is heard, not as early as it could be: it waits for the pictures' mean, and of these every second is earlier.
+    let voice_us = sound.voice_delay_us.load(Relaxed);
     let waits = shared.config.sound.lip_sync == LipSync::Sync && voice_us > 0;
     shared.presentations[slot].set(if waits { voice_us - flip_us } else { 0 });
 }

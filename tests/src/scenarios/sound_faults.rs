@@ -8,7 +8,7 @@ mod test_card;
 
 use self::cards::Cards;
 use self::fault::{Fault, Happened};
-use self::judge::Judge;
+use self::judge::{FPS, Judge};
 use super::hearing;
 use super::meeting::{SMALL, look_at_movement};
 use crate::booth::{Pair, Plan, Sound};
@@ -27,8 +27,6 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     run,
 };
 
-/// So few pictures a second that the rig's one core has time left: one that is missing is missing because of sound.
-const FPS: u32 = 15;
 const PLAN: Plan = Plan { fps: FPS, ..Plan::both_ways(SMALL) };
 const SEED: u64 = 1;
 /// Faults of the cards with rooms around them, and of the test card; and the same for a developer at work.
@@ -48,7 +46,7 @@ fn run(context: &Context) -> Result<Report, Error> {
     let mut random = fastrand::Rng::with_seed(SEED);
     look_at_movement()?;
     with_rooms(&mut report, context, faults, &mut random)?;
-    test_card::run(&mut report, context, of_test_card, &mut random)?;
+    test_card::run(&mut report, context, PLAN, of_test_card, &mut random)?;
     Ok(report)
 }
 

@@ -3,8 +3,7 @@
 //! Its clock is the kernel's tick and some per cent off, which no card's is: what B hears of it is counted, and not
 //! sent as a voice that comes in time.
 
-use super::PLAN;
-use crate::booth::{Pair, Sound, Status};
+use crate::booth::{Pair, Plan, Sound, Status};
 use crate::child::Side;
 use crate::clock::{now_us, sleep_until_us, wait_until};
 use crate::report::Report;
@@ -34,6 +33,7 @@ const BETWEEN_US: i64 = 1_000_000;
 pub(super) fn run(
     report: &mut Report,
     context: &Context,
+    plan: Plan,
     faults: usize,
     random: &mut fastrand::Rng,
 ) -> Result<(), Error> {
@@ -43,7 +43,7 @@ pub(super) fn run(
     let mut pair = Pair::new(&context.dir().join("test-card"))?;
     pair.a.use_sound(Sound::of(Side::A));
     pair.b.use_sound(Sound { microphone: MICROPHONE.to_owned(), ..Sound::of(Side::B) });
-    pair.start(PLAN, PLAN)?;
+    pair.start(plan, plan)?;
     pair.b.wait("hearing its microphone", FIRST_MS, |status| captured(status) >= FLOWS)?;
     let before = [pair.a.status(), pair.b.status()];
     let mut worst_ms = Some(0);

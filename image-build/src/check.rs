@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
     /// Only what takes less than a minute: no dependencies, no rig
     #[arg(long)]
     fast: bool,
-    /// Everything, what takes long too: machines that are cut off at fifty moments, fresh Debians, half hours of virtual time
+    /// Everything, what takes long too: machines that are cut off at fifty moments, fresh Debians
     #[arg(long, conflicts_with = "fast")]
     full: bool,
 }
@@ -59,9 +59,6 @@ pub(crate) fn main(arguments: &Arguments) -> Result<ExitCode> {
         cargo("unit tests", &["nextest", "run", "--workspace", "--no-fail-fast", "--no-tests", "pass"])?;
     } else {
         cargo("unit tests", &["test", "--workspace", "--all-targets"])?;
-    }
-    if arguments.full {
-        long_unit_tests(&mut checks)?;
     }
     checks.check("import cycles", |_| imports::check().map(|()| Verdict::Passed))?;
     checks.check("shell scripts", shell_scripts)?;
@@ -146,16 +143,6 @@ impl Checks {
         println!("\n{passed} passed, {failed} failed");
         if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
-}
-
-/// Those that are marked as ignored: they compute for so long that they run optimized, and not every time.
-fn long_unit_tests(checks: &mut Checks) -> Result<()> {
-    let words: &[&str] = if has_nextest() {
-        &["nextest", "run", "--workspace", "--release", "--no-fail-fast", "--run-ignored", "only"]
-    } else {
-        &["test", "--workspace", "--all-targets", "--release", "--", "--ignored"]
-    };
-    checks.command("long unit tests", cargo::cargo().args(words))
 }
 
 fn has_nextest() -> bool {

@@ -82,7 +82,6 @@ fn assert_flat(outcome: &Outcome) {
 }
 
 #[test]
-#[ignore = "half an hour of virtual time"]
 fn half_an_hour_at_100_ppm_makes_no_click_and_no_growth() {
     let outcome = half_an_hour(Line { ppm: 100.0, ..CLEAN });
     assert_eq!((outcome.concealed, outcome.jumps), (0, 0), "{outcome:?}");
@@ -90,7 +89,6 @@ fn half_an_hour_at_100_ppm_makes_no_click_and_no_growth() {
 }
 
 #[test]
-#[ignore = "half an hour of virtual time"]
 fn half_an_hour_at_minus_100_ppm_makes_no_click_and_no_growth() {
     let outcome = half_an_hour(Line { ppm: -100.0, ..CLEAN });
     assert_eq!((outcome.concealed, outcome.jumps), (0, 0), "{outcome:?}");
@@ -98,7 +96,6 @@ fn half_an_hour_at_minus_100_ppm_makes_no_click_and_no_growth() {
 }
 
 #[test]
-#[ignore = "half an hour of virtual time"]
 fn half_an_hour_of_loss_and_jitter_conceals_next_to_nothing() {
     let outcome = half_an_hour(Line { ppm: 100.0, loss: 0.05, jitter_ms: 25.0, ..CLEAN });
     assert!(outcome.concealed_share() <= 0.001, "{outcome:?}");
@@ -106,7 +103,6 @@ fn half_an_hour_of_loss_and_jitter_conceals_next_to_nothing() {
 }
 
 #[test]
-#[ignore = "half an hour of virtual time"]
 fn half_an_hour_of_bursts_conceals_what_three_copies_cannot_save() {
     let outcome = half_an_hour(Line { ppm: -100.0, loss: 0.05, burst: Some(3.0), jitter_ms: 25.0, ..CLEAN });
     assert!(outcome.concealed_share() <= 0.025, "{outcome:?}");

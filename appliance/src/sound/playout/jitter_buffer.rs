@@ -51,6 +51,11 @@ impl JitterBuffer {
         self.waiting
     }
 
+    /// Whether the next frame has come.
+    pub(super) fn has_next(&self) -> bool {
+        self.frames[self.next.rem_euclid(ROOM as i64) as usize].is_some()
+    }
+
     /// Puts a frame where it belongs.
     pub(super) fn insert(&mut self, frame: VoiceFrame) -> Inserted {
         // Serial number arithmetic (RFC 1982), so that 2³² frames are no end.
@@ -102,10 +107,11 @@ mod tests {
             assert_eq!(buffer.insert(frame(number)), Inserted::Waits(i64::from(number)));
         }
         assert_eq!(buffer.insert(frame(11)), Inserted::Dropped);
+        assert!(buffer.has_next());
         let taken: Vec<_> = (0..4).map(|_| buffer.take().map(|frame| frame.number)).collect();
         assert_eq!(taken, [Some(10), Some(11), None, Some(13)]);
         assert_eq!(buffer.insert(frame(12)), Inserted::Late(12));
-        assert_eq!((buffer.waiting(), buffer.next()), (0, 14));
+        assert_eq!((buffer.waiting(), buffer.next(), buffer.has_next()), (0, 14, false));
     }
 
     #[test]

@@ -340,13 +340,13 @@ impl Playout {
     /// Makes the delay longer (`off` > 0) or shorter, in a pause; or by a pitch period, where the voice has one and the
     /// delay is off by more than [`JUMP`].
     fn jump(&mut self, off: i64, played: &mut Played) {
-        // What is cut out must be there already; what is repeated is decoded a little early.
-        let there = self.decoded.len() + self.frames.waiting() * VOICE_FRAME;
-        if off < 0 && there < stretch::NEEDED {
-            return;
+        // Decoded a little early; what has not come is not yet given up for it.
+        while self.decoded.len() < stretch::NEEDED && self.frames.has_next() {
+            self.fill(self.decoded.len() + 1, played);
         }
-        if off < 0 {
-            self.fill(stretch::NEEDED, played);
+        // What is cut out may not be what is played now.
+        if off < 0 && self.decoded.len() < stretch::NEEDED {
+            return;
         }
         let samples = self.decoded.make_contiguous();
         let period = || {

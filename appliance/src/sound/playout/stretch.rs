@@ -42,9 +42,13 @@ fn energy(samples: &[f32]) -> f32 {
 /// How many samples may be taken out of, or repeated at, the beginning of `samples`, when nobody speaks there and it is
 /// by `off` samples that the delay is wrong; none while somebody does.
 pub(super) fn pause(samples: &[f32], background: Background, off: usize) -> Option<usize> {
-    let samples = samples.get(..NEEDED)?;
+    let most = samples.len().saturating_sub(OVERLAP).min(LONGEST);
+    if most < SHORTEST {
+        return None;
+    }
+    let samples = &samples[..most + OVERLAP];
     let quiet = (background.0 * ABOVE_BACKGROUND).clamp(SILENCE, LOUDEST_BACKGROUND);
-    (energy(samples) < quiet * NEEDED as f32).then(|| off.clamp(SHORTEST, LONGEST))
+    (energy(samples) < quiet * samples.len() as f32).then(|| off.clamp(SHORTEST, most))
 }
 
 /// The pitch period at the beginning of `samples`, of which [`NEEDED`] are looked at; none where the sound has
@@ -152,7 +156,12 @@ mod tests {
         assert_eq!(pause(&noise(0.01), background, 10_000), Some(LONGEST));
         assert_eq!(pause(&noise(0.01), background, 1), Some(SHORTEST));
         assert_eq!(pause(&voice(110.0, NEEDED), background, 300), None);
-        assert_eq!(pause(&noise(0.01)[1..], background, 300), None, "too short to look at");
+        assert_eq!(pause(&noise(0.01)[..OVERLAP + 200], background, 300), Some(200), "what there is");
+        assert_eq!(
+            pause(&noise(0.01)[..OVERLAP + SHORTEST - 1], background, 300),
+            None,
+            "too short to look at"
+        );
         // Whoever hums on and on is no background.
         (0..2_000).for_each(|_| background.hear(&voice(110.0, 480)));
         assert_eq!(pause(&voice(110.0, NEEDED), background, 300), None);

@@ -1,5 +1,6 @@
 use super::*;
 use crate::sound::testkit::{Line, Outcome, run};
+use crate::sound::voice_codec::VoiceEncoder;
 
 const CLEAN: Line = Line {
     ppm: 0.0,
@@ -37,8 +38,8 @@ fn clocks_that_differ_make_no_click_and_no_growth() {
 #[test]
 fn jitter_is_taken_up_by_the_delay_and_not_by_the_listener() {
     let outcome = talk(Line { jitter_ms: 25.0, ..CLEAN }, 20.0);
-    assert_eq!((outcome.clicks, outcome.jumps), (0, 0), "{outcome:?}");
-    assert!(outcome.concealed <= 8, "{outcome:?}");
+    // The delay grows before the voice has come up, and by the frames that are late first.
+    assert!(outcome.clicks == 0 && outcome.jumps <= 1 && outcome.concealed <= 3, "{outcome:?}");
     assert!(outcome.most_delay_ms < 80.0, "{outcome:?}");
 }
 
@@ -215,4 +216,90 @@ fn what_the_picture_asked_of_one_stream_is_not_asked_of_the_next() {
     let off = playout.delay(480) - playout.least_delay() as f64;
     assert!(off.abs() <= 2.0 * PERIOD as f64, "{off} samples off");
     assert_eq!(arrived.begun, 2);
+}
+
+const TONE_HZ: f32 = 330.0;
+const PEAK: f32 = 0.05;
+
+/// A tone, coded by an encoder that has long been at it when the frame `number` comes.
+fn tone(number: u32, count: u32) -> Vec<VoiceFrame> {
+    const BEFORE: u32 = 50;
+    let mut encoder = VoiceEncoder::new().unwrap();
+    let samples = |frame: u32| -> [f32; VOICE_FRAME] {
+        let turn = |n: usize| (frame as usize * VOICE_FRAME + n) as f32 / 48_000.0 * TONE_HZ;
+        std::array::from_fn(|n| PEAK * (turn(n).fract() * std::f32::consts::TAU).sin())
+    };
+    let mut code = |frame| {
+        let data = encoder.encode(&samples(frame)).unwrap();
+        let number = number.wrapping_add(frame).wrapping_sub(BEFORE);
+        VoiceFrame { number, capture_us: u64::from(frame) * 10_000, data }
+    };
+    (0..BEFORE + count).map(&mut code).skip(BEFORE as usize).collect()
+}
+
+/// Plays frames as they come, one each 10 ms, and then for half a second more.
+fn play(frames: Vec<VoiceFrame>) -> Vec<f32> {
+    let (mut playout, mut arrived, mut heard) = (Playout::new().unwrap(), Arrived::default(), Vec::new());
+    let periods = frames.len() * 2 + 100;
+    let mut frames = frames.into_iter();
+    for period in 0..periods {
+        let output = (period * PERIOD) as i64;
+        if period % 2 == 0
+            && let Some(frame) = frames.next()
+        {
+            playout.arrived(frame, output, &mut arrived);
+        }
+        let mut out = [0.0; PERIOD];
+        playout.render(output, &mut out);
+        heard.extend(out);
+    }
+    heard
+}
+
+/// How far a sample is at most off what follows from the two before it in a tone.
+fn loudest_click(heard: &[f32]) -> f32 {
+    let follows = 2.0 * (std::f32::consts::TAU * TONE_HZ / 48_000.0).cos();
+    heard.windows(3).map(|x| (x[2] - follows * x[1] + x[0]).abs()).fold(0.0, f32::max)
+}
+
+#[test]
+fn a_voice_that_is_joined_in_the_middle_and_ends_there_makes_no_click() {
+    let heard = play(tone(7, 100));
+    assert!(heard.iter().any(|x| x.abs() > 0.9 * PEAK), "it is heard");
+    assert!(heard[heard.len() - PERIOD..].iter().all(|&x| x == 0.0), "and over");
+    assert!(loudest_click(&heard) < PEAK / 300.0, "{}", loudest_click(&heard));
+}
+
+#[test]
+fn a_voice_that_begins_anew_makes_no_click() {
+    let frames = [tone(7, 100), tone(5_000, 100)].concat();
+    let heard = play(frames);
+    assert!(loudest_click(&heard) < PEAK / 300.0, "{}", loudest_click(&heard));
+}
+
+#[test]
+fn a_delay_that_is_too_long_comes_down_at_once_while_nobody_speaks() {
+    let (mut random, mut encoder) = (fastrand::Rng::with_seed(3), VoiceEncoder::new().unwrap());
+    let (mut playout, mut arrived, mut played) =
+        (Playout::new().unwrap(), Arrived::default(), Played::default());
+    let mut delays = Vec::new();
+    // A room's noise, of -56 dB.
+    for number in 0..300 {
+        let noise: [f32; VOICE_FRAME] = std::array::from_fn(|_| 0.0055 * (random.f32() - 0.5));
+        let data = encoder.encode(&noise).unwrap();
+        let output = i64::from(number) * FRAME;
+        playout.arrived(
+            VoiceFrame { number, capture_us: u64::from(number) * 10_000, data },
+            output,
+            &mut arrived,
+        );
+        playout.wait_for_picture((number < 150).then_some(6_000));
+        for period in [output, output + PERIOD as i64] {
+            played.concealed += playout.render(period, &mut [0.0; PERIOD]).concealed;
+        }
+        delays.push(playout.delay(output + FRAME));
+    }
+    // Of 75 ms as much as is too long is gone in half a second; at half a per cent it would be 2.5 ms.
+    assert!(delays[149] > 5_500.0 && delays[200] < 2_500.0, "{:?}", [delays[149], delays[200]]);
+    assert_eq!(played.concealed, 0);
 }

@@ -3,14 +3,20 @@
 //!
 //! A plane's framebuffer id changes when the program commits, and the light changes at the next vertical
 //! blank. So the diode looks once a refresh, right after the blank, and stamps that blank: what it sees then
-//! was committed before. Looking more often would take the processor from the programs it measures.
+//! was committed before. It must be the first to run then, for a program that is told of the blank commits its
+//! next picture at once. Looking more often would take the processor from the programs it measures.
 
+use std::io;
+
+use holobooth::realtime;
 use serde_json::{Value, json};
 
 use crate::clock::{now_us, sleep_until_us};
 use crate::scanout::{self, Screen};
 use crate::vivid::{self, Pattern, Scene, Vivid};
 
+/// Under SCHED_FIFO (sched(7)): before all threads of a booth, and of the rooms.
+const PRIORITY: u8 = 61;
 /// Lighter than this is white.
 const THRESHOLD: u8 = 128;
 const OFF_LOOK_EVERY_US: i64 = 5_000;
@@ -30,6 +36,9 @@ pub enum Error {
     /// Nothing on the screen follows the camera.
     #[error("photodiode: the screen did not follow the camera within {0} s")]
     Dark(i64),
+    /// It may not look before others act.
+    #[error("photodiode: no thread under SCHED_FIFO: {0}; run this as root")]
+    Priority(#[source] io::Error),
 }
 
 /// Camera and screen of one direction.
@@ -97,8 +106,19 @@ impl Photodiode {
     /// One flip, which is waited for so long.
     ///
     /// # Errors
-    /// When the camera or the screen fails.
+    /// When the camera or the screen fails, or there is no thread under SCHED_FIFO.
     pub fn flip(&mut self, within_us: i64) -> Result<Flip, Error> {
+        // A thread of its own: the caller's would hand its priority on to every program that it starts.
+        std::thread::scope(|scope| {
+            let urgent = scope.spawn(|| {
+                realtime::set_realtime_priority(PRIORITY).map_err(Error::Priority)?;
+                self.flip_now(within_us)
+            });
+            urgent.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    fn flip_now(&mut self, within_us: i64) -> Result<Flip, Error> {
         self.white = !self.white;
         let at_us = now_us();
         self.camera.show(if self.white { Pattern::White } else { Pattern::Black })?;

@@ -100,6 +100,9 @@ struct Memory {
     fd: OwnedFd,
 }
 
+// SAFETY: a mapping belongs to the process, and only its owner reads or unmaps it.
+unsafe impl Send for Memory {}
+
 impl Memory {
     fn map(fd: OwnedFd) -> std::io::Result<Self> {
         let length = usize::try_from(lseek(&fd, 0, Whence::SeekEnd)?).unwrap_or(0);

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::progress::{self, Step};
 use crate::scenario::{self, Kind};
 use crate::setup::Group;
-use crate::{cargo, folders, imports, interrupt, newcomer, rig, setup, tools};
+use crate::{cargo, disk_space, folders, imports, interrupt, newcomer, rig, setup, tools};
 
 /// Set to 1, what cannot be checked counts as failed.
 const STRICT: &str = "CI_STRICT";
@@ -50,6 +50,9 @@ struct Checks {
 
 /// Runs the checks; success only when none failed.
 pub(crate) fn main(arguments: &Arguments) -> Result<ExitCode> {
+    if !arguments.fast {
+        disk_space::for_test()?;
+    }
     setup::ensure(&[Group::Appliance, Group::Lint])?;
     let mut checks = Checks { rows: Vec::new(), logs: folders::cache_of("test")? };
     let mut cargo = |name: &str, words: &[&str]| checks.command(name, cargo::cargo().args(words));

@@ -4,6 +4,7 @@ mod cargo;
 mod check;
 mod debian;
 mod demo;
+mod disk_space;
 mod flash;
 mod folders;
 mod image;

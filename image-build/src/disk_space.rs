@@ -1,0 +1,89 @@
+//! Whether there is room on the disk for what a command makes, asked before it spends half an hour on making it.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use nix::sys::statvfs::statvfs;
+
+use crate::folders;
+
+const GIB: u64 = 1 << 30;
+/// What unit tests and lints build, as measured with every crate built once.
+const DEBUG: u64 = 8 * GIB;
+/// What the optimized programs take.
+const RELEASE: u64 = 4 * GIB;
+/// The tree that images are made in, and the images that scenarios boot.
+const IMAGE: u64 = 13 * GIB;
+/// What scenarios write, most of it two booths' disks, and remove again.
+const RUNS: u64 = 6 * GIB;
+
+/// A folder, and how much is still going to be written to it.
+struct Need {
+    folder: PathBuf,
+    device: u64,
+    bytes: u64,
+}
+
+/// Looks whether `cargo xtask test` would fit.
+///
+/// # Errors
+/// When it would not, with what is missing where.
+pub(crate) fn for_test() -> Result<()> {
+    let (target, cache) = (folders::target(), folders::cache()?);
+    let missing = |folder: PathBuf, bytes: u64| if folder.exists() { 0 } else { bytes };
+    std::fs::create_dir_all(&target)
+        .with_context(|| format!("cannot make the folder {}", target.display()))?;
+    let build = missing(target.join("debug/deps"), DEBUG) + missing(target.join("release/deps"), RELEASE);
+    let image = missing(cache.join("image/tree"), IMAGE) + RUNS;
+    enough(vec![need(target, build)?, need(cache, image)?])
+}
+
+fn need(folder: PathBuf, bytes: u64) -> Result<Need> {
+    use std::os::unix::fs::MetadataExt;
+    let about = std::fs::metadata(&folder).with_context(|| format!("cannot look at {}", folder.display()))?;
+    Ok(Need { device: about.dev(), folder, bytes })
+}
+
+/// Folders of one file system share what is free there.
+fn enough(needs: Vec<Need>) -> Result<()> {
+    for Need { folder, device, .. } in &needs {
+        let bytes: u64 = needs.iter().filter(|need| need.device == *device).map(|need| need.bytes).sum();
+        let disk =
+            statvfs(folder).with_context(|| format!("cannot ask for space at {}", folder.display()))?;
+        let free = disk.blocks_available() * disk.fragment_size();
+        if free < bytes {
+            bail!(
+                "the disk of {} has {} free, and the tests write {}: make room (`cargo clean` removes what was built before)",
+                folder.display(),
+                Gib(free),
+                Gib(bytes),
+            );
+        }
+    }
+    Ok(())
+}
+
+struct Gib(u64);
+
+impl fmt::Display for Gib {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1} GiB", self.0 as f64 / GIB as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_shares_a_disk_must_fit_together() {
+        let folder = std::env::temp_dir();
+        let disk = statvfs(&folder).unwrap();
+        let free = disk.blocks_available() * disk.fragment_size();
+        let half = |device| Need { folder: folder.clone(), device, bytes: free / 8 * 5 };
+        assert!(enough(vec![half(1), half(2)]).is_ok(), "two disks");
+        let error = enough(vec![half(1), half(1)]).unwrap_err().to_string();
+        assert!(error.contains("GiB free") && error.contains("make room"), "{error}");
+    }
+}

@@ -11,8 +11,8 @@ use crate::media::picture::Stamps;
 use crate::screen::{self, Event};
 use crate::units::{Format, LipSync};
 
-/// A picture's delay counts for one in so many.
-const SMOOTHING: i64 = 16;
+/// A picture's delay counts for one in so many: 2 s of them at 30 fps.
+const SMOOTHING: i64 = 64;
 
 /// Camera to mailbox.
 pub(super) fn capture(shared: &Shared, cheapest: Format) {
@@ -178,14 +178,16 @@ pub(super) fn display(shared: &Shared) {
 }
 
 /// Tells sound and picture of the shown peer when the other is due. Smoothed, for a flip waits for the blank and
-/// so comes up to a refresh later or earlier than the one before.
+/// so comes up to a refresh later or earlier than the one before, and a voice that followed each would never stand
+/// still.
 fn lip_sync(shared: &Shared, stamps: &Stamps) {
     let Some(slot) = shared.shown.iter().position(|shown| shown.load(Relaxed)) else { return };
     let sound = &shared.sound.peers[slot];
-    let smooth = |before: &AtomicI64, now_us: i64| {
-        let before_us = before.load(Relaxed);
-        let us = if before_us == 0 { now_us } else { before_us + (now_us - before_us) / SMOOTHING };
-        before.store(us.max(1), Relaxed);
+    let pictures = sound.pictures.fetch_add(1, Relaxed) + 1;
+    let smooth = |mean: &AtomicI64, now_us: i64| {
+        let before_us = mean.load(Relaxed);
+        let us = before_us + (now_us - before_us) / pictures.min(SMOOTHING);
+        mean.store(us.max(1), Relaxed);
         us
     };
     let panel_us = i64::from(*shared.config.screen.delay_ms.get_ref()) * 1000;
@@ -203,8 +205,8 @@ fn lip_sync(shared: &Shared, stamps: &Stamps) {
 /// No sound waits for a picture that is not there.
 fn no_picture(shared: &Shared) {
     for sound in &shared.sound.peers {
-        for delay in [&sound.picture_delay_us, &sound.picture_least_us, &sound.flip_us] {
-            delay.store(0, Relaxed);
+        for value in [&sound.pictures, &sound.picture_delay_us, &sound.picture_least_us, &sound.flip_us] {
+            value.store(0, Relaxed);
         }
     }
 }

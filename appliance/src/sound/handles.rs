@@ -11,6 +11,8 @@ use crate::units::MAX_PEERS;
 pub struct VoiceHandles {
     /// What is counted of it.
     pub counters: VoiceCounters,
+    /// Screen: pictures since none was shown; the three delays are means of them, of the newest most.
+    pub pictures: AtomicI64,
     /// Screen: from a picture's capture at the peer to its light at ours, in µs; 0 while none is shown.
     pub picture_delay_us: AtomicI64,
     /// Screen: the same, had the picture not waited for the sound.

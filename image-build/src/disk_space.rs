@@ -10,9 +10,9 @@ use crate::folders;
 
 const GIB: u64 = 1 << 30;
 /// What unit tests and lints build, as measured with every crate built once.
-const DEBUG: u64 = 8 * GIB;
+const DEBUG: u64 = 9 * GIB;
 /// What the optimized programs take.
-const RELEASE: u64 = 4 * GIB;
+const RELEASE: u64 = 2 * GIB;
 /// The tree that images are made in, and the images that scenarios boot.
 const IMAGE: u64 = 13 * GIB;
 /// What scenarios write, most of it two booths' disks, and remove again.

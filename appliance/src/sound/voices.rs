@@ -17,6 +17,8 @@ use crate::units::{LipSync, MAX_PEERS};
 /// A delay for the sake of the picture is set anew when it is off by this much, in samples: 4 ms. What is less
 /// is not seen, and following it would have the voice steered all the time.
 const LIP_GRAIN: f64 = 192.0;
+/// Periods of which the least that waits is told: 100 ms. From one to the next it changes by a frame.
+const TOLD_EVERY: u32 = 20;
 /// Frames taken from one peer in one period, at most: whoever sends more is not heard faster.
 const TAKEN: usize = 16;
 
@@ -27,6 +29,8 @@ pub(crate) struct Voices<'a> {
     playouts: [Playout; MAX_PEERS],
     /// What the picture asks for, as it was last set.
     waits: [Option<i64>; MAX_PEERS],
+    /// The least that waited to be played, in samples, and the periods that this is of.
+    least_waiting: [(usize, u32); MAX_PEERS],
     mixer: Mixer,
     peak: PeakGain,
     lip_sync: LipSync,
@@ -47,6 +51,7 @@ impl<'a> Voices<'a> {
             mailboxes,
             playouts: [Playout::new()?, Playout::new()?, Playout::new()?, Playout::new()?],
             waits: [None; MAX_PEERS],
+            least_waiting: [(usize::MAX, 0); MAX_PEERS],
             mixer: Mixer::new(),
             peak: PeakGain::new(),
             lip_sync,
@@ -105,7 +110,13 @@ impl<'a> Voices<'a> {
             counters.concealed.fetch_add(played.concealed.into(), Relaxed);
             counters.malformed.fetch_add(played.malformed.into(), Relaxed);
             counters.jumps.fetch_add(played.jumps.into(), Relaxed);
-            counters.buffer_us.store((playout.waiting() as f64 * 1e6 / RATE_HZ) as u64, Relaxed);
+            let (least, periods) = self.least_waiting[slot];
+            let least = least.min(playout.waiting());
+            self.least_waiting[slot] = (least, periods + 1);
+            if periods + 1 >= TOLD_EVERY {
+                counters.buffer_us.store((least as f64 * 1e6 / RATE_HZ) as u64, Relaxed);
+                self.least_waiting[slot] = (usize::MAX, 0);
+            }
             handles.drift_ppb.store((playout.drift_ppm(line.rate_hz) * 1e3) as i64, Relaxed);
             self.mixer.add(slot, handles.place.load(Relaxed), &voice, out);
         }

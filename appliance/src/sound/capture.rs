@@ -97,10 +97,18 @@ impl<'a> Microphone<'a> {
         })
     }
 
-    /// Samples were lost: the frames' numbers go on as time does.
-    fn skip(&mut self, lost: u64) {
+    /// Nothing follows on what was heard before, and the card's line begins again.
+    fn interrupted(&mut self) {
         self.filled = 0;
         self.begins = true;
+        if let Some(canceller) = &mut self.canceller {
+            canceller.interrupt();
+        }
+    }
+
+    /// Samples were lost: the frames' numbers go on as time does.
+    fn skip(&mut self, lost: u64) {
+        self.interrupted();
         let frames = lost.div_ceil(VOICE_FRAME as u64);
         let ahead = if frames >= LONGEST_GAP { BEGINNING } else { frames as u32 };
         self.number = self.number.wrapping_add(ahead);
@@ -128,10 +136,16 @@ impl<'a> Microphone<'a> {
             if self.reference.read(line.time_us(self.index as f64), line.rate_hz, &mut reference).is_err() {
                 reference.fill(0.0);
             }
+            if self.reference.take_interrupted() {
+                canceller.interrupt();
+            }
             canceller.process(&reference, &mut self.frame);
             let report = canceller.report();
             counters.erle_db.store(report.erle_db.max(0.0) as u64, Relaxed);
             counters.echo_delay_us.store(u64::from(report.delay_ms) * 1000, Relaxed);
+            counters.ducked.store(report.ducked, Relaxed);
+            counters.reference_late.store(self.reference.late_samples(), Relaxed);
+            counters.reference_jumps.store(self.reference.jumps(), Relaxed);
             late += canceller.delay();
         }
         self.limiter.process(&mut self.frame);
@@ -177,8 +191,7 @@ impl Server for Microphone<'_> {
     fn begin(&mut self, kept_hz: Option<f64>) {
         self.handles.sound.check.capture_interrupted();
         self.clock.begin(kept_hz);
-        self.filled = 0;
-        self.begins = true;
+        self.interrupted();
         self.number = self.number.wrapping_add(BEGINNING);
     }
 

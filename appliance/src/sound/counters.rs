@@ -19,6 +19,12 @@ counters! {
     playback_xruns: count "loudspeaker underruns",
     /// Times that a card had to be opened again.
     restarts: count "restarts",
+    /// Samples played that the echo canceller needed before they were known: their echo stays.
+    reference_late: count "samples played known too late",
+    /// Times that the echo canceller's reference was set anew: at a card's start, and when a clock jumped.
+    reference_jumps: count "jumps of the echo reference",
+    /// Times that the microphone was ducked because the echo's path had changed.
+    ducked: count "times ducked",
     /// Frames whose peaks the limiter held back.
     limited: count "frames limited",
     /// The loudest sample of the last second at the microphone, in dB below full scale.
@@ -50,7 +56,7 @@ counters! {
     jumps: count "jumps",
     /// Times that the voice began anew.
     restarts: count "beginnings",
-    /// What waits to be played, in µs.
+    /// What waits to be played, in µs: the least of the last 100 ms.
     buffer_us: gauge "µs buffered",
     /// From mouth to ear, in µs; 0 while nobody speaks.
     mouth_to_ear_us: gauge "µs mouth to ear",

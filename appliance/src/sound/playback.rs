@@ -71,6 +71,7 @@ impl<M> Loudspeaker<'_, M> {
         self.sound.counters.playback_xruns.fetch_add(1, Relaxed);
         self.voices.discard();
         self.clock.restart();
+        self.reference.interrupt();
     }
 }
 
@@ -92,6 +93,7 @@ impl<M: Fn() -> Option<String>> Server for Loudspeaker<'_, M> {
     fn begin(&mut self, kept_hz: Option<f64>) {
         self.sound.check.playback_interrupted();
         self.clock.begin(kept_hz);
+        self.reference.interrupt();
         self.voices.discard();
         self.next = 0;
     }

@@ -165,6 +165,10 @@ impl EchoCanceller for AdaptiveCanceller {
         self.guard.duck(capture);
     }
 
+    fn interrupt(&mut self) {
+        self.guard.interrupt();
+    }
+
     fn delay(&self) -> usize {
         DELAY
     }
@@ -239,6 +243,34 @@ mod tests {
             let found = canceller.report().delay_ms;
             assert!(found.abs_diff(10 * later as u32) <= 10, "{found} ms for {later} frames");
         }
+    }
+
+    #[test]
+    fn what_was_interrupted_is_not_heard_where_it_is_not_expected() {
+        const FRAMES: usize = 400;
+        let mut random = fastrand::Rng::with_seed(6);
+        let played: Vec<[f32; FRAME]> =
+            (0..FRAMES + 3).map(|_| std::array::from_fn(|_| 0.2 * (random.f32() - 0.5))).collect();
+        let heard = |canceller: &mut AdaptiveCanceller, at: usize, later: usize| {
+            let mut frame = played[at - later].map(|sample| 0.5 * sample);
+            let before = mean_square(&frame);
+            canceller.process(&played[at], &mut frame);
+            (before, mean_square(&frame))
+        };
+        let loss_db = |interrupted: bool| {
+            let mut canceller = AdaptiveCanceller::new();
+            for at in 30..FRAMES {
+                heard(&mut canceller, at, 20);
+            }
+            if interrupted {
+                canceller.interrupt();
+            }
+            let all = (FRAMES..FRAMES + 3).map(|at| heard(&mut canceller, at, 23));
+            let (before, after) = all.fold((0.0, 0.0), |sum, (b, a)| (sum.0 + b, sum.1 + a));
+            10.0 * (before / after).log10()
+        };
+        let (without, with) = (loss_db(false), loss_db(true));
+        assert!(with > 27.0 && without < 23.0, "{with} and {without} dB in the first 30 ms");
     }
 
     #[test]

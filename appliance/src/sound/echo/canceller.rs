@@ -25,6 +25,10 @@ pub trait EchoCanceller {
     /// place, some milliseconds late.
     fn process(&mut self, reference: &[f32; FRAME], capture: &mut [f32; FRAME]);
 
+    /// Loudspeaker or microphone were interrupted: until their clocks are known again, the reference is not what was
+    /// played while a frame was heard.
+    fn interrupt(&mut self);
+
     /// By how many samples what it gives is behind what it was given.
     fn delay(&self) -> usize;
 

@@ -7,6 +7,8 @@
 //!
 //! An adaptive filter that is certain of its path takes the new echo for somebody's voice and learns slowly; one that
 //! begins anew learns it in half a second. So who asks the guard begins anew when it says that the path broke.
+//!
+//! A card that was interrupted is a warning: where there is an echo it ducks at once, until the clocks are known again.
 
 use crate::sound::rate::FRAME;
 
@@ -49,6 +51,8 @@ pub struct EchoGuard {
     /// Blocks for which it is still ducked, and for which it has been.
     hold: u32,
     held: u32,
+    /// It is ducked because a card was interrupted, and where there is an echo.
+    interrupted: bool,
     gain: f32,
     count: u64,
 }
@@ -72,9 +76,17 @@ impl EchoGuard {
             proven: 0,
             hold: 0,
             held: 0,
+            interrupted: false,
             gain: 1.0,
             count: 0,
         }
+    }
+
+    /// A card was interrupted: until its clock is found again, nobody knows when what was played is heard.
+    pub fn interrupt(&mut self) {
+        self.hold = HOLD_BLOCKS;
+        self.interrupted = true;
+        self.suspicious = 0;
     }
 
     /// Takes a block of 5 ms, full scale at ±1: as captured, and as the adaptive filter left it. Gives whether the
@@ -101,7 +113,8 @@ impl EchoGuard {
         let right = self.estimate > LOUD && self.cross.abs() < RIGHT * self.estimate;
         self.proven += u32::from(right && self.proven < PROVEN_BLOCKS);
         let ducked = self.hold > 0;
-        if self.suspicious >= BROKEN_BLOCKS && (ducked || self.proven >= PROVEN_BLOCKS) {
+        let is_broken = self.suspicious >= BROKEN_BLOCKS && (ducked || self.proven >= PROVEN_BLOCKS);
+        if is_broken {
             self.hold = HOLD_BLOCKS;
         }
         if self.held >= MOST_BLOCKS {
@@ -116,7 +129,8 @@ impl EchoGuard {
         } else {
             self.held = 0;
         }
-        let broke = !ducked && self.hold > 0;
+        let broke = is_broken && self.hold > 0 && (!ducked || self.interrupted);
+        self.interrupted &= self.hold > 0 && !broke;
         self.count += u64::from(broke);
         if broke {
             // What is summed up is of a filter that begins anew.
@@ -130,7 +144,7 @@ impl EchoGuard {
 
     /// Applies the gain, which is 1 most of the time.
     pub fn duck(&mut self, frame: &mut [f32; FRAME]) {
-        let (target, step) = if self.hold > 0 { (DUCKED, 1.0 / FALL) } else { (1.0, 1.0 / RISE) };
+        let (target, step) = if self.ducking() { (DUCKED, 1.0 / FALL) } else { (1.0, 1.0 / RISE) };
         if target == 1.0 && self.gain > 0.999 {
             self.gain = 1.0;
             return;
@@ -150,7 +164,7 @@ impl EchoGuard {
     /// Whether it ducks now.
     #[must_use]
     pub fn ducking(&self) -> bool {
-        self.hold > 0
+        self.hold > 0 && (!self.interrupted || self.estimate > LOUD)
     }
 
     /// How often it has ducked.
@@ -242,6 +256,23 @@ mod tests {
         room.hear(50, 1.0, true, 0.001);
         assert!(room.guard.ducking());
         assert_eq!(room.guard.count(), 2);
+    }
+
+    #[test]
+    fn ducks_at_once_when_a_card_is_interrupted_but_only_an_echo() {
+        let mut room = Room::new();
+        room.hear(100, 1.0, false, 0.001);
+        room.guard.interrupt();
+        assert!(room.guard.ducking(), "before anything is heard");
+        assert!(room.hear(HOLD_BLOCKS + 100, 1.0, false, 0.001) < HOLD_BLOCKS);
+        assert_eq!((room.guard.ducking(), room.guard.count()), (false, 0), "the path is the same");
+        room.guard.interrupt();
+        room.hear(30, 1.0, true, 0.001);
+        assert_eq!((room.guard.ducking(), room.guard.count()), (true, 1), "it is another one");
+        let mut room = Room::new();
+        room.hear(100, 0.000_1, false, 1.0);
+        room.guard.interrupt();
+        assert_eq!(room.hear(100, 0.000_1, false, 1.0), 0, "nothing is played");
     }
 
     #[test]

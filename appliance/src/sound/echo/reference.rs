@@ -58,6 +58,8 @@ struct Ring {
     runs: [Run; RUNS],
     /// Whether the newest run still grows.
     open: bool,
+    /// How often the loudspeaker was interrupted.
+    interruptions: u64,
 }
 
 impl Ring {
@@ -94,6 +96,8 @@ pub struct ReferenceReader {
     lead_us: f64,
     late_samples: u64,
     jumps: u64,
+    interruptions: u64,
+    interrupted: bool,
 }
 
 /// Both ends of a ring. The reference is given `lead_us` early, which the canceller finds as delay: as much
@@ -108,6 +112,7 @@ pub fn reference(lead_us: f64) -> Result<(ReferenceWriter, ReferenceReader), Err
         written: 0,
         runs: [Run::NONE; RUNS],
         open: false,
+        interruptions: 0,
     }));
     let reader = ReferenceReader {
         ring: Arc::clone(&ring),
@@ -118,6 +123,8 @@ pub fn reference(lead_us: f64) -> Result<(ReferenceWriter, ReferenceReader), Err
         lead_us,
         late_samples: 0,
         jumps: 0,
+        interruptions: 0,
+        interrupted: false,
     };
     Ok((ReferenceWriter { ring }, reader))
 }
@@ -149,6 +156,11 @@ impl ReferenceWriter {
         ring.push(samples.iter().copied());
     }
 
+    /// Notes that the card ran dry, or was opened: its clock's line begins again.
+    pub fn interrupt(&mut self) {
+        lock(&self.ring).interruptions += 1;
+    }
+
     /// Notes that the card stopped (an xrun, or it was closed) and that samples from `played_until` on were
     /// never heard. The next block begins anew, on whatever clock it names.
     pub fn stop(&mut self, played_until: u64) {
@@ -170,6 +182,8 @@ impl ReferenceReader {
         let last_us = start_us + self.lead_us + (FRAME - 1) as f64 * 1e6 / rate_hz;
         let ring = Arc::clone(&self.ring);
         let ring = lock(&ring);
+        self.interrupted |= ring.interruptions != self.interruptions;
+        self.interruptions = ring.interruptions;
         let begun = |run: &&Run| run.number > 0 && run.place_at(last_us) >= run.first as f64;
         let Some(run) = ring.runs.iter().find(begun).copied() else {
             frame.fill(0.0);
@@ -205,6 +219,11 @@ impl ReferenceReader {
         ring.read(run, self.next, input);
         self.next += needed as i64;
         self.resampler.process(input, frame)
+    }
+
+    /// Whether the loudspeaker was interrupted since this was asked last, as far as frames were read.
+    pub fn take_interrupted(&mut self) -> bool {
+        std::mem::take(&mut self.interrupted)
     }
 
     /// Samples that the capture thread needed before the playback thread had written them: the echo of those

@@ -46,8 +46,18 @@ pub use handles::{Handles, VoiceHandles};
 pub use playback::{PlaybackHandles, playback};
 pub use rate::{FRAME, RATE_HZ};
 
-/// What the stamps of both cards together may be wrong by, in µs: a period of each.
-const LEAD_US: f64 = 10_000.0;
+/// By how much later than it was a sample may seem to be played, in µs: until its clock is fitted, a card's position
+/// is read up to a period late. More would ask for samples that are not written yet.
+pub const LEAD_US: f64 = 3_000.0;
+/// What both threads may be late by, together, in µs.
+const LATE_US: f64 = 6_000.0;
+/// When a frame of the microphone is whole, what was played until then and for so long afterwards is wanted; of the
+/// loudspeaker's queue, a block may still be missing.
+const _: () = {
+    let to_us = 1e6 / RATE_HZ;
+    let wanted_us = LEAD_US + (resampler::TAPS / 2) as f64 * to_us + LATE_US;
+    assert!(wanted_us <= (device::QUEUED_US - device::BLOCK as u32 * 1_000 / 48) as f64);
+};
 
 /// Both ends of the ring from loudspeaker to echo canceller.
 ///

@@ -318,6 +318,8 @@ fn counters(report: &mut Report, name: &str, statuses: &[Status]) {
         ("microphone overruns", grew("/sound/capture_xruns")),
         ("loudspeaker underruns", grew("/sound/playback_xruns")),
         ("restarts", grew("/sound/restarts")),
+        ("samples of the reference late", grew("/sound/reference_late")),
+        ("jumps of the reference", grew("/sound/reference_jumps")),
     ];
     let found = bad.map(|(what, count)| format!("{count} {what}")).join(", ");
     report.check(format!("{name}: nothing lost"), bad.iter().all(|&(_, count)| count == 0), found);

@@ -28,6 +28,6 @@ pub use error::Error;
 pub use mixer::set_mixer;
 pub use params::{Layout, Params, RATE_HZ};
 pub use pcm::Position;
-pub use playback::{PlaybackPcm, Written};
+pub use playback::{PlaybackPcm, QUEUED_US, Written};
 pub use rank::{Choice, Facts, Opened, Ranking, Refusal, rank};
 pub use samples::SampleFormat;

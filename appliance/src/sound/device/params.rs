@@ -12,7 +12,7 @@ use super::samples::SampleFormat;
 /// The rate that the rest of a booth works at, in Hz.
 pub const RATE_HZ: u32 = crate::media::voice::SAMPLE_RATE_HZ;
 /// What a period should last, in ms; the first that the card takes.
-const PERIODS_MS: [u32; 2] = [5, 10];
+pub(super) const PERIODS_MS: [u32; 2] = [5, 10];
 /// Periods in a playback buffer. They are not all filled unless it has run dry before.
 const PLAYBACK_PERIODS: u32 = 6;
 /// Periods in a capture buffer, which adds no delay however long it is.

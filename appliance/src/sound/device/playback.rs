@@ -5,13 +5,15 @@ use std::time::{Duration, Instant};
 use super::candidates::Direction;
 use super::convert::{BLOCK, ToCard};
 use super::error::Error;
-use super::params::Params;
+use super::params::{PERIODS_MS, Params};
 use super::pcm::{Fault, Pcm, Position};
 use crate::media::clock::now_us;
 
 /// Periods that are kept in the card's buffer at first: two to play while the writer is asleep. Each time
 /// that they did not last it becomes one more, up to the whole buffer.
 const QUEUED_PERIODS: u32 = 3;
+/// How long these are, in µs, of a card that has the shortest periods.
+pub const QUEUED_US: u32 = QUEUED_PERIODS * PERIODS_MS[0] * 1_000;
 
 /// Where a block that was written stands.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 
-use holobooth::sound::CardClock;
 use holobooth::sound::clock_line::ClockLine;
 use holobooth::sound::echo::{AdaptiveCanceller, EchoCanceller, EchoReport, reference};
+use holobooth::sound::rate::PERIOD;
+use holobooth::sound::{CardClock, LEAD_US};
 
 use super::case::{Clock, FRAME, RATE_HZ, Scene};
 use super::cpu::Stopwatch;
@@ -15,16 +16,14 @@ const BEFORE_S: f64 = 20.0;
 const OFFSET: f64 = 1e7;
 /// µs on CLOCK_MONOTONIC when the scene begins.
 const EPOCH_US: f64 = 1e9;
-/// What is written is heard so much later.
-const AHEAD_S: f64 = 0.03;
+/// What is written is heard so much later: a card's queue of three periods, of which one is free again.
+const AHEAD_S: f64 = 0.01;
 /// From a frame's last sample to its processing.
-const LATE_S: f64 = 0.005;
+const LATE_S: f64 = 0.001;
 /// How far a stamp of a hardware pointer is late: mostly up to this ...
 const JITTER_US: f64 = 100.0;
 /// ... and one in fifty up to this.
 const STRAY_US: f64 = 3_000.0;
-/// How early the reference is given.
-const LEAD_US: f64 = 1_000.0;
 
 /// What came out of a canceller.
 pub struct Outcome {
@@ -73,7 +72,7 @@ pub fn run(scene: &Scene, step_s: f64, seed: u64) -> Result<Outcome, holobooth::
     let mut canceller = AdaptiveCanceller::new();
     let (mut dac, mut adc) = (Stamps::new(scene.dac, seed), Stamps::new(scene.adc, seed + 1));
     let mut to_play: VecDeque<(usize, &[f32])> =
-        scene.far.chunks_exact(FRAME).enumerate().map(|(at, block)| (at * FRAME, block)).collect();
+        scene.far.chunks_exact(PERIOD).enumerate().map(|(at, block)| (at * PERIOD, block)).collect();
     let mut output = Vec::with_capacity(scene.microphone.len());
     let mut watch = Stopwatch::default();
     let mut ducked = [0; 2];

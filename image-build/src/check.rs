@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every check there is, one after the other, and a table of how they went.
+//! `cargo xtask test`: the checks, one after the other, and a table of how they went.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -22,7 +22,7 @@ known vulnerabilities) and every scenario in its rig. Benches are apart: `cargo 
 A check that cannot run here (no vulnerability database to be reached, no root for `newcomer`) is skipped and
 said so; with CI_STRICT=1 in the environment it fails. The last line is `N passed, N failed`.")]
 pub(crate) struct Arguments {
-    /// Only what takes less than a minute: no dependencies, no rig
+    /// Only what needs no rig, in some minutes; no dependencies either
     #[arg(long)]
     fast: bool,
     /// Everything, what takes long too: machines that are cut off at fifty moments, fresh Debians

@@ -34,7 +34,7 @@ use clap::Parser;
     after_help = "\
 Start with:
   cargo xtask demo     two booths, live, in your browser and terminal
-  cargo xtask test     every check there is
+  cargo xtask test     the checks; with --full those that take long, too
 
 What the machine lacks is installed on the way (`cargo xtask setup` does it all at once). What takes long to
 make is kept in ~/.cache/holobooth, which may be deleted at any time; keys of yours are in ~/.local/share/holobooth."
@@ -42,7 +42,7 @@ make is kept in ~/.cache/holobooth, which may be deleted at any time; keys of yo
 enum Command {
     /// Two booths in the rig, live: a table here, the screens in your browser
     Demo(demo::Arguments),
-    /// Run every check, or with --fast those of a minute
+    /// Run the checks, or with --fast those without a rig
     Test(check::Arguments),
     /// Run one scenario in its rig, or list them
     Scenario(scenario::Arguments),

@@ -1,7 +1,7 @@
 //! Whether there is room on the disk for what a command makes, asked before it spends half an hour on making it.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use nix::sys::statvfs::statvfs;
@@ -31,12 +31,27 @@ struct Need {
 /// When it would not, with what is missing where.
 pub(crate) fn for_test() -> Result<()> {
     let (target, cache) = (folders::target(), folders::cache()?);
-    let missing = |folder: PathBuf, bytes: u64| if folder.exists() { 0 } else { bytes };
     std::fs::create_dir_all(&target)
         .with_context(|| format!("cannot make the folder {}", target.display()))?;
-    let build = missing(target.join("debug/deps"), DEBUG) + missing(target.join("release/deps"), RELEASE);
-    let image = missing(cache.join("image/tree"), IMAGE) + RUNS;
+    let (build, image) = (build_bytes(&target), image_bytes(&cache));
     enough(vec![need(target, build)?, need(cache, image)?])
+}
+
+/// What is still to be built. This program is in the folder already, and what it was built with.
+fn build_bytes(target: &Path) -> u64 {
+    let debug = if holds(&target.join("debug/deps"), "holobooth_tests-") { 0 } else { DEBUG };
+    let release = if holds(&target.join("release"), "holobooth-tests") { 0 } else { RELEASE };
+    debug + release
+}
+
+fn image_bytes(cache: &Path) -> u64 {
+    RUNS + if holds(&cache.join("image/made"), "") { 0 } else { IMAGE }
+}
+
+/// Whether a folder has something of a name that begins so.
+fn holds(folder: &Path, begin: &str) -> bool {
+    let mut names = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    names.any(|name| name.as_encoded_bytes().starts_with(begin.as_bytes()))
 }
 
 fn need(folder: PathBuf, bytes: u64) -> Result<Need> {
@@ -75,6 +90,24 @@ impl fmt::Display for Gib {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_there_already_takes_no_more_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let make = |file: &str| {
+            std::fs::create_dir_all(path.join(file).parent().unwrap()).unwrap();
+            std::fs::write(path.join(file), "").unwrap();
+        };
+        make("debug/deps/xtask-0");
+        std::fs::create_dir_all(path.join("image/tree")).unwrap();
+        assert_eq!((build_bytes(path), image_bytes(path)), (DEBUG + RELEASE, IMAGE + RUNS));
+        make("debug/deps/holobooth_tests-0");
+        assert_eq!(build_bytes(path), RELEASE);
+        make("release/holobooth-tests");
+        make("image/made/0/image");
+        assert_eq!((build_bytes(path), image_bytes(path)), (0, RUNS));
+    }
 
     #[test]
     fn what_shares_a_disk_must_fit_together() {

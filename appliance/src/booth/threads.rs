@@ -166,7 +166,10 @@ pub(super) fn display(shared: &Shared) {
                 Some((s, last)) if s == session && !newer(last) => {
                     shared.counts.out_of_order.fetch_add(1, Relaxed);
                 }
-                Some((s, _)) if s != session => live.stages.clear(),
+                Some((s, _)) if s != session => {
+                    live.stages.clear();
+                    no_picture(shared);
+                }
                 _ => {}
             }
             live.last_shown = Some((session, number));

@@ -46,8 +46,9 @@ pub use handles::{Handles, VoiceHandles};
 pub use playback::{PlaybackHandles, playback};
 pub use rate::{FRAME, RATE_HZ};
 
-/// By how much later than it was a sample may seem to be played, in µs: until its clock is fitted, a card's position
-/// is read up to a period late. More would ask for samples that are not written yet.
+/// How much earlier than the microphone's frame the reference is given, in µs: by as much a fitted clock may be wrong.
+/// Until it is fitted a position may be read later, up to a period; but more would ask for samples that are not
+/// written yet.
 pub const LEAD_US: f64 = 3_000.0;
 /// What both threads may be late by, together, in µs.
 const LATE_US: f64 = 6_000.0;

@@ -84,6 +84,7 @@ impl<'a> Voices<'a> {
                     delay.store(0, Relaxed);
                 }
                 counters.mouth_to_ear_us.store(0, Relaxed);
+                self.least_waiting[slot] = (usize::MAX, 0);
                 continue;
             }
             if let Some(capture_us) = playout.captured_us(DECODER_DELAY) {

@@ -12,7 +12,7 @@ use crate::media::clock::now_us;
 /// Periods that are kept in the card's buffer at first: two to play while the writer is asleep. Each time
 /// that they did not last it becomes one more, up to the whole buffer.
 const QUEUED_PERIODS: u32 = 3;
-/// How long these are, in µs, of a card that has the shortest periods.
+/// The least that is kept, in µs, of a card that has shorter periods than it was asked for, too.
 pub const QUEUED_US: u32 = QUEUED_PERIODS * PERIODS_MS[0] * 1_000;
 
 /// Where a block that was written stands.
@@ -76,7 +76,8 @@ impl PlaybackPcm {
             silence: None,
             position: Position { index: 0.0, at_us: now_us() as f64 },
         };
-        this.set_queue(QUEUED_PERIODS * params.period)?;
+        let least = u64::from(QUEUED_US) * u64::from(params.layout.rate_hz) / 1_000_000;
+        this.set_queue((QUEUED_PERIODS * params.period).max(least as u32))?;
         this.prepare()?;
         Ok(this)
     }

@@ -84,8 +84,9 @@ impl EchoGuard {
 
     /// A card was interrupted: until its clock is found again, nobody knows when what was played is heard.
     pub fn interrupt(&mut self) {
+        // Who is ducked for a broken path already stays so, whatever is played.
+        self.interrupted |= self.hold == 0;
         self.hold = HOLD_BLOCKS;
-        self.interrupted = true;
         self.suspicious = 0;
     }
 
@@ -113,7 +114,8 @@ impl EchoGuard {
         let right = self.estimate > LOUD && self.cross.abs() < RIGHT * self.estimate;
         self.proven += u32::from(right && self.proven < PROVEN_BLOCKS);
         let ducked = self.hold > 0;
-        let is_broken = self.suspicious >= BROKEN_BLOCKS && (ducked || self.proven >= PROVEN_BLOCKS);
+        let may_break = self.proven >= PROVEN_BLOCKS || (ducked && !self.interrupted);
+        let is_broken = self.suspicious >= BROKEN_BLOCKS && may_break;
         if is_broken {
             self.hold = HOLD_BLOCKS;
         }
@@ -124,8 +126,8 @@ impl EchoGuard {
                 self.held = 0;
             }
         } else if self.hold > 0 {
+            self.held += u32::from(self.ducking());
             self.hold -= 1;
-            self.held += 1;
         } else {
             self.held = 0;
         }
@@ -167,7 +169,7 @@ impl EchoGuard {
         self.hold > 0 && (!self.interrupted || self.estimate > LOUD)
     }
 
-    /// How often it has ducked.
+    /// How often the path broke.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.count
@@ -269,6 +271,12 @@ mod tests {
         room.guard.interrupt();
         room.hear(30, 1.0, true, 0.001);
         assert_eq!((room.guard.ducking(), room.guard.count()), (true, 1), "it is another one");
+        room.guard.interrupt();
+        assert!(room.guard.ducking(), "a second card is interrupted, too");
+        let mut room = Room::new();
+        room.guard.interrupt();
+        room.hear(50, 1.0, true, 0.001);
+        assert_eq!(room.guard.count(), 0, "it has not proven right yet");
         let mut room = Room::new();
         room.hear(100, 0.000_1, false, 1.0);
         room.guard.interrupt();

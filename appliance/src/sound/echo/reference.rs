@@ -101,8 +101,8 @@ pub struct ReferenceReader {
 }
 
 /// Both ends of a ring. The reference is given `lead_us` early, which the canceller finds as delay: as much
-/// as the stamps of both cards together may be wrong, for what is heard before it was played cannot be
-/// removed.
+/// as the clocks of both cards together may be wrong, for what is heard before it was played cannot be
+/// removed; and by no more than the loudspeaker's queue holds.
 ///
 /// # Errors
 /// When the resampler cannot be made, which would be a bug.
@@ -227,7 +227,8 @@ impl ReferenceReader {
     }
 
     /// Samples that the capture thread needed before the playback thread had written them: the echo of those
-    /// cannot be removed. Grows where the card's buffer is shorter than `lead_us` and a frame.
+    /// cannot be removed. Grows where the card's queue is shorter than `lead_us`, half the
+    /// resampler's filter, and what both threads are late by.
     #[must_use]
     pub fn late_samples(&self) -> u64 {
         self.late_samples
@@ -356,11 +357,13 @@ mod tests {
         // What was written and not yet heard is dropped, and the card begins again 30 ms later at 0.
         let heard = LINE.index_at(2.005e6) as u64;
         ends.0.stop(heard);
+        ends.0.interrupt();
         let line = ClockLine { index: 0.0, at_us: 2.035e6, rate_hz: DAC_HZ };
         next = 0;
         let off = read(&mut ends, &mut next, line, 100..200);
         assert!(off[5..].iter().all(|off| *off < 1e-3), "{off:?}");
         assert_eq!(ends.1.jumps(), 2);
+        assert_eq!([(); 2].map(|()| ends.1.take_interrupted()), [true, false]);
         let mut frame = [1.0; FRAME];
         ends.1.read(2.015e6, ADC_HZ, &mut frame).unwrap();
         assert!(frame[100..].iter().all(|x| x.abs() < 1e-6), "{frame:?}");

@@ -26,6 +26,8 @@ const RIGHT: f64 = 0.2;
 const PROVEN_BLOCKS: u32 = 60;
 /// The estimate's mean square that is loud enough to judge by: -62 dB.
 const LOUD: f64 = 6.5e-7;
+/// Of what is left, the estimate's least part that is heard beside it: -10 dB. An echo below that is masked.
+const HEARD: f64 = 0.1;
 /// Blocks for which it must look broken.
 const BROKEN_BLOCKS: u32 = 5;
 /// Blocks for which it stays ducked after it last looked broken.
@@ -166,7 +168,8 @@ impl EchoGuard {
     /// Whether it ducks now.
     #[must_use]
     pub fn ducking(&self) -> bool {
-        self.hold > 0 && (!self.interrupted || self.estimate > LOUD)
+        let heard = self.estimate > LOUD && self.estimate > HEARD * self.residual;
+        self.hold > 0 && (!self.interrupted || heard)
     }
 
     /// How often the path broke.
@@ -281,6 +284,10 @@ mod tests {
         room.hear(100, 0.000_1, false, 1.0);
         room.guard.interrupt();
         assert_eq!(room.hear(100, 0.000_1, false, 1.0), 0, "nothing is played");
+        let mut room = Room::new();
+        room.hear(100, 1.0, false, 100.0);
+        room.guard.interrupt();
+        assert_eq!(room.hear(100, 1.0, false, 100.0), 0, "the near voice masks it");
     }
 
     #[test]

@@ -12,8 +12,8 @@ use thread_priority::{
 
 use crate::clock::{now_us, sleep_until_us};
 
-/// How often it is looked for, in µs.
-const EVERY_US: i64 = 10_000;
+/// How often it is looked for, in µs. What begins while the sleeper sleeps is seen shorter by what was left of that.
+const EVERY_US: i64 = 3_000;
 
 /// While something happens, how much later than it asked a thread was woken at worst, in µs, that does
 /// nothing but sleep and is more urgent than any other: a program in the rig that keeps the core for itself

@@ -14,9 +14,9 @@ use crate::media::mailbox::Mailbox;
 use crate::media::voice::VoiceFrame;
 use crate::units::{LipSync, MAX_PEERS};
 
-/// A delay for the sake of the picture is set anew when it is off by this much, in samples: 4 ms. What is less
+/// A delay for the sake of the picture is set anew when it is off by this much, in samples: 2 ms. What is less
 /// is not seen, and following it would have the voice steered all the time.
-const LIP_GRAIN: f64 = 192.0;
+const LIP_GRAIN: f64 = 96.0;
 /// Periods of which the least that waits is told: 100 ms. From one to the next it changes by a frame.
 const TOLD_EVERY: u32 = 20;
 /// Frames taken from one peer in one period, at most: whoever sends more is not heard faster.

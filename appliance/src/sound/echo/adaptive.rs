@@ -2,6 +2,7 @@
 
 use super::canceller::{EchoCanceller, EchoReport};
 use super::delay_finder::{DELAYS, DelayFinder};
+use super::distortion::Distortion;
 use super::guard::EchoGuard;
 use super::high_pass::HighPass;
 use super::kalman_filter::{KalmanFilter, PARTITIONS};
@@ -26,15 +27,20 @@ const AGREED: u32 = 8;
 /// Samples that the guard looks at, at once.
 const LOOK: usize = FRAME / 2;
 const ERLE_KEPT: f32 = 0.98;
+/// From this ratio of the microphone's power to what is left of it on, 14 dB, the path is known well enough for what is
+/// left to tell of the loudspeaker.
+const KNOWN: f32 = 25.0;
 
 /// The canceller.
 pub struct AdaptiveCanceller {
     fft: Fft,
-    high_pass: [HighPass; 2],
-    /// Newest at `newest`, older ones after it.
-    played: Vec<Spectrum>,
+    high_pass: HighPass,
+    distortion: Distortion,
+    /// What is played, as the loudspeaker distorts it; and its second and third power.
+    played: Played,
+    powers: [Played; 2],
+    /// Where in each of them the newest frame is; older ones follow.
     newest: usize,
-    last_played: [f32; FRAME],
     finder: DelayFinder,
     /// Frames by which what is played is delayed before the filter.
     offset: usize,
@@ -53,6 +59,34 @@ pub struct AdaptiveCanceller {
     left_power: f32,
 }
 
+/// Spectra of the last frames, of each with the one before it.
+struct Played {
+    high_pass: HighPass,
+    spectra: Vec<Spectrum>,
+    samples: Box<[f32; SIZE]>,
+}
+
+impl Played {
+    fn new() -> Self {
+        Self {
+            high_pass: HighPass::new(),
+            spectra: vec![Spectrum::ZERO; HISTORY],
+            samples: Box::new([0.0; SIZE]),
+        }
+    }
+
+    fn push(&mut self, fft: &mut Fft, at: usize, mut frame: [f32; FRAME]) {
+        self.high_pass.process(&mut frame);
+        self.samples.copy_within(FRAME.., 0);
+        self.samples[FRAME..].copy_from_slice(&frame);
+        fft.forward(&self.samples, &mut self.spectra[at]);
+    }
+
+    fn ago(&self, newest: usize, frames: usize) -> &Spectrum {
+        &self.spectra[(newest + frames) % HISTORY]
+    }
+}
+
 impl Default for AdaptiveCanceller {
     fn default() -> Self {
         Self::new()
@@ -65,10 +99,11 @@ impl AdaptiveCanceller {
     pub fn new() -> Self {
         Self {
             fft: Fft::new(),
-            high_pass: [HighPass::new(), HighPass::new()],
-            played: vec![Spectrum::ZERO; HISTORY],
+            high_pass: HighPass::new(),
+            distortion: Distortion::new(),
+            played: Played::new(),
+            powers: [Played::new(), Played::new()],
             newest: 0,
-            last_played: [0.0; FRAME],
             finder: DelayFinder::new(),
             offset: 0,
             lost: true,
@@ -86,13 +121,15 @@ impl AdaptiveCanceller {
     }
 
     fn play(&mut self, reference: &[f32; FRAME]) {
-        let mut reference = *reference;
-        self.high_pass[0].process(&mut reference);
-        self.samples[..FRAME].copy_from_slice(&self.last_played);
-        self.samples[FRAME..].copy_from_slice(&reference);
-        self.last_played = reference;
         self.newest = (self.newest + HISTORY - 1) % HISTORY;
-        self.fft.forward(&self.samples, &mut self.played[self.newest]);
+        let powers = Distortion::powers(reference);
+        let factors = self.distortion.factors();
+        let distorted =
+            std::array::from_fn(|n| reference[n] + factors[0] * powers[0][n] + factors[1] * powers[1][n]);
+        self.played.push(&mut self.fft, self.newest, distorted);
+        for (played, power) in self.powers.iter_mut().zip(powers) {
+            played.push(&mut self.fft, self.newest, power);
+        }
     }
 
     /// Moves the filter to where the echo is.
@@ -101,7 +138,7 @@ impl AdaptiveCanceller {
         self.samples[FRAME..].copy_from_slice(capture);
         self.fft.forward(&self.samples, &mut self.spectrum);
         let (played, newest) = (&self.played, self.newest);
-        self.finder.hear(&self.spectrum, |ago| &played[(newest + ago) % HISTORY]);
+        self.finder.hear(&self.spectrum, |ago| played.ago(newest, ago));
         let Some(delay) = self.finder.delay() else { return };
         // Where nothing is delayed, nothing can begin earlier.
         let earliest = if self.offset == 0 { 0 } else { EARLIEST };
@@ -130,20 +167,27 @@ impl EchoCanceller for AdaptiveCanceller {
     fn process(&mut self, reference: &[f32; FRAME], capture: &mut [f32; FRAME]) {
         self.play(reference);
         let saturated = capture.iter().any(|sample| sample.abs() >= SATURATED);
-        self.high_pass[1].process(capture);
+        self.high_pass.process(capture);
         self.noise.hear(mean_square(reference), mean_square(capture));
         self.find_delay(capture);
 
-        let (played, from) = (&self.played, self.newest + self.offset);
-        let played = |partition: usize| &played[(from + partition) % HISTORY];
+        let (played, newest, offset) = (&self.played, self.newest, self.offset);
         let mut echo = [0.0; FRAME];
-        self.filter.estimate(&mut self.fft, played, &mut echo);
+        self.filter.estimate(&mut self.fft, |partition| played.ago(newest, offset + partition), &mut echo);
         let captured = *capture;
         for (sample, echo) in capture.iter_mut().zip(&echo) {
             *sample -= echo;
         }
         if !saturated {
-            self.filter.learn(&mut self.fft, played, capture);
+            let mut echoes = [[0.0; FRAME]; 2];
+            for (power, echo) in self.powers.iter().zip(&mut echoes) {
+                self.filter.estimate(&mut self.fft, |partition| power.ago(newest, offset + partition), echo);
+            }
+            self.filter.learn(&mut self.fft, |partition| played.ago(newest, offset + partition), capture);
+            if !self.lost && self.captured_power > KNOWN * self.left_power {
+                let (error, other) = (self.filter.error(), self.filter.not_known());
+                self.distortion.learn(&mut self.fft, &echoes, error, other);
+            }
         }
         let mut broke = false;
         for (captured, left) in captured.chunks_exact(LOOK).zip(capture.chunks_exact(LOOK)) {
@@ -216,13 +260,24 @@ mod tests {
 
     /// Plays noise that comes back half as loud and so many frames later; gives the loss of it at the end, in dB.
     fn echo_loss(canceller: &mut AdaptiveCanceller, later: usize, frames: usize) -> f64 {
+        distorted_echo_loss(canceller, later, frames, 0.1, |sample| sample)
+    }
+
+    /// The same of noise up to `peak`, by a loudspeaker that bends each sample.
+    fn distorted_echo_loss(
+        canceller: &mut AdaptiveCanceller,
+        later: usize,
+        frames: usize,
+        peak: f32,
+        bend: impl Fn(f32) -> f32,
+    ) -> f64 {
         let mut random = fastrand::Rng::with_seed(later as u64);
         let mut played = vec![[0.0; FRAME]; later + 1];
         let (mut before, mut after) = (0.0, 0.0);
         for at in 0..frames {
             played.rotate_right(1);
-            played[0] = std::array::from_fn(|_| 0.2 * (random.f32() - 0.5));
-            let mut frame = played[later].map(|sample| 0.5 * sample + 2e-4 * (random.f32() - 0.5));
+            played[0] = std::array::from_fn(|_| 2.0 * peak * (random.f32() - 0.5));
+            let mut frame = played[later].map(|sample| 0.5 * bend(sample) + 2e-4 * (random.f32() - 0.5));
             if at + 50 >= frames {
                 before += mean_square(&frame);
             }
@@ -243,6 +298,21 @@ mod tests {
             let found = canceller.report().delay_ms;
             assert!(found.abs_diff(10 * later as u32) <= 10, "{found} ms for {later} frames");
         }
+    }
+
+    #[test]
+    fn what_a_loudspeaker_adds_goes_with_the_echo_and_is_known_when_the_path_is_new() {
+        let bend = |sample: f32| sample + 0.4 * sample * sample - 0.9 * sample * sample * sample;
+        let mut canceller = AdaptiveCanceller::new();
+        distorted_echo_loss(&mut canceller, 20, 800, 0.5, bend);
+        let [second, third] = canceller.distortion.factors();
+        assert!((second - 0.4).abs() < 0.05 && (third + 0.9).abs() < 0.1, "{second} and {third}");
+        canceller.interrupt();
+        canceller.filter.forget();
+        canceller.lost = true;
+        distorted_echo_loss(&mut canceller, 45, 150, 0.5, bend);
+        let [second, third] = canceller.distortion.factors();
+        assert!((second - 0.4).abs() < 0.05 && (third + 0.9).abs() < 0.1, "{second} and {third}");
     }
 
     #[test]

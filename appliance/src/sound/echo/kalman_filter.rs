@@ -36,6 +36,8 @@ pub(super) struct KalmanFilter {
     uncertainty: Vec<Real>,
     /// Power of all that is not echo.
     other: Real,
+    /// The same, and the power of the echo that was expected to be left in the frame that was learnt from last.
+    not_known: Real,
     next_constrained: usize,
     error: Spectrum,
     estimate: Spectrum,
@@ -48,6 +50,7 @@ impl KalmanFilter {
             path: vec![Spectrum::ZERO; PARTITIONS],
             uncertainty: vec![[UNKNOWN; BINS]; PARTITIONS],
             other: [NOTHING; BINS],
+            not_known: [NOTHING; BINS],
             next_constrained: 0,
             error: Spectrum::ZERO,
             estimate: Spectrum::ZERO,
@@ -136,7 +139,8 @@ impl KalmanFilter {
             self.other[k] += (1.0 - OTHER_KEPT) * (other - self.other[k]);
             // A voice that begins is not in the mean yet.
             let sudden = power[k] - left[k];
-            step[k] = 0.5 / (left[k] + self.other[k].max(sudden) + NOTHING);
+            self.not_known[k] = left[k] + self.other[k].max(sudden) + NOTHING;
+            step[k] = 0.5 / self.not_known[k];
         }
         for (partition, (path, uncertainty)) in self.path.iter_mut().zip(&mut self.uncertainty).enumerate() {
             let x = played(partition);
@@ -155,6 +159,16 @@ impl KalmanFilter {
         for _ in 0..CONSTRAINED {
             self.constrain(fft);
         }
+    }
+
+    /// The spectrum of what was left of the frame that was learnt from last.
+    pub(super) fn error(&self) -> &Spectrum {
+        &self.error
+    }
+
+    /// The power of all in that, except what is learnt from it.
+    pub(super) fn not_known(&self) -> &Real {
+        &self.not_known
     }
 
     /// Brings a partition back to its length: the other half of its samples is an error of circular convolution.

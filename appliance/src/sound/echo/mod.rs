@@ -12,6 +12,7 @@
 mod adaptive;
 mod canceller;
 mod delay_finder;
+mod distortion;
 pub mod guard;
 mod high_pass;
 mod kalman_filter;

@@ -97,10 +97,19 @@ impl Fault {
             }
             Self::Renumbered { away_ms } => {
                 let at_us = now_us();
+                let numbers = || ["bootha", "boothb"].map(loopback::number);
+                let before = numbers();
+                let order = if before[0] < before[1] { [Side::B, Side::A] } else { SIDES };
                 released_us = Some(cards.unplug(&SIDES)? - at_us);
                 sleep_until_us(at_us + away_ms * 1_000);
-                let order = if loopback::number("bootha") == Some(0) { [Side::B, Side::A] } else { SIDES };
-                cards.plug(&order)?
+                let at_us = cards.plug(&order)?;
+                let after = numbers();
+                if after[0].is_none() || (after[0] < after[1]) == (before[0] < before[1]) {
+                    return Err(failed("renumbering")(std::io::Error::other(format!(
+                        "{before:?} became {after:?}"
+                    ))));
+                }
+                at_us
             }
             Self::LateMicrophone { side, ms } => {
                 hold(side, "microphone", ms)?;

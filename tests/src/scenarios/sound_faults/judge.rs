@@ -18,6 +18,9 @@ const CLICK_DB: f32 = -30.0;
 /// When a loudspeaker runs dry, what it played is cut off, and until the kernel sees that, the card plays what stood
 /// in its ring before: from one peak of the tone to the other at most, 2 × [`PEAK`](super::cards::PEAK).
 const CUT_DB: f32 = -20.0;
+/// That much later than there can be sound again, nothing is cut off any more, in µs: what stood in the ring is over, and
+/// what begins fades in.
+const CUT_UNTIL_US: i64 = 30_000;
 /// The tone is −29 dB (RMS), less what codec and canceller take of it.
 const HEARD_DB: f32 = -35.0;
 /// Parts of 20 ms in a row that are sound.
@@ -62,7 +65,8 @@ struct Heard {
     back_ms: i64,
     /// Parts of 20 ms without sound after that.
     interruptions: usize,
-    click_db: f32,
+    /// Until nothing is cut off any more, and after that.
+    click_db: [f32; 2],
 }
 
 impl Judge {
@@ -82,8 +86,8 @@ impl Judge {
                 shown(heard[1].back_ms),
                 heard[0].interruptions,
                 heard[1].interruptions,
-                heard[0].click_db,
-                heard[1].click_db,
+                heard[0].click_db[0].max(heard[0].click_db[1]),
+                heard[1].click_db[0].max(heard[1].click_db[1]),
                 dry[0],
                 dry[1],
                 one.stolen_us / 1_000,
@@ -103,18 +107,25 @@ impl Judge {
             kind.stood += usize::from(stood);
             for side in SIDES {
                 let n = index(side);
-                let most = if dry[n] > 0 { &mut kind.cut_db } else { &mut kind.click_db };
-                let click_db = heard[n].click_db;
-                *most = Some(most.map_or(click_db, |most| most.max(click_db)));
+                let louder = |most: &mut Option<f32>, click_db: f32| {
+                    *most = Some(most.map_or(click_db, |most| most.max(click_db)));
+                };
+                let [while_cut, after] = heard[n].click_db;
+                louder(if dry[n] > 0 { &mut kind.cut_db } else { &mut kind.click_db }, while_cut);
+                louder(&mut kind.click_db, after);
             }
         }
     }
 
-    /// Says how it was.
-    pub(super) fn report(mut self, report: &mut Report) {
+    /// Says how it was; of a quick run, a kind may have nothing to say.
+    pub(super) fn report(mut self, report: &mut Report, quick: bool) {
         let (mut faults, mut judged) = (0, 0);
         for (name, kind) in &mut self.kinds {
             (faults, judged) = (faults + kind.faults, judged + kind.judged);
+            if kind.judged == 0 {
+                report.check(format!("{name}: some of it undisturbed"), quick, "none");
+                continue;
+            }
             kind.back_ms.sort_unstable();
             let worst_ms = kind.back_ms.last().copied().unwrap_or(0);
             let median_ms = kind.back_ms.get(kind.back_ms.len() / 2).copied().unwrap_or(0);
@@ -161,8 +172,12 @@ fn shown(ms: i64) -> String {
 /// What was heard in a room, with the other's tone.
 fn hear(one: &Happened, recordings: &[Recording], tone_hz: f32) -> Heard {
     let (from_us, until_us) = (one.at_us - BEFORE_US, one.until_us);
-    let clicks = recordings.iter().map(|r| loudest_click_db(r.played.raw(from_us, until_us), tone_hz));
-    let click_db = clicks.fold(f32::MIN, f32::max);
+    let loudest = |from_us, until_us| {
+        let clicks = recordings.iter().map(|r| loudest_click_db(r.played.raw(from_us, until_us), tone_hz));
+        clicks.fold(f32::MIN, f32::max)
+    };
+    let cut_until_us = (one.over.at_us + CUT_UNTIL_US).min(until_us);
+    let click_db = [loudest(from_us, cut_until_us), loudest(cut_until_us, until_us)];
     let after = recordings.iter().rfind(|r| r.played.span_us().0 < until_us);
     let levels = after.map_or_else(Vec::new, |r| levels_db(&r.played.between(one.over.at_us, until_us)));
     let loud: Vec<bool> = levels.iter().map(|&level| level > HEARD_DB).collect();

@@ -66,6 +66,9 @@ pub(super) fn run(
     let ended = pair.ended();
     report.check("test card: both booths run on", ended.is_none(), ended.unwrap_or_default());
     report.check_in_time(format!("test card: heard again within {BACK_MS} ms"), worst_ms, BACK_MS);
+    let restarts = after[1].number("/sound/restarts") - before[1].number("/sound/restarts");
+    let found = format!("{restarts} times for {faults} faults");
+    report.check("test card: opened again after each", restarts >= faults as i64, found);
     let lost: i64 = (0..2)
         .flat_map(|n| {
             ["lost_frames", "decode_errors", "decode_skipped"].map(|name| (n, format!("/peers/0/{name}")))

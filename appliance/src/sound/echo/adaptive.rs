@@ -46,6 +46,8 @@ pub struct AdaptiveCanceller {
     offset: usize,
     /// Nothing is known of the path.
     lost: bool,
+    /// Where the filter takes the path to begin, in frames after it was played.
+    begins: usize,
     /// The delay as it was found last, and for how many frames it was.
     found: usize,
     agreed: u32,
@@ -107,6 +109,7 @@ impl AdaptiveCanceller {
             finder: DelayFinder::new(),
             offset: 0,
             lost: true,
+            begins: 0,
             found: 0,
             agreed: 0,
             filter: KalmanFilter::new(),
@@ -143,7 +146,8 @@ impl AdaptiveCanceller {
         // Where nothing is delayed, nothing can begin earlier.
         let earliest = if self.offset == 0 { 0 } else { EARLIEST };
         let fits = (self.offset + earliest..=self.offset + LATEST).contains(&delay);
-        if fits && !self.lost {
+        let earlier = delay < self.begins;
+        if fits && !self.lost && !earlier {
             self.agreed = 0;
             return;
         }
@@ -153,12 +157,17 @@ impl AdaptiveCanceller {
             return;
         }
         self.agreed = 0;
-        let offset = delay.saturating_sub(BEGINS);
-        self.filter.shift(offset as isize - self.offset as isize);
-        self.offset = offset;
-        if self.lost {
+        // A delay that was found in the first words may be a voice's own period: what fits is not moved.
+        if !fits {
+            let offset = delay.saturating_sub(BEGINS);
+            self.filter.shift(offset as isize - self.offset as isize);
+            self.offset = offset;
+        }
+        if self.lost || earlier {
             self.lost = false;
-            self.filter.begins((delay - offset).saturating_sub(EARLIER));
+            let partition = (delay - self.offset).saturating_sub(EARLIER);
+            self.begins = self.offset + partition;
+            self.filter.begins(partition);
         }
     }
 }
@@ -313,6 +322,19 @@ mod tests {
         distorted_echo_loss(&mut canceller, 45, 150, 0.5, bend);
         let [second, third] = canceller.distortion.factors();
         assert!((second - 0.4).abs() < 0.05 && (third + 0.9).abs() < 0.1, "{second} and {third}");
+    }
+
+    #[test]
+    fn a_delay_that_was_taken_for_a_later_one_is_put_right() {
+        let mut canceller = AdaptiveCanceller::new();
+        echo_loss(&mut canceller, 3, 400);
+        // As if the first words after a change had a period of 8 frames.
+        canceller.filter.forget();
+        canceller.begins = 9;
+        canceller.filter.begins(9);
+        let loss_db = echo_loss(&mut canceller, 3, 150);
+        assert!(loss_db > 20.0, "{loss_db} dB");
+        assert!(canceller.begins <= 3, "{}", canceller.begins);
     }
 
     #[test]

@@ -30,7 +30,7 @@ const LOUD: f64 = 6.5e-7;
 const HEARD: f64 = 0.1;
 /// Blocks for which it must look broken.
 const BROKEN_BLOCKS: u32 = 5;
-/// Blocks for which it stays ducked after it last looked broken.
+/// Blocks for which it stays ducked at least after it last looked broken.
 const HOLD_BLOCKS: u32 = 150;
 /// Never ducked for longer: 1.5 s.
 const MOST_BLOCKS: u32 = 300;
@@ -129,7 +129,9 @@ impl EchoGuard {
             }
         } else if self.hold > 0 {
             self.held += u32::from(self.ducking());
-            self.hold -= 1;
+            // Until the filter that began anew has proven right, what it leaves may be all of the echo.
+            let unproven = !self.interrupted && self.proven < PROVEN_BLOCKS;
+            self.hold = (self.hold - 1).max(u32::from(unproven));
         } else {
             self.held = 0;
         }
@@ -261,6 +263,17 @@ mod tests {
         room.hear(50, 1.0, true, 0.001);
         assert!(room.guard.ducking());
         assert_eq!(room.guard.count(), 2);
+    }
+
+    #[test]
+    fn stays_ducked_until_what_was_learnt_anew_has_proven_right() {
+        let mut room = Room::new();
+        room.hear(100, 1.0, false, 0.001);
+        room.hear(25, 1.0, true, 0.001);
+        let nothing_learnt = room.hear(HOLD_BLOCKS + 50, 0.0, false, 1.0);
+        assert_eq!(nothing_learnt, HOLD_BLOCKS + 50);
+        room.hear(PROVEN_BLOCKS + 1, 1.0, false, 0.001);
+        assert!(!room.guard.ducking());
     }
 
     #[test]

@@ -1,28 +1,27 @@
-//! What a loudspeaker adds of its own: the second and third power of what is played, each with one factor.
+//! A model of the loudspeaker's distortion: the second and third power of what is played, each with one coefficient.
 //!
-//! A loudspeaker's distortion goes the same way through the room as what is played, so that it needs no path of its
-//! own to be learnt, and stays as it is when the path changes (a Hammerstein model; Stenger and Kellermann,
-//! "Adaptation of a memoryless preprocessor for nonlinear acoustic echo cancelling", Signal Processing 80(9), 2000).
-//! The factors are found by recursive least squares over all frequencies, each weighted by the power of what else is
-//! heard there.
+//! What a loudspeaker adds goes the same way through the room as what is played, so that it needs no path of its own to
+//! be learnt, and stays as it is when the path changes (a Hammerstein model; Stenger and Kellermann, "Adaptation of a
+//! memoryless preprocessor for nonlinear acoustic echo cancelling", Signal Processing 80(9), 2000). The coefficients are
+//! found by recursive least squares over all frequencies, each weighted by the power of what else is heard there.
 
 use super::spectrum::{BINS, Fft, Real, SIZE, Spectrum};
 use crate::sound::rate::FRAME;
 
-/// Of what is known about the factors, what is kept from frame to frame while something is played: 2 s.
+/// The forgetting factor, for each frame in which the powers have an echo: 2 s.
 const KEPT: f64 = 0.995;
-/// Most of each factor: a quarter of the amplitude at -6 dB. What asks for more is no loudspeaker.
+/// Most of each coefficient: a quarter of the amplitude at -6 dB. What asks for more is no loudspeaker.
 const MOST: [f64; 2] = [0.5, 1.0];
-/// How far a factor is from 0 as long as nothing is heard.
+/// How far coefficients are from 0: a standard deviation that makes the first steps small.
 const EXPECTED: [f64; 2] = [0.1, 0.4];
 /// The lowest bin that counts: 150 Hz.
 const LOWEST: usize = 3;
 const NOTHING: f32 = 1e-11 * SIZE as f32;
 
-/// The factors of both powers, and what is known of them.
+/// The coefficients of both powers, and what is known of them.
 pub(super) struct Distortion {
-    factors: [f64; 2],
-    /// The inverse of their covariance: `[second, both, third]`.
+    coefficients: [f64; 2],
+    /// The information matrix, the inverse of their covariance: `[second, both, third]`.
     information: [f64; 3],
     spectra: [Spectrum; 2],
     samples: Box<[f32; SIZE]>,
@@ -31,7 +30,7 @@ pub(super) struct Distortion {
 impl Distortion {
     pub(super) fn new() -> Self {
         Self {
-            factors: [0.0; 2],
+            coefficients: [0.0; 2],
             information: [0.0; 3],
             spectra: [Spectrum::ZERO, Spectrum::ZERO],
             samples: Box::new([0.0; SIZE]),
@@ -44,13 +43,13 @@ impl Distortion {
         [clipped.map(|x| x * x), clipped.map(|x| x * x * x)]
     }
 
-    /// What both powers are multiplied with.
-    pub(super) fn factors(&self) -> [f32; 2] {
-        self.factors.map(|factor| factor as f32)
+    /// What the echoes of both powers are multiplied with.
+    pub(super) fn coefficients(&self) -> [f32; 2] {
+        self.coefficients.map(|coefficient| coefficient as f32)
     }
 
     /// Learns from a frame: `echoes` are those of both powers, `error` is the spectrum of what was left of the
-    /// microphone, `other` the power of all in it that is neither.
+    /// microphone with the coefficients as they are, `other` the power of all in that which does not come from them.
     pub(super) fn learn(
         &mut self,
         fft: &mut Fft,
@@ -76,6 +75,9 @@ impl Distortion {
             slope[0] += product(second, error);
             slope[1] += product(third, error);
         }
+        if seen[0] + seen[2] == 0.0 {
+            return;
+        }
         for (known, seen) in self.information.iter_mut().zip(seen) {
             *known = KEPT * *known + seen;
         }
@@ -88,8 +90,8 @@ impl Distortion {
             self.information = [0.0; 3];
             return;
         }
-        for ((factor, step), most) in self.factors.iter_mut().zip(steps).zip(MOST) {
-            *factor = (*factor + step).clamp(-most, most);
+        for ((coefficient, step), most) in self.coefficients.iter_mut().zip(steps).zip(MOST) {
+            *coefficient = (*coefficient + step).clamp(-most, most);
         }
     }
 }
@@ -99,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_loudspeakers_factors_are_found_beside_a_voice() {
+    fn a_loudspeakers_coefficients_are_found_in_noise() {
         let mut random = fastrand::Rng::with_seed(7);
         let mut noise = move |size: f32| size * (random.f32() - 0.5);
         let (mut fft, mut distortion) = (Fft::new(), Distortion::new());
@@ -109,23 +111,23 @@ mod tests {
             let loudness = 0.3 + 0.7 * (at % 7) as f32 / 7.0;
             let played: [f32; FRAME] = std::array::from_fn(|_| noise(loudness));
             let powers = Distortion::powers(&played);
-            let factors = distortion.factors();
+            let found = distortion.coefficients();
             let mut samples = [0.0; SIZE];
             for (n, sample) in samples[FRAME..].iter_mut().enumerate() {
-                let left = |power: usize| (bent[power] - factors[power]) * powers[power][n];
+                let left = |power: usize| (bent[power] - found[power]) * powers[power][n];
                 *sample = left(0) + left(1) + noise(0.01);
             }
             let mut error = Spectrum::ZERO;
             fft.forward(&samples, &mut error);
             distortion.learn(&mut fft, &powers, &error, &other);
         }
-        for (found, bent) in distortion.factors().iter().zip(bent) {
+        for (found, bent) in distortion.coefficients().iter().zip(bent) {
             assert!((found - bent).abs() < 0.01, "{found} for {bent}");
         }
     }
 
     #[test]
-    fn absurd_powers_leave_factors_of_a_loudspeaker() {
+    fn absurd_powers_leave_coefficients_of_a_loudspeaker() {
         let (mut fft, mut distortion) = (Fft::new(), Distortion::new());
         for wild in [f32::NAN, f32::INFINITY, 1e30, -1e10] {
             let mut error = Spectrum::ZERO;
@@ -133,6 +135,6 @@ mod tests {
             distortion.learn(&mut fft, &[[wild; FRAME]; 2], &error, &[1e-9; BINS]);
             distortion.learn(&mut fft, &[[0.1; FRAME]; 2], &error, &[1e-9; BINS]);
         }
-        assert!(distortion.factors().iter().all(|factor| factor.abs() <= 1.0));
+        assert!(distortion.coefficients().iter().all(|found| found.abs() <= 1.0));
     }
 }

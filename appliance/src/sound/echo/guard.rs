@@ -8,6 +8,9 @@
 //! An adaptive filter that is certain of its path takes the new echo for somebody's voice and learns slowly; one that
 //! begins anew learns it in half a second. So who asks the guard begins anew when it says that the path broke.
 //!
+//! It ducks only while something that was played may have an echo, until the filter that began anew has proven right, and
+//! for a second and a half at most.
+//!
 //! A card that was interrupted is a warning: where there is an echo it ducks at once, until the clocks are known again.
 
 use crate::sound::rate::FRAME;
@@ -30,7 +33,7 @@ const LOUD: f64 = 6.5e-7;
 const HEARD: f64 = 0.1;
 /// Blocks for which it must look broken.
 const BROKEN_BLOCKS: u32 = 5;
-/// Blocks for which it stays ducked at least after it last looked broken.
+/// It stays ducked for at least so many blocks after it last looked broken.
 const HOLD_BLOCKS: u32 = 150;
 /// Never ducked for longer: 1.5 s.
 const MOST_BLOCKS: u32 = 300;
@@ -50,9 +53,11 @@ pub struct EchoGuard {
     doubtful: bool,
     /// Blocks for which the estimate has proven right, since the filter began anew.
     proven: u32,
-    /// Blocks for which it is still ducked, and for which it has been.
+    /// Blocks for which it is still to be ducked, 1 until the filter has proven right; and for which it has been.
     hold: u32,
     held: u32,
+    /// Something was played that may have an echo now.
+    playing: bool,
     /// It is ducked because a card was interrupted, and where there is an echo.
     interrupted: bool,
     gain: f32,
@@ -78,6 +83,7 @@ impl EchoGuard {
             proven: 0,
             hold: 0,
             held: 0,
+            playing: false,
             interrupted: false,
             gain: 1.0,
             count: 0,
@@ -92,9 +98,11 @@ impl EchoGuard {
         self.suspicious = 0;
     }
 
-    /// Takes a block of 5 ms, full scale at ±1: as captured, and as the adaptive filter left it. Gives whether the
-    /// path broke with this block; the filter should then begin anew.
-    pub fn look(&mut self, captured: &[f32], residual: &[f32]) -> bool {
+    /// Takes a block of 5 ms, full scale at ±1: as captured, and as the adaptive filter left it; and whether something
+    /// was `playing` that may have an echo in it. Gives whether the path broke with this block; the filter should then
+    /// begin anew.
+    pub fn look(&mut self, captured: &[f32], residual: &[f32], playing: bool) -> bool {
+        self.playing = playing;
         let (mut cross, mut estimate, mut left) = (0.0, 0.0, 0.0);
         for (captured, residual) in captured.iter().zip(residual) {
             let (echo, residual) = (f64::from(captured - residual), f64::from(*residual));
@@ -171,7 +179,7 @@ impl EchoGuard {
     #[must_use]
     pub fn ducking(&self) -> bool {
         let heard = self.estimate > LOUD && self.estimate > HEARD * self.residual;
-        self.hold > 0 && (!self.interrupted || heard)
+        self.hold > 0 && if self.interrupted { heard } else { self.playing }
     }
 
     /// How often the path broke.
@@ -192,11 +200,12 @@ mod tests {
     struct Room {
         guard: EchoGuard,
         random: fastrand::Rng,
+        playing: bool,
     }
 
     impl Room {
         fn new() -> Self {
-            Self { guard: EchoGuard::new(), random: fastrand::Rng::with_seed(1) }
+            Self { guard: EchoGuard::new(), random: fastrand::Rng::with_seed(1), playing: true }
         }
 
         fn noise(&mut self, power: f64) -> [f32; BLOCK] {
@@ -212,7 +221,7 @@ mod tests {
                 let real = if other_path { self.noise(echo) } else { estimate };
                 let captured: [f32; BLOCK] = std::array::from_fn(|k| real[k] + near[k]);
                 let residual: [f32; BLOCK] = std::array::from_fn(|k| captured[k] - estimate[k]);
-                self.guard.look(&captured, &residual);
+                self.guard.look(&captured, &residual, self.playing);
                 ducked += u32::from(self.guard.ducking());
             }
             ducked
@@ -270,8 +279,13 @@ mod tests {
         let mut room = Room::new();
         room.hear(100, 1.0, false, 0.001);
         room.hear(25, 1.0, true, 0.001);
+        // The estimate of a filter that has learnt nothing is nothing: all that is heard is left.
         let nothing_learnt = room.hear(HOLD_BLOCKS + 50, 0.0, false, 1.0);
         assert_eq!(nothing_learnt, HOLD_BLOCKS + 50);
+        room.playing = false;
+        assert_eq!(room.hear(2 * MOST_BLOCKS, 0.0, false, 1.0), 0, "nothing can have an echo");
+        room.playing = true;
+        assert_eq!(room.hear(10, 0.0, false, 1.0), 10, "it is as little known as before");
         room.hear(PROVEN_BLOCKS + 1, 1.0, false, 0.001);
         assert!(!room.guard.ducking());
     }

@@ -36,8 +36,9 @@ pub(super) struct KalmanFilter {
     uncertainty: Vec<Real>,
     /// Power of all that is not echo.
     other: Real,
-    /// The same, and the power of the echo that was expected to be left in the frame that was learnt from last.
-    not_known: Real,
+    /// The variance of the innovation, of the frame that was learnt from last: of what else is heard, and of the echo
+    /// that was expected to be left.
+    innovation: Real,
     next_constrained: usize,
     error: Spectrum,
     estimate: Spectrum,
@@ -50,7 +51,7 @@ impl KalmanFilter {
             path: vec![Spectrum::ZERO; PARTITIONS],
             uncertainty: vec![[UNKNOWN; BINS]; PARTITIONS],
             other: [NOTHING; BINS],
-            not_known: [NOTHING; BINS],
+            innovation: [NOTHING; BINS],
             next_constrained: 0,
             error: Spectrum::ZERO,
             estimate: Spectrum::ZERO,
@@ -139,8 +140,8 @@ impl KalmanFilter {
             self.other[k] += (1.0 - OTHER_KEPT) * (other - self.other[k]);
             // A voice that begins is not in the mean yet.
             let sudden = power[k] - left[k];
-            self.not_known[k] = left[k] + self.other[k].max(sudden) + NOTHING;
-            step[k] = 0.5 / self.not_known[k];
+            self.innovation[k] = left[k] + self.other[k].max(sudden) + NOTHING;
+            step[k] = 0.5 / self.innovation[k];
         }
         for (partition, (path, uncertainty)) in self.path.iter_mut().zip(&mut self.uncertainty).enumerate() {
             let x = played(partition);
@@ -166,9 +167,9 @@ impl KalmanFilter {
         &self.error
     }
 
-    /// The power of all in that, except what is learnt from it.
-    pub(super) fn not_known(&self) -> &Real {
-        &self.not_known
+    /// The power that it was expected to have.
+    pub(super) fn innovation(&self) -> &Real {
+        &self.innovation
     }
 
     /// Brings a partition back to its length: the other half of its samples is an error of circular convolution.

@@ -10,9 +10,8 @@ use holobooth::sound::{CardClock, LEAD_US};
 use super::case::{Clock, FRAME, RATE_HZ, Scene};
 use super::cpu::Stopwatch;
 
-/// The cards have run for so long before anybody speaks, twice as long as their clocks are fitted: booths are on all
-/// day.
-const BEFORE_S: f64 = 60.0;
+/// The cards have run for so long before anybody speaks: booths are on all day.
+const BEFORE_S: f64 = 20.0;
 /// What indices count on from, for those before the scene are negative.
 const OFFSET: f64 = 1e7;
 /// µs on CLOCK_MONOTONIC when the scene begins.

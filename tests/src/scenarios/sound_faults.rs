@@ -85,6 +85,8 @@ fn with_rooms(
     }
     judge.report(report, context.quick);
     report.check("both booths run on", true, "");
+    let found = format!("{} times not", cards.not_swapped);
+    report.check("renumbered: each has the number of the other", cards.not_swapped == 0, found);
     report.figure("plugged_in_again", cards.repeats);
     Ok(())
 }

@@ -42,13 +42,16 @@ pub(super) struct Cards {
     tones: [Arc<[f32]>; 2],
     /// Times that a booth took a card in a format of its own before its room was there.
     pub(super) repeats: u32,
+    /// Times that both were to get the number of the other, and did not.
+    pub(super) not_swapped: u32,
 }
 
 impl Cards {
     /// Both rooms, each with its tone.
     pub(super) fn new() -> Result<Self, Error> {
         let tones = TONES_HZ.map(tone);
-        let mut cards = Self { rooms: [None, None], recordings: [Vec::new(), Vec::new()], tones, repeats: 0 };
+        let (rooms, recordings) = ([None, None], [Vec::new(), Vec::new()]);
+        let mut cards = Self { rooms, recordings, tones, repeats: 0, not_swapped: 0 };
         cards.open_rooms()?;
         Ok(cards)
     }

@@ -18,8 +18,8 @@ const CLICK_DB: f32 = -30.0;
 /// When a loudspeaker runs dry, what it played is cut off, and until the kernel sees that, the card plays what stood
 /// in its ring before: from one peak of the tone to the other at most, 2 × [`PEAK`](super::cards::PEAK).
 const CUT_DB: f32 = -20.0;
-/// That much later than there can be sound again, nothing is cut off any more, in µs: what stood in the ring is over, and
-/// what begins fades in.
+/// So long after sound can be back, nothing is cut off any more, in µs: what stood in the ring is over, and what begins
+/// fades in.
 const CUT_UNTIL_US: i64 = 30_000;
 /// The tone is −29 dB (RMS), less what codec and canceller take of it.
 const HEARD_DB: f32 = -35.0;

@@ -38,6 +38,9 @@ const SETTLE_US: i64 = 5_000_000;
 const WARM_UP_FLIPS: u32 = 5;
 const WARM_UP_S: i64 = 20;
 const SEED: u64 = 11;
+/// What coding and all of the way take a still picture, and a flash.
+const STILL_AND_FLASH: [(&str, &str); 4] =
+    [("encode", "p50_us"), ("encode", "p99_us"), ("total", "p50_us"), ("total", "p99_us")];
 /// Of all, what may be missing from picture or sound, in per cent.
 const MISSING_PERCENT: usize = 5;
 
@@ -107,6 +110,10 @@ fn together(
     let key = key(title);
     report.figure(&format!("{key}_own_lip_offset_us"), voice(&status, "lip_offset_us"));
     report.figure(&format!("{key}_own_mouth_to_ear_us"), voice(&status, "mouth_to_ear_us"));
+    // Every twentieth picture is a flash, in which all is new; the others are still.
+    for (stage, figure) in STILL_AND_FLASH {
+        report.figure(&format!("{key}_{stage}_{figure}"), status.stage_us(stage, figure));
+    }
     Ok(())
 }
 

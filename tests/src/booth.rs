@@ -277,11 +277,6 @@ impl Booth {
         self.sound = Some(sound);
     }
 
-    /// The processor time that its threads took so far whose names begin so, in µs.
-    pub fn thread_processor_us(&self, name: &str) -> i64 {
-        self.process.as_ref().map_or(0, |process| process.thread_processor_us(name))
-    }
-
     /// Keeps one of its threads from running for so long.
     ///
     /// # Errors

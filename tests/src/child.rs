@@ -131,23 +131,6 @@ impl Running {
         Some(ticks * 1_000_000 / TICKS_A_SECOND)
     }
 
-    /// The processor time that its threads took so far whose names begin with `name`, in µs.
-    pub fn thread_processor_us(&self, name: &str) -> i64 {
-        let task = format!("/proc/{}/task", self.child.id());
-        let threads = self.threads().into_iter().filter(|(_, thread)| thread.starts_with(name));
-        let took_us = |(id, _)| {
-            // In ns, where the kernel keeps that; ticks are coarse for threads that work for less than one.
-            let exact = fs::read_to_string(format!("{task}/{id}/schedstat")).ok();
-            let exact_ns = exact.and_then(|text| text.split(' ').next()?.parse::<i64>().ok());
-            let ticks = || {
-                let stat = fs::read_to_string(format!("{task}/{id}/stat")).ok()?;
-                Some(Process::parse(&stat)?.ticks * 1_000_000 / TICKS_A_SECOND)
-            };
-            exact_ns.map(|ns| ns / 1_000).or_else(ticks).unwrap_or(0)
-        };
-        threads.map(took_us).sum()
-    }
-
     /// Keeps its thread of this name from running for so long, and no other: as a machine does that has something
     /// more urgent to do.
     ///

@@ -1,11 +1,13 @@
 //! The capture loop: what the microphone hears, without what the loudspeaker plays, coded into a mailbox;
 //! through every unplugging.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use super::card_clock::{CardClock, Rate};
 use super::card_event::CardEvent;
 use super::card_loop::{self, CardHandles, POLL_INTERVAL, Server};
+use super::counters::SoundCounters;
 use super::device::{BLOCK, CapturePcm, Captured, Error as DeviceError, Opened, Params};
 use super::echo::{ADAPTIVE_DELAY, AdaptiveCanceller, EchoCanceller, ReferenceReader};
 use super::error::Error;
@@ -186,6 +188,14 @@ impl Server for Microphone<'_> {
 
     fn params(pcm: &CapturePcm) -> Params {
         pcm.params()
+    }
+
+    fn waited(pcm: &CapturePcm) -> Duration {
+        pcm.waited()
+    }
+
+    fn busy_us(counters: &SoundCounters) -> &AtomicU64 {
+        &counters.microphone_busy_us
     }
 
     fn begin(&mut self, kept_hz: Option<f64>) {

@@ -1,6 +1,6 @@
 //! The loop of a card, of either direction: opened when it can be, served until it fails, and looked for again.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::card_clock::Rate;
@@ -40,6 +40,12 @@ pub(super) trait Server {
 
     /// What it was set to.
     fn params(pcm: &Self::Pcm) -> Params;
+
+    /// How long it was waited for so far.
+    fn waited(pcm: &Self::Pcm) -> Duration;
+
+    /// What counts the time that serving it takes beside waiting, in µs.
+    fn busy_us(counters: &SoundCounters) -> &AtomicU64;
 
     /// There is no card.
     fn missing(&mut self) {}
@@ -84,7 +90,11 @@ pub(super) fn run<S: Server>(
                 break None;
             }
             heartbeat.beat();
-            match server.turn(&mut pcm) {
+            let (began, waited) = (Instant::now(), S::waited(&pcm));
+            let served = server.turn(&mut pcm);
+            let busy = began.elapsed().saturating_sub(S::waited(&pcm) - waited);
+            S::busy_us(counters).fetch_add(busy.as_micros() as u64, Relaxed);
+            match served {
                 Ok(Some(rate)) => on_event(CardEvent::Clock(rate)),
                 Ok(None) => {}
                 Err(e) => break Some(e),

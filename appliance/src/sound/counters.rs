@@ -19,6 +19,10 @@ counters! {
     playback_xruns: count "loudspeaker underruns",
     /// Times that a card had to be opened again.
     restarts: count "restarts",
+    /// Time that the microphone's thread was busy, and did not wait for the card, in µs: canceller, limiter and coder.
+    microphone_busy_us: count "µs busy with the microphone",
+    /// The same of the loudspeaker's: decoders, jitter buffers and mixer.
+    loudspeaker_busy_us: count "µs busy with the loudspeaker",
     /// Samples played that the echo canceller needed before they were known: their echo stays.
     reference_late: count "samples played known too late",
     /// Times that the echo canceller's reference was set anew: at a card's start, and when a clock jumped.

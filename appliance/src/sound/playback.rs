@@ -1,10 +1,12 @@
 //! The playback loop: all peers' voices into the loudspeaker, which never stops; through every unplugging.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use super::card_clock::{CardClock, Rate};
 use super::card_event::CardEvent;
 use super::card_loop::{self, CardHandles, POLL_INTERVAL, Server};
+use super::counters::SoundCounters;
 use super::device::{BLOCK, Error as DeviceError, Opened, Params, PlaybackPcm};
 use super::echo::ReferenceWriter;
 use super::error::Error;
@@ -84,6 +86,14 @@ impl<M: Fn() -> Option<String>> Server for Loudspeaker<'_, M> {
 
     fn params(pcm: &PlaybackPcm) -> Params {
         pcm.params()
+    }
+
+    fn waited(pcm: &PlaybackPcm) -> Duration {
+        pcm.waited()
+    }
+
+    fn busy_us(counters: &SoundCounters) -> &AtomicU64 {
+        &counters.loudspeaker_busy_us
     }
 
     fn missing(&mut self) {

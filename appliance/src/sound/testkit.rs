@@ -1,10 +1,15 @@
-//! A voice on its way from one clock to another, in virtual time: for scenarios and tests.
+//! A voice on its way from one clock to another, in virtual time, and what a booth's sound takes of a processor: for
+//! scenarios and tests.
 
 use std::collections::VecDeque;
 use std::f64::consts::TAU;
+use std::time::{Duration, Instant};
 
 use super::card_clock::CardClock;
+use super::clock_line::ClockLine;
+use super::echo::{AdaptiveCanceller, EchoCanceller, reference};
 use super::error::Error;
+use super::limiter::Limiter;
 use super::playout::{Arrived, Playout};
 use super::rate::{PERIOD, RATE_HZ as RATE};
 use super::voice_codec::{DECODER_DELAY, VoiceEncoder};
@@ -26,6 +31,10 @@ const PART: f64 = 1.0 / 30.0;
 /// Each datagram carries so many frames, and the line takes at least so long, in s.
 const COPIES: usize = 3;
 const LINE_S: f64 = 0.02;
+/// Of a booth whose processor time is measured: frames from the loudspeaker to the microphone, and how much earlier than
+/// it is written the reference is asked for, in µs.
+const ECHO_FRAMES: usize = 6;
+const READ_LATE_US: f64 = 20_000.0;
 /// Time 0 on CLOCK_MONOTONIC, in µs.
 const START_US: f64 = 1e6;
 /// Numbers of frames that are told apart; those half as far away are forgotten.
@@ -111,6 +120,56 @@ pub fn run(line: Line, seconds: f64) -> Result<Outcome, Error> {
         ear.play(&line, &mut random);
     }
     Ok(ear.end())
+}
+
+/// What a booth's sound takes of a core for each frame, without the cards: the microphone's side (reference, canceller,
+/// limiter, encoder) while the first of `voices` is played and comes back and the second is spoken; and the
+/// loudspeaker's, the playout of both as two peers. As the clock on the wall has it: whoever asks has the core for
+/// himself.
+///
+/// # Errors
+/// When there is no codec to be had.
+pub fn processor(voices: [&[f32]; 2], frames: usize) -> Result<[Duration; 2], Error> {
+    let line = ClockLine { index: 0.0, at_us: START_US, rate_hz: rate_hz(100.0) };
+    let (mut writer, mut reader) = reference(0.0)?;
+    let (mut canceller, mut limiter) = (AdaptiveCanceller::new(), Limiter::new(0.0));
+    let mut encoders = [VoiceEncoder::new()?, VoiceEncoder::new()?];
+    let mut peers = [Playout::new()?, Playout::new()?];
+    let mut arrived = Arrived::default();
+    let mut took = [Duration::ZERO; 2];
+    let said = |voice: &[f32], frame: usize| -> [f32; VOICE_FRAME] {
+        let from = frame * VOICE_FRAME;
+        std::array::from_fn(|n| voice.get((from + n) % voice.len().max(1)).copied().unwrap_or(0.0))
+    };
+    for at in 0..frames {
+        let [far, near] = voices.map(|voice| said(voice, at));
+        let echo = if at < ECHO_FRAMES { [0.0; VOICE_FRAME] } else { said(voices[0], at - ECHO_FRAMES) };
+        let mut heard: [f32; VOICE_FRAME] = std::array::from_fn(|n| near[n] + 0.5 * echo[n]);
+        writer.write((at * VOICE_FRAME) as u64, &far, line);
+        let began = Instant::now();
+        let mut played = [0.0; VOICE_FRAME];
+        let start_us = line.time_us((at * VOICE_FRAME) as f64) - READ_LATE_US;
+        reader.read(start_us, RATE, &mut played)?;
+        canceller.process(&played, &mut heard);
+        limiter.process(&mut heard);
+        let data = encoders[0].encode(&heard)?;
+        took[0] += began.elapsed();
+        let number = at as u32;
+        let capture_us = line.time_us((at * VOICE_FRAME) as f64) as u64;
+        let frames = [
+            VoiceFrame { number, capture_us, data },
+            VoiceFrame { number, capture_us, data: encoders[1].encode(&far)? },
+        ];
+        let began = Instant::now();
+        for (peer, frame) in peers.iter_mut().zip(frames) {
+            peer.arrived(frame, (at * VOICE_FRAME) as i64, &mut arrived);
+            for period in 0..VOICE_FRAME / PERIOD {
+                peer.render((at * VOICE_FRAME + period * PERIOD) as i64, &mut [0.0; PERIOD]);
+            }
+        }
+        took[1] += began.elapsed();
+    }
+    Ok(took.map(|took| took / frames.max(1) as u32))
 }
 
 /// How a card's clock runs whose error is `ppm`, in Hz.

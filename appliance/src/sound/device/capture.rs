@@ -70,6 +70,11 @@ impl CapturePcm {
         self.pcm.params
     }
 
+    /// How long the card was waited for so far.
+    pub fn waited(&self) -> Duration {
+        self.pcm.waited
+    }
+
     /// The next block; nothing when it has not come within `timeout`. A device that has run over is started
     /// again, which the block then says.
     ///

@@ -62,6 +62,8 @@ pub(super) struct Pcm {
     fds: Vec<pollfd>,
     /// Since when it has been waited for in vain.
     waiting: Option<Instant>,
+    /// How long it was waited for altogether.
+    pub(super) waited: Duration,
 }
 
 impl Pcm {
@@ -83,7 +85,8 @@ impl Pcm {
             from_alsa(e)
         })?;
         let params = params::set(&pcm, direction, device)?;
-        let mut this = Self { pcm, device: device.to_owned(), params, fds: Vec::new(), waiting: None };
+        let (fds, waiting, waited) = (Vec::new(), None, Duration::ZERO);
+        let mut this = Self { pcm, device: device.to_owned(), params, fds, waiting, waited };
         this.set_avail_min(avail_min(params))?;
         this.fds = this.pcm.get().map_err(from_alsa)?;
         Ok(this)
@@ -156,7 +159,9 @@ impl Pcm {
             let over = now.duration_since(since) > STALLED;
             // In whole ms, and never 0 otherwise, which would not wait at all.
             let slice_ms = if over { 0 } else { left.min(SLICE).as_micros().div_ceil(1_000) };
-            match alsa::poll::poll(&mut self.fds, i32::try_from(slice_ms).unwrap_or(1)) {
+            let polled = alsa::poll::poll(&mut self.fds, i32::try_from(slice_ms).unwrap_or(1));
+            self.waited += now.elapsed();
+            match polled {
                 Ok(0) if over => {
                     self.waiting = None;
                     // A device that stopped says so; of one that runs there is nothing to wait for.

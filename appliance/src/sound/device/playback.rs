@@ -87,6 +87,11 @@ impl PlaybackPcm {
         self.pcm.params
     }
 
+    /// How long the card was waited for so far.
+    pub fn waited(&self) -> Duration {
+        self.pcm.waited
+    }
+
     /// Samples at 48 kHz that are in the card's buffer after a block was written.
     pub fn queued(&self) -> f64 {
         f64::from(self.queue) * self.pcm.ratio()

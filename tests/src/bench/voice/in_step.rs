@@ -12,18 +12,22 @@ const PIECE: usize = RATE_HZ as usize;
 const SURE: f32 = 0.6;
 
 /// What was heard of `said`, in step with it. `heard` begins when `said` does, and goes on for [`LONGEST_WAY`]
-/// after its end. Where a piece is not found (a pause, or a gap), it is taken from where the one before was.
-pub(super) fn in_step(said: &[f32], heard: &[f32]) -> Vec<f32> {
+/// after its end. Where a piece is not found (a pause, or a gap), it is taken from where the one before was. Gives the
+/// share of the pieces that were found, too.
+pub(super) fn in_step(said: &[f32], heard: &[f32]) -> (Vec<f32>, f64) {
     let (mut all, mut lag) = (Vec::with_capacity(said.len()), 0);
+    let (mut found_pieces, mut pieces) = (0, 0);
     for (piece, from) in said.chunks(PIECE).zip((0..).step_by(PIECE)) {
         let window = heard.get(from..).unwrap_or_default();
         let window = &window[..window.len().min(piece.len() + LONGEST_WAY)];
         let found = align(&telephone(piece), &telephone(window)).filter(|found| found.likeness >= SURE);
+        pieces += 1;
+        found_pieces += usize::from(found.is_some());
         lag = found.map_or(lag, |found| found.lag);
         all.extend(window.iter().skip(lag).take(piece.len()));
         all.resize(from + piece.len(), 0.0);
     }
-    all
+    (all, found_pieces as f64 / pieces.max(1) as f64)
 }
 
 #[cfg(test)]
@@ -39,7 +43,8 @@ mod tests {
         for (at, sample) in said.iter().enumerate().filter(|(at, _)| at / PIECE != 2) {
             heard[at + if at / PIECE == 0 { 5_000 } else { 5_100 }] = 0.5 * sample;
         }
-        let found = in_step(&said, &heard);
+        let (found, share) = in_step(&said, &heard);
+        assert_eq!(share, 0.75);
         assert_eq!(found.len(), said.len());
         for piece in 0..4 {
             let range = piece * PIECE..(piece + 1) * PIECE;
@@ -47,6 +52,6 @@ mod tests {
             let off = said[range.clone()].iter().zip(&found[range]).map(|(a, b)| (loudness * a - b).abs());
             assert!(off.fold(0.0, f32::max) < 1e-6, "piece {piece}");
         }
-        assert_eq!(in_step(&said, &[]), vec![0.0; said.len()]);
+        assert_eq!(in_step(&said, &[]), (vec![0.0; said.len()], 0.0));
     }
 }

@@ -4,6 +4,7 @@ mod booths;
 mod gstreamer;
 mod in_step;
 mod loss;
+mod processor;
 mod visqol;
 
 use serde_json::{Value, json};
@@ -96,6 +97,9 @@ fn run(context: &Context) -> Result<Report, Error> {
     let part = |name: &str| context.only.is_empty() || context.only.iter().any(|word| word == name);
     if part("delay") {
         delay(&mut report, context, chirps)?;
+    }
+    if part("processor") {
+        processor::run(&mut report, context)?;
     }
     if part("loss") {
         loss::run(&mut report, context)?;

@@ -118,7 +118,8 @@ impl EchoGuard {
         let put_in = |part: f64, correlated: f64| {
             self.estimate > LOUD && -self.cross > part * self.estimate && -self.cross > correlated * both
         };
-        let looks_broken = put_in(BROKEN, CORRELATED);
+        let heard = self.estimate > HEARD * self.residual;
+        let looks_broken = heard && put_in(BROKEN, CORRELATED);
         self.doubtful = put_in(DOUBTFUL, DOUBTFULLY_CORRELATED);
         self.suspicious = if looks_broken { self.suspicious + 1 } else { 0 };
         let right = self.estimate > LOUD && self.cross.abs() < RIGHT * self.estimate;

@@ -5,7 +5,7 @@
 //! memoryless preprocessor for nonlinear acoustic echo cancelling", Signal Processing 80(9), 2000). The coefficients are
 //! found by recursive least squares over all frequencies, each weighted by the power of what else is heard there.
 
-use super::spectrum::{BINS, Fft, Real, SIZE, Spectrum};
+use super::spectrum::{Fft, Real, SIZE, Spectrum};
 use crate::sound::rate::FRAME;
 
 /// The forgetting factor, for each frame in which the powers have an echo: 2 s.
@@ -64,9 +64,9 @@ impl Distortion {
         }
         let [second, third] = &self.spectra;
         let (mut seen, mut slope) = ([0.0_f64; 3], [0.0_f64; 2]);
-        for k in LOWEST..BINS {
+        for (k, other) in other.iter().enumerate().skip(LOWEST) {
             // Half, for every other bin of a frame that is half empty says nothing new.
-            let weight = 0.5 / (other[k] + NOTHING);
+            let weight = 0.5 / (other + NOTHING);
             let product =
                 |a: &Spectrum, b: &Spectrum| f64::from(weight * (a.re[k] * b.re[k] + a.im[k] * b.im[k]));
             seen[0] += product(second, second);
@@ -99,6 +99,7 @@ impl Distortion {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sound::echo::spectrum::BINS;
 
     #[test]
     fn a_loudspeakers_coefficients_are_found_in_noise() {

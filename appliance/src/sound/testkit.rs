@@ -124,8 +124,8 @@ pub fn run(line: Line, seconds: f64) -> Result<Outcome, Error> {
 
 /// What a booth's sound takes of a core for each frame, without the cards: the microphone's side (reference, canceller,
 /// limiter, encoder) while the first of `voices` is played and comes back and the second is spoken; and the
-/// loudspeaker's, the playout of both as two peers. As the clock on the wall has it: whoever asks has the core for
-/// himself.
+/// loudspeaker's, the playout of both as two peers. In wall-clock time: nothing else should
+/// run on the core.
 ///
 /// # Errors
 /// When there is no codec to be had.

@@ -118,8 +118,7 @@ impl EchoGuard {
         let put_in = |part: f64, correlated: f64| {
             self.estimate > LOUD && -self.cross > part * self.estimate && -self.cross > correlated * both
         };
-        let heard = self.estimate > HEARD * self.residual;
-        let looks_broken = heard && put_in(BROKEN, CORRELATED);
+        let looks_broken = self.is_heard() && put_in(BROKEN, CORRELATED);
         self.doubtful = put_in(DOUBTFUL, DOUBTFULLY_CORRELATED);
         self.suspicious = if looks_broken { self.suspicious + 1 } else { 0 };
         let right = self.estimate > LOUD && self.cross.abs() < RIGHT * self.estimate;
@@ -179,8 +178,12 @@ impl EchoGuard {
     /// Whether it ducks now.
     #[must_use]
     pub fn ducking(&self) -> bool {
-        let heard = self.estimate > LOUD && self.estimate > HEARD * self.residual;
-        self.hold > 0 && if self.interrupted { heard } else { self.playing }
+        self.hold > 0 && if self.interrupted { self.is_heard() } else { self.playing }
+    }
+
+    /// Whether the estimate is loud enough to be heard beside what is left.
+    fn is_heard(&self) -> bool {
+        self.estimate > LOUD && self.estimate > HEARD * self.residual
     }
 
     /// How often the path broke.
@@ -273,6 +276,22 @@ mod tests {
         room.hear(50, 1.0, true, 0.001);
         assert!(room.guard.ducking());
         assert_eq!(room.guard.count(), 2);
+    }
+
+    #[test]
+    fn what_masks_the_estimate_tells_nothing_of_the_path() {
+        // Of the estimate's power, the part of the residual that goes with it, and the part that does not.
+        for (with, without, breaks) in [(1.0_f32, 1.0, true), (3.0, 3.0, false)] {
+            let mut room = Room::new();
+            room.hear(100, 1.0, false, 0.001);
+            for _ in 0..50 {
+                let (estimate, other) = (room.noise(1.0), room.noise(1.0));
+                let residual: [f32; BLOCK] = std::array::from_fn(|k| without * other[k] - with * estimate[k]);
+                let captured: [f32; BLOCK] = std::array::from_fn(|k| residual[k] + estimate[k]);
+                room.guard.look(&captured, &residual, true);
+            }
+            assert_eq!(room.guard.count() > 0, breaks, "{with} and {without}");
+        }
     }
 
     #[test]

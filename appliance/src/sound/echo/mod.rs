@@ -5,9 +5,9 @@
 //!                                           ▲        ▲
 //!   played ─► loudspeaker's distortion ─► adaptive filter (its place by the delay finder)
 //! ```
-//! [`reference`] brings what was played onto the microphone's clock; a model of the loudspeaker adds its distortion; the
-//! adaptive filter learns the echo's path and takes the echo out; the post filter suppresses what is left of it and, in a noisy place, noise; [`guard`] ducks the
-//! microphone while the path has changed and is being learnt anew.
+//! [`reference`] brings what was played onto the microphone's clock; a model of the loudspeaker adds its distortion;
+//! the adaptive filter learns the echo's path and takes the echo out; the post filter suppresses what is left of it
+//! and, in a noisy place, noise; [`guard`] ducks the microphone while the path has changed and is being learnt anew.
 
 mod adaptive;
 mod canceller;

@@ -1,9 +1,10 @@
-//! What a line that loses sound does to a voice.
+//! What a line that loses sound does to a voice, and what a booth's sound costs.
 
 use serde_json::{Value, json};
 
 use super::booths::{SETTLE_US, booths, rooms, voice};
 use super::in_step::{LONGEST_WAY, in_step};
+use super::processor::MOST_PERCENT;
 use super::visqol::mos;
 use crate::bench::echo::stoi::stoi;
 use crate::booth::Status;
@@ -82,6 +83,11 @@ pub(super) fn run(report: &mut Report, context: &Context) -> Result<(), Error> {
             format!("{name}: at most {concealed_percent} % of the frames are concealed"),
             outcome.concealed_percent <= concealed_percent,
             format!("{:.3} %", outcome.concealed_percent),
+        );
+        report.check(
+            format!("{name}: sound takes at most {MOST_PERCENT} % of a core"),
+            outcome.processor_percent.iter().all(|&percent| percent <= MOST_PERCENT),
+            format!("{:.1?} %", outcome.processor_percent),
         );
         report.figure(name, outcome.to_json(quality));
     }
